@@ -1,0 +1,51 @@
+//! A Postgres database.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, Period, SecretRef};
+
+/// A Postgres database. Its tools are SQL statements.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// Where the connection string is: `postgres://user:password@host/database?sslmode=require`.
+    pub url: SecretRef,
+    /// The most connections that are open at once.
+    #[serde(default = "Postgres::pool_max")]
+    pub pool_max: usize,
+    /// How long connecting may take.
+    #[serde(default = "Postgres::connect_timeout")]
+    pub connect_timeout: Period,
+    /// How long one statement may take, within the deadline of the call.
+    #[serde(default = "Postgres::statement_timeout")]
+    pub statement_timeout: Period,
+    /// The most rows in one answer; what is beyond is cut and marked `truncated`.
+    #[serde(default = "Postgres::rows_max")]
+    pub rows_max: usize,
+    /// The largest answer; what is beyond is cut at a row's end and marked `truncated`.
+    #[serde(default = "Postgres::bytes_max")]
+    pub bytes_max: ByteSize,
+}
+
+impl Postgres {
+    fn pool_max() -> usize {
+        16
+    }
+
+    fn connect_timeout() -> Period {
+        Period::s(1)
+    }
+
+    fn statement_timeout() -> Period {
+        Period::s(5)
+    }
+
+    fn rows_max() -> usize {
+        1000
+    }
+
+    fn bytes_max() -> ByteSize {
+        ByteSize::mib(1)
+    }
+}

@@ -1,0 +1,61 @@
+//! Who may speak to Weir, and how they prove it.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who may speak to Weir, and how they prove it. With nothing configured every caller on loopback is `local`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// API keys, sent as `Authorization: Bearer …`.
+    pub api_keys: Option<ApiKeys>,
+    /// The identity of callers without credentials: on loopback where no kind of credential is configured, and for `weir stdio --config`.
+    pub local: Local,
+}
+
+/// Where the API keys are.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeys {
+    /// The file that `weir keys create` writes: hashes of the keys with subject, roles and expiry. Readable by its owner alone.
+    pub file: PathBuf,
+}
+
+/// The identity `local`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Local {
+    /// The roles that `local` has. None: it sees and calls nothing.
+    pub roles: Vec<String>,
+}
+
+/// The content of the key file: the durable record of keys.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyFile {
+    /// One entry per key.
+    pub keys: Vec<KeyRecord>,
+}
+
+/// One API key, without the key.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// Names the key in logs and audit; part of the key itself.
+    pub id: String,
+    /// SHA-256 of the whole key, as 64 hexadecimal digits.
+    pub hash: String,
+    /// Who the key speaks for.
+    pub subject: String,
+    /// The organisation the subject belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The roles of the key.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// When the key stops working, as `2027-01-31T00:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}

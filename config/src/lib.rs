@@ -1,0 +1,56 @@
+//! The model of `weir.yaml`: one file per section, defaults written out, every mistake reported with its place.
+//!
+//! [`load`] reads a file and returns either a [`Config`] that holds together or every problem found in it at once.
+//! This is the only crate that reads the environment.
+
+pub mod audit;
+pub mod downstream;
+pub mod effect;
+pub mod glob;
+pub mod identity;
+pub mod log;
+pub mod name;
+pub mod policy;
+pub mod secret;
+pub mod server;
+pub mod units;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use audit::Audit;
+pub use downstream::{Downstream, Tool};
+pub use effect::Effect;
+pub use glob::Glob;
+pub use identity::Identity;
+pub use log::Log;
+pub use name::{DownstreamName, Names};
+pub use policy::Policy;
+pub use secret::{SecretRef, Secrets};
+pub use server::{Deadlines, Server};
+pub use units::{ByteSize, Period};
+
+/// The whole of `weir.yaml`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where Weir listens, and how it treats connections.
+    pub server: Server,
+    /// How long a call may take.
+    pub deadlines: Deadlines,
+    /// The master secret from which every key of Weir's own is derived.
+    pub secrets: Secrets,
+    /// Who may speak to Weir, and how they prove it.
+    pub identity: Identity,
+    /// How tool names are formed.
+    pub names: Names,
+    /// The systems Weir calls, by name. A name is `[a-z][a-z0-9-]*`; `weir` is reserved.
+    pub downstreams: IndexMap<DownstreamName, Downstream>,
+    /// Who may call what. Nothing is allowed that no role allows.
+    pub policy: Policy,
+    /// Where the audit records go.
+    pub audit: Audit,
+    /// What Weir writes to its log on stderr.
+    pub log: Log,
+}

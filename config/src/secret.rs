@@ -1,0 +1,91 @@
+//! Secrets by reference: the config names where a secret is, never the secret.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// Where a secret is: `{ env: NAME }` or `{ file: PATH }`. Printing it shows the reference, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SecretRef {
+    /// The environment variable of this name.
+    Env(String),
+    /// The content of this file, one newline at its end removed. Readable by its owner alone.
+    File(PathBuf),
+}
+
+/// The master secret, from which every key of Weir's own is derived (HKDF, one key per purpose).
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// At least 32 bytes. Without it each process makes its own at random: session ids then end with the process.
+    pub master: Option<SecretRef>,
+}
+
+/// Why a secret could not be read. Never contains the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The environment lacks the variable.
+    #[error("the environment variable {0} is not set: set it, or refer to a file with {{ file: PATH }}")]
+    EnvMissing(String),
+    /// The file cannot be read.
+    #[error("the file {path} cannot be read ({source}): create it, readable by its owner alone")]
+    FileUnreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others may read the file.
+    #[error("the file {path} can be read by others (mode {mode:o}): run `chmod 600 {path}`")]
+    FileOpenToOthers {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// There is nothing in it.
+    #[error("{0} is empty")]
+    Empty(String),
+}
+
+impl SecretRef {
+    /// Reads the secret. A relative file is looked for beside the config file, in `base`.
+    ///
+    /// # Errors
+    /// [`SecretError`] names the reference and what to do.
+    #[allow(clippy::disallowed_methods, reason = "this crate is the one that reads the environment")]
+    pub fn resolve(&self, base: &Path) -> Result<SecretString, SecretError> {
+        let (value, named) = match self {
+            Self::Env(name) => {
+                let value = std::env::var(name).map_err(|_| SecretError::EnvMissing(name.clone()))?;
+                (value, format!("the environment variable {name}"))
+            }
+            Self::File(path) => {
+                let path = base.join(path);
+                let text = read_private(&path)?;
+                (text.strip_suffix('\n').unwrap_or(&text).to_owned(), format!("the file {}", path.display()))
+            }
+        };
+        if value.is_empty() {
+            return Err(SecretError::Empty(named));
+        }
+        Ok(SecretString::from(value))
+    }
+}
+
+/// Reads a file that nobody but its owner may read.
+///
+/// # Errors
+/// When it cannot be read, or when group or others may read it too.
+pub fn read_private(path: &Path) -> Result<String, SecretError> {
+    use std::os::unix::fs::PermissionsExt;
+    let unreadable = |source| SecretError::FileUnreadable { path: path.to_owned(), source };
+    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(SecretError::FileOpenToOthers { path: path.to_owned(), mode });
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
