@@ -1,0 +1,22 @@
+//! How to talk to one downstream: the [`Adapter`] trait, an adapter for each kind, and the one place where they are registered.
+//!
+//! Above the trait every downstream is the same; below it nothing is shared. Adapters never see HTTP or a caller's JSON-RPC ids.
+
+mod adapter;
+mod caller;
+mod context;
+mod error;
+pub mod json;
+pub mod mcp;
+pub mod postgres;
+mod registry;
+mod state;
+mod trace;
+
+pub use adapter::{Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Method, Offer, OfferedTool, Reply, Request};
+pub use caller::{AuthMethod, Caller, Principal};
+pub use context::{CallContext, Deadline, Notice, SendGate};
+pub use error::{AdapterError, ErrorClass, Rejection, Sent};
+pub use registry::{BuildError, build};
+pub use state::{Health, State};
+pub use trace::TraceContext;

@@ -32,7 +32,26 @@ pub struct Downstream {
     pub calls_max: Option<usize>,
 }
 
+/// Which system a downstream is.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind<'a> {
+    /// A Postgres database.
+    Postgres(&'a Postgres),
+    /// Another MCP server.
+    Mcp(&'a Mcp),
+}
+
 impl Downstream {
+    /// Which system it is; `None` where the config names none or several, which `check` refuses.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind<'_>> {
+        match (&self.postgres, &self.mcp) {
+            (Some(postgres), None) => Some(Kind::Postgres(postgres)),
+            (None, Some(mcp)) => Some(Kind::Mcp(mcp)),
+            (None, None) | (Some(_), Some(_)) => None,
+        }
+    }
+
     /// The effect of one of its tools: the tool's own statement, the first matching rule, or `write`.
     #[must_use]
     pub fn effect_of(&self, local_name: &str) -> Effect {

@@ -1,0 +1,155 @@
+//! What every call carries to its adapter.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{AdapterError, Caller, ErrorClass, TraceContext};
+
+/// What every call carries to its adapter.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Names this call in logs, audit and error answers.
+    pub request_id: Uuid,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// When the answer must be there: the only deadline of the call.
+    pub deadline: Deadline,
+    /// Fires when the caller no longer wants the answer. Never fires for a write that passed its [gate](Self::gate).
+    pub cancel: CancellationToken,
+    /// The trace this call belongs to.
+    pub trace: TraceContext,
+    /// Where progress and log messages of this call go; `None` when the caller wants none.
+    pub notices: Option<mpsc::Sender<Notice>>,
+    /// Settles whether a write has left.
+    pub gate: Arc<SendGate>,
+}
+
+impl CallContext {
+    /// A call that wants no notices.
+    #[must_use]
+    pub fn new(caller: Arc<Caller>, deadline: Deadline) -> Self {
+        Self {
+            request_id: Uuid::now_v7(),
+            caller,
+            deadline,
+            cancel: CancellationToken::new(),
+            trace: TraceContext::new_root(),
+            notices: None,
+            gate: Arc::default(),
+        }
+    }
+
+    /// To be awaited right before the first byte of a write leaves. From here on the write runs to its deadline.
+    ///
+    /// # Errors
+    /// When the call was withdrawn first; then nothing may be sent.
+    #[allow(clippy::unused_async, reason = "the intent record of the audit log is awaited here")]
+    pub async fn about_to_send(&self) -> Result<(), AdapterError> {
+        if self.gate.pass() {
+            Ok(())
+        } else {
+            Err(AdapterError::not_sent(ErrorClass::Cancelled, "The call was cancelled before anything was sent."))
+        }
+    }
+
+    /// Hands progress or a log message up to the caller. Lost when the caller reads too slowly: notices are hints, the answer is not.
+    pub fn notify(&self, notice: Notice) {
+        if let Some(notices) = &self.notices {
+            let _ = notices.try_send(notice);
+        }
+    }
+}
+
+/// Something a downstream tells while it works on a call, as the bytes of the notification's `params` object.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// `notifications/progress`. Its `progressToken` is the adapter's own.
+    Progress(Bytes),
+    /// `notifications/message`.
+    Message(Bytes),
+}
+
+/// The moment at which an answer must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// The moment `period` from now.
+    #[must_use]
+    pub fn after(period: Duration) -> Self {
+        Self(Instant::now() + period)
+    }
+
+    /// This moment or `period` from now, whichever comes first.
+    #[must_use]
+    pub fn within(self, period: Duration) -> Self {
+        self.min(Self::after(period))
+    }
+
+    /// The moment itself, for tokio's timers.
+    #[must_use]
+    pub fn at(self) -> Instant {
+        self.0
+    }
+
+    /// How much time is left; zero when it has passed.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Settles the race between a caller that gives up and the first byte of a write: exactly one of the two wins.
+#[derive(Debug, Default)]
+pub struct SendGate(AtomicU8);
+
+const WAITING: u8 = 0;
+const PASSED: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl SendGate {
+    /// Lets the write out. False when the call was withdrawn before; true again on a second attempt of the same call.
+    pub fn pass(&self) -> bool {
+        match self.0.compare_exchange(WAITING, PASSED, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(state) => state == PASSED,
+        }
+    }
+
+    /// Withdraws the call. False when it has passed already.
+    pub fn withdraw(&self) -> bool {
+        match self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(state) => state == WITHDRAWN,
+        }
+    }
+
+    /// Whether bytes of the call may have left.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == PASSED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SendGate;
+
+    #[test]
+    fn a_write_is_either_sent_or_withdrawn_never_both() {
+        let sent = SendGate::default();
+        assert!(sent.pass() && !sent.withdraw() && sent.passed());
+        let withdrawn = SendGate::default();
+        assert!(withdrawn.withdraw() && !withdrawn.pass() && !withdrawn.passed());
+    }
+}

@@ -1,0 +1,44 @@
+//! The one place where the kinds of downstream are registered.
+
+use std::{path::Path, sync::Arc};
+
+use config::{Downstream, DownstreamName, downstream::Kind, secret::SecretError};
+
+use crate::{Adapter, mcp, postgres};
+
+/// Why an adapter cannot be made from its config.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A secret that it needs cannot be read.
+    #[error("{setting}: {source}")]
+    Secret {
+        /// Where in the config the reference stands.
+        setting: String,
+        /// Why it cannot be read.
+        source: SecretError,
+    },
+    /// A setting has no meaning to the library that must use it.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// Where in the config it stands.
+        setting: String,
+        /// What is wrong and what is right.
+        message: String,
+    },
+}
+
+/// Makes the adapter for one downstream. Connects to nothing: a downstream that is not there yet is no reason not to start.
+/// Relative files are looked for in `base`. Must run inside a tokio runtime.
+///
+/// # Errors
+/// [`BuildError`] names the setting that is wrong.
+pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Result<Arc<dyn Adapter>, BuildError> {
+    let several_kinds = || BuildError::Setting {
+        setting: format!("downstreams.{name}"),
+        message: "give exactly one of `postgres` and `mcp`".to_owned(),
+    };
+    Ok(match downstream.kind().ok_or_else(several_kinds)? {
+        Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &downstream.tools, base)?),
+        Kind::Mcp(settings) => Arc::new(mcp::McpServer::new(name, settings, base)?),
+    })
+}
