@@ -1,0 +1,3 @@
+//! Honest systems to stand behind the router, shared by the demo, the tests and the load tests.
+
+pub mod postgres;
