@@ -241,7 +241,7 @@ impl PrivatePg {
             self.launch()?;
             match self.wait_until_ready(ready_by).await {
                 Err(error) if error.is::<Ended>() && Instant::now() < ready_by => {
-                    tokio::time::sleep(RELAUNCH_INTERVAL).await
+                    tokio::time::sleep(RELAUNCH_INTERVAL).await;
                 }
                 outcome => return outcome,
             }
