@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use crate::surroundings::read_keys;
 
 /// Who may speak to Weir, and how they prove it. With nothing configured every caller on loopback is `local`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -58,4 +61,28 @@ pub struct KeyRecord {
     /// When the key stops working, as `2027-01-31T00:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+}
+
+impl KeyRecord {
+    /// The SHA-256 of the key, or nothing where `hash` is no 64 hexadecimal digits.
+    #[must_use]
+    pub fn hash_bytes(&self) -> Option<[u8; 32]> {
+        let digits = self.hash.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = u8::try_from(high << 4 | low).ok()?;
+        }
+        Some(bytes)
+    }
+
+    /// When the key stops working. Nothing where `expires` is absent; the checks refuse one that is no timestamp.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires.as_deref()?.parse().ok()
+    }
 }

@@ -4,16 +4,26 @@
 //! This is the only crate that reads the environment.
 
 pub mod audit;
+mod check;
+mod document;
 pub mod downstream;
 pub mod effect;
+pub mod environment;
 pub mod glob;
 pub mod identity;
+mod load;
 pub mod log;
 pub mod name;
+mod nearest;
+pub mod network;
 pub mod policy;
+mod problem;
 pub mod secret;
 pub mod server;
+mod surroundings;
+mod typed;
 pub mod units;
+mod web;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -23,12 +33,16 @@ pub use audit::Audit;
 pub use downstream::{Downstream, Tool};
 pub use effect::Effect;
 pub use glob::Glob;
-pub use identity::Identity;
+pub use identity::{Identity, KeyRecord};
+pub use load::{Loaded, load, parse};
 pub use log::Log;
 pub use name::{DownstreamName, Names};
+pub use network::Network;
 pub use policy::Policy;
+pub use problem::{Problem, Problems};
 pub use secret::{SecretRef, Secrets};
 pub use server::{Deadlines, Server};
+pub use surroundings::Surroundings;
 pub use units::{ByteSize, Period};
 
 /// The whole of `weir.yaml`.

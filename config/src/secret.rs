@@ -1,17 +1,25 @@
 //! Secrets by reference: the config names where a secret is, never the secret.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::environment;
+
+/// Where the value of an environment variable comes from; tests bring their own.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Where a secret is: `{ env: NAME }` or `{ file: PATH }`. Printing it shows the reference, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretRef {
     /// The environment variable of this name.
-    Env(String),
+    Env(#[serde(deserialize_with = "variable_name")] String),
     /// The content of this file, one newline at its end removed. Readable by its owner alone.
     File(PathBuf),
 }
@@ -56,11 +64,14 @@ impl SecretRef {
     ///
     /// # Errors
     /// [`SecretError`] names the reference and what to do.
-    #[allow(clippy::disallowed_methods, reason = "this crate is the one that reads the environment")]
     pub fn resolve(&self, base: &Path) -> Result<SecretString, SecretError> {
+        self.resolve_in(base, &environment::raw)
+    }
+
+    pub(crate) fn resolve_in(&self, base: &Path, variables: Lookup<'_>) -> Result<SecretString, SecretError> {
         let (value, named) = match self {
             Self::Env(name) => {
-                let value = std::env::var(name).map_err(|_| SecretError::EnvMissing(name.clone()))?;
+                let value = variables(name).ok_or_else(|| SecretError::EnvMissing(name.clone()))?;
                 (value, format!("the environment variable {name}"))
             }
             Self::File(path) => {
@@ -74,6 +85,41 @@ impl SecretRef {
         }
         Ok(SecretString::from(value))
     }
+}
+
+/// Reads the name of a variable, and refuses what is no name: it may be the secret itself.
+fn variable_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name || name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+        let expected = "the name of an environment variable, such as `PG_URL`";
+        return Err(de::Error::invalid_value(de::Unexpected::Other("another text"), &expected));
+    }
+    Ok(name)
+}
+
+/// What makes `secret` easy to guess, in words that do not tell it.
+pub(crate) fn weakness(secret: &str, bytes_min: usize) -> Option<String> {
+    const SAMPLES: [&str; 10] = [
+        "change-me", "changeme", "change_me", "change me", "replace-me", "replace_me", "replaceme", "password", "0123456789abcdef", "your-secret",
+    ];
+    const DISTINCT_MIN: usize = 8;
+    let bytes = secret.as_bytes();
+    if bytes.len() < bytes_min {
+        return Some(format!("has {} bytes and must have at least {bytes_min}", bytes.len()));
+    }
+    let lower = secret.to_ascii_lowercase();
+    if SAMPLES.iter().any(|sample| lower.contains(sample)) {
+        return Some("is a sample value that everybody knows".to_owned());
+    }
+    if bytes.iter().collect::<HashSet<_>>().len() < DISTINCT_MIN {
+        return Some(format!("is made of fewer than {DISTINCT_MIN} different characters"));
+    }
+    let repeats = |length: usize| bytes.iter().zip(&bytes[length..]).all(|(a, b)| a == b);
+    if (1..=bytes.len() / 2).any(repeats) {
+        return Some("is a short text repeated".to_owned());
+    }
+    None
 }
 
 /// Reads a file that nobody but its owner may read.

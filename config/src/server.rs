@@ -1,22 +1,25 @@
 //! Where Weir listens, and how it treats connections.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{ByteSize, Period};
+use crate::{ByteSize, Network, Period};
 
 /// Where Weir listens, and how it treats connections.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port for callers. Off loopback it needs `tls` or `behind_tls_proxy: true`, and credentials under `identity`.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Address and port for operators: probes, metrics, `/admin/…`. Must be another port than `listen`.
+    #[serde(deserialize_with = "address")]
     pub admin: SocketAddr,
     /// The URL callers use, `https://weir.example`, when it is not the address of `listen`: its host and origin are accepted.
     pub public_url: Option<String>,
@@ -69,6 +72,33 @@ impl Default for Server {
             drain: Period::s(25),
         }
     }
+}
+
+impl Server {
+    /// The networks whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Vec<Network> {
+        self.trusted_proxies.iter().filter_map(|network| network.parse().ok()).collect()
+    }
+}
+
+/// Reads `127.0.0.1:8080`, and says so where it is something else.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    struct Address;
+
+    impl de::Visitor<'_> for Address {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an IP address with a port, such as `127.0.0.1:8080` or `[::1]:8080`")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<SocketAddr, E> {
+            text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_str(Address)
 }
 
 /// Certificate and key of a listener, both PEM.

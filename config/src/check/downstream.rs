@@ -1,0 +1,92 @@
+//! `names` and `downstreams`.
+
+mod argument;
+mod mcp;
+mod postgres;
+
+use crate::{Config, Deadlines, Downstream, Names, Period, downstream::Expose};
+
+use super::Scope;
+
+const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 24..=128;
+
+pub(super) fn names(names: &Names, root: &Scope<'_>) {
+    let scope = root.key("names");
+    if !NAME_LENGTHS.contains(&names.name_length_max) {
+        let (least, most) = (NAME_LENGTHS.start(), NAME_LENGTHS.end());
+        scope.key("name_length_max").refuse(format!("must be from {least} to {most}, not {}", names.name_length_max), "");
+    }
+    let downstreams = root.key("downstreams").keys().len();
+    if !names.prefix && downstreams != 1 {
+        scope.key("prefix").refuse(
+            format!("is `false`, which needs exactly one downstream; here are {downstreams}"),
+            "remove it: with several downstreams the prefix tells their tools apart",
+        );
+    }
+}
+
+pub(super) fn downstreams(config: &Config, root: &Scope<'_>) {
+    let scope = root.key("downstreams");
+    if scope.keys().is_empty() {
+        root.warn("there are no `downstreams`: callers will find no tools", "add one, with `postgres` or `mcp`");
+    }
+    for (name, downstream) in &config.downstreams {
+        one(downstream, &config.deadlines, &scope.key(name.as_str()));
+    }
+}
+
+fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
+    // Asked of the text: a kind with a mistake in it is missing from the model.
+    let kinds: Vec<&str> = ["postgres", "mcp"].into_iter().filter(|kind| scope.key(kind).given()).collect();
+    match kinds[..] {
+        [] => scope.refuse("has no kind", "give one of `postgres`, `mcp`"),
+        [_] => {}
+        _ => scope.refuse("has two kinds, `postgres` and `mcp`", "keep one; another system is another downstream with a name of its own"),
+    }
+    deadline(downstream.deadline, deadlines, &scope.key("deadline"));
+    if let Some(calls_max) = downstream.calls_max {
+        scope.key("calls_max").at_least_one(calls_max);
+    }
+    for (scope, rule) in scope.key("effects").items(&downstream.effects) {
+        if rule.pattern.as_str().is_empty() {
+            scope.key("match").refuse("is empty", "write a pattern over the names of its tools: `get_*`");
+        }
+    }
+    for (name, tool) in &downstream.tools {
+        deadline(tool.deadline, deadlines, &scope.key("tools").key(name).key("deadline"));
+    }
+    match (&kinds[..], &downstream.postgres, &downstream.mcp) {
+        (["postgres"], postgres, _) => {
+            if let Some(postgres) = postgres {
+                postgres::connection(postgres, &scope.key("postgres"));
+            }
+            postgres::tools(downstream, scope);
+        }
+        (["mcp"], _, mcp) => {
+            if let Some(mcp) = mcp {
+                mcp::connection(mcp, deadlines, &scope.key("mcp"));
+            }
+            mcp::tools(downstream, scope);
+        }
+        _ => {}
+    }
+}
+
+fn deadline(stated: Option<Period>, deadlines: &Deadlines, scope: &Scope<'_>) {
+    let Some(stated) = stated else { return };
+    scope.some_time(stated);
+    if stated > deadlines.max {
+        scope.refuse(
+            format!("is `{stated}`, longer than `deadlines.max`, which is `{}`", deadlines.max),
+            "shorten it, or raise `deadlines.max`",
+        );
+    }
+}
+
+/// A downstream that offers nothing is most likely unfinished.
+fn offers_something(downstream: &Downstream, scope: &Scope<'_>) {
+    let brings_its_own = downstream.mcp.is_some() && downstream.expose == Expose::All;
+    if !brings_its_own && scope.key("tools").keys().is_empty() {
+        scope.warn("offers no tools", "name at least one under `tools`");
+    }
+}

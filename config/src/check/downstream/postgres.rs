@@ -1,0 +1,122 @@
+//! A `postgres` downstream: its tools are SQL statements.
+
+mod sql;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    ByteSize, Downstream, Effect, Tool,
+    downstream::{Expose, Postgres},
+};
+
+use super::{Scope, argument, offers_something};
+
+const TOOL_NAME_LENGTH_MAX: usize = 128;
+const ARGUMENT_NAME_LENGTH_MAX: usize = 64;
+/// Statements that certainly change something; a read-only transaction would refuse them.
+const WRITES: [&str; 13] = [
+    "insert", "update", "delete", "merge", "truncate", "create", "drop", "alter", "grant", "revoke", "copy", "do", "refresh",
+];
+
+pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
+    scope.key("pool_max").at_least_one(postgres.pool_max);
+    scope.key("connect_timeout").some_time(postgres.connect_timeout);
+    scope.key("statement_timeout").some_time(postgres.statement_timeout);
+    scope.key("rows_max").at_least_one(postgres.rows_max);
+    if postgres.bytes_max == ByteSize(0) {
+        scope.key("bytes_max").refuse("must be larger than nothing", "the default is `1MiB`");
+    }
+}
+
+pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
+    if downstream.expose != Expose::default() {
+        scope.key("expose").refuse("is for `mcp` downstreams", "a database offers exactly the tools named under `tools`: remove it");
+    }
+    offers_something(downstream, scope);
+    for (scope, rule) in scope.key("effects").items(&downstream.effects) {
+        if !rule.pattern.as_str().is_empty() && !downstream.tools.keys().any(|tool| rule.pattern.matches(tool)) {
+            scope.warn(format!("matches none of its tools: `{}`", rule.pattern), "");
+        }
+    }
+    for (name, tool) in &downstream.tools {
+        let scope = scope.key("tools").key(name);
+        if !is_name(name, TOOL_NAME_LENGTH_MAX) {
+            scope.refuse(
+                format!("is named `{name}`"),
+                format!("a tool is named with at most {TOOL_NAME_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_`, `.` and `-`"),
+            );
+        }
+        if tool.description.is_none() && !scope.key("description").given() {
+            scope.warn("has no `description`", "say what it does and when to use it: that is all the model knows about it");
+        }
+        statement(tool, downstream.effect_of(name), &scope);
+        for (name, argument) in &tool.arguments {
+            let scope = scope.key("arguments").key(name);
+            if !is_name(name, ARGUMENT_NAME_LENGTH_MAX) {
+                scope.refuse(
+                    format!("is named `{name}`"),
+                    format!("an argument is named with at most {ARGUMENT_NAME_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_`, `.` and `-`"),
+                );
+            }
+            argument::argument(argument, &scope);
+        }
+    }
+}
+
+fn is_name(name: &str, length_max: usize) -> bool {
+    (1..=length_max).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+fn statement(tool: &Tool, effect: Effect, scope: &Scope<'_>) {
+    let place = scope.key("sql");
+    let Some(text) = &tool.sql else {
+        if !place.given() {
+            scope.refuse("lacks `sql`", "write one statement, with `$1`, `$2`, … for its arguments");
+        }
+        return;
+    };
+    let found = sql::look(text);
+    if found.unclosed {
+        return place.refuse("has a quote or comment that does not end", "");
+    }
+    match found.statements {
+        0 => return place.refuse("holds no statement", "write one statement, with `$1`, `$2`, … for its arguments"),
+        1 => {}
+        _ => return place.refuse("holds more than one statement", "keep one; several steps belong in a function of the database"),
+    }
+    if effect == Effect::Read && WRITES.contains(&found.first_word.as_str()) {
+        place.refuse(
+            format!("begins with `{}`, but the tool's effect is `read`", found.first_word.to_uppercase()),
+            "state `effect: write`, or `idempotent_write` where doing it twice is the same as doing it once",
+        );
+    }
+    numbers(&found.numbers, scope);
+}
+
+/// Every argument needs its number, and every number its argument.
+fn numbers(used: &BTreeSet<usize>, scope: &Scope<'_>) {
+    // Counted in the text: an argument with a mistake in it is missing from the model.
+    let listed = scope.key("arguments").keys();
+    let sql = scope.key("sql");
+    if let Some(most) = used.last().filter(|&&most| most > listed.len() || used.contains(&0)) {
+        let number = if used.contains(&0) { 0 } else { *most };
+        let count = match listed.len() {
+            0 => "no arguments are listed".to_owned(),
+            1 => "only one argument is listed".to_owned(),
+            count => format!("only {count} arguments are listed"),
+        };
+        return sql.refuse(
+            format!("uses `${number}`, but {count}"),
+            "`$1` is the first one under `arguments`, `$2` the second, and so on",
+        );
+    }
+    for (position, name) in listed.iter().enumerate() {
+        let number = position + 1;
+        if !used.contains(&number) {
+            scope.key("arguments").key(name).refuse(
+                format!("is never used: `sql` has no `${number}`"),
+                "arguments are numbered in the order in which they are listed: use it, or remove it",
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Reading a config: all of it, or everything that is wrong with it.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Config, Problem, Problems,
+    check::{self, Scope},
+    document::{Document, Duplicate, NotReadable, SettingPath, Value},
+    problem::{Finding, Findings},
+    typed,
+};
+
+/// The largest config file that is read.
+const FILE_BYTES_MAX: usize = 8 << 20;
+
+/// A config that holds together, as far as its text alone can tell. [`Loaded::surroundings`] checks the rest.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// The folder that relative paths in it start from: the one of the config file.
+    pub base: PathBuf,
+    /// What deserves a look but stops nothing.
+    pub warnings: Vec<Problem>,
+    pub(crate) document: Document,
+}
+
+/// Reads and checks the file at `path`, without looking at the environment or at other files.
+///
+/// # Errors
+/// Every problem with it.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let named = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = "name the file with `--config PATH`, or write one with `weir init`".to_owned();
+        Problems::with_file(&named, format!("cannot be read: {error}"), Some(help))
+    })?;
+    let text = text(bytes, &named)?;
+    let base = path.parent().map(Path::to_owned).unwrap_or_default();
+    parse(&text, &named, &base)
+}
+
+/// Reads and checks `text`. Problems call it `named`; relative paths in it start from `base`.
+///
+/// # Errors
+/// Every problem with it.
+pub fn parse(text: &str, named: &str, base: &Path) -> Result<Loaded, Problems> {
+    let Typed { value, document, findings } = typed::<Config>(text, named)?;
+    if matches!(document.root.value, Value::Nothing) {
+        // An empty file is a file that was not found, or not filled in.
+        let help = "`weir init` writes one to start from".to_owned();
+        return Err(Problems::with_file(named, "there is nothing in it".to_owned(), Some(help)));
+    }
+    let findings = RefCell::new(findings);
+    if let Some(config) = &value {
+        check::config(config, &Scope::root(&document, &findings));
+    }
+    let (problems, warnings) = findings.into_inner().finish(&document);
+    match (Problems::new(problems), value) {
+        (None, Some(config)) => Ok(Loaded { config, base: base.to_owned(), warnings, document }),
+        (Some(problems), _) => Err(problems),
+        (None, None) => unreachable!("a config that cannot be read leaves a problem"),
+    }
+}
+
+/// A text on its way to becoming a `T`: what could be read of it, and what is wrong with its form.
+pub(crate) struct Typed<T> {
+    pub(crate) value: Option<T>,
+    pub(crate) document: Document,
+    pub(crate) findings: Findings,
+}
+
+pub(crate) fn typed<T: serde::de::DeserializeOwned>(text: &str, named: &str) -> Result<Typed<T>, Problems> {
+    let mut findings = Findings::default();
+    let mut document = match Document::read(text, named) {
+        Ok(document) => document,
+        Err(error) => {
+            findings.add(not_readable(error));
+            let (problems, _) = findings.finish(&Document::unread(text, named));
+            return Err(Problems::new(problems).expect("one was just found"));
+        }
+    };
+    for duplicate in document.take_duplicates() {
+        findings.add(twice(duplicate));
+    }
+    let value = typed::read(&mut document, &mut findings);
+    Ok(Typed { value, document, findings })
+}
+
+pub(crate) fn text(bytes: Vec<u8>, named: &str) -> Result<String, Problems> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Problems::with_file(named, format!("is larger than {FILE_BYTES_MAX} bytes"), None));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+        let help = Some("save it in the encoding UTF-8".to_owned());
+        Problems::with_file(named, format!("line {line} is not UTF-8"), help)
+    })
+}
+
+fn not_readable(error: NotReadable) -> Finding {
+    let NotReadable { place, message, help } = error;
+    Finding { place, setting: SettingPath::default(), message, help: help.map(str::to_owned), warning: false }
+}
+
+fn twice(duplicate: Duplicate) -> Finding {
+    let Duplicate { setting, place, first_line } = duplicate;
+    let message = format!("`{setting}` is given twice, first in line {first_line}");
+    Finding { place: Some(place), setting, message, help: Some("keep one of them".to_owned()), warning: false }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! The line of the text that a problem is about, with a caret under the place.
+
+use std::fmt::Write;
+
+use crate::document::Place;
+
+/// A longer line is shown from a little before the place.
+const CHARACTERS_MAX: usize = 140;
+const CHARACTERS_BEFORE: usize = 40;
+
+/// The line of `place` with carets under it, and dots instead of everything `hidden`.
+pub(super) fn show(text: &str, place: Place, hidden: &[Place]) -> String {
+    let start = floor(text, place.start);
+    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+    let line_end = line_start + text[line_start..line_end].trim_end_matches('\r').len();
+
+    let mut shown = String::new();
+    let (mut carets_from, mut carets_to) = (None, 0);
+    for (offset, character) in text[line_start..line_end].char_indices() {
+        let at = line_start + offset;
+        let in_place = at >= place.start && at < place.end.max(place.start + 1);
+        if in_place {
+            carets_from.get_or_insert(shown.chars().count());
+        }
+        if let Some(secret) = hidden.iter().find(|secret| at >= secret.start && at < secret.end) {
+            // One ellipsis whatever the length: that is nobody's business either.
+            if at == secret.start || offset == 0 {
+                shown.push('…');
+            }
+        } else {
+            shown.push(if character.is_control() { ' ' } else { character });
+        }
+        if in_place {
+            carets_to = shown.chars().count();
+        }
+    }
+    let length = shown.chars().count();
+    let from = carets_from.unwrap_or(length);
+    let to = carets_to.max(from + 1);
+
+    let cut = if length > CHARACTERS_MAX { from.saturating_sub(CHARACTERS_BEFORE) } else { 0 };
+    let visible: String = shown.chars().skip(cut).take(CHARACTERS_MAX).collect();
+    let carets = (to.min(cut + CHARACTERS_MAX)).saturating_sub(from).max(1);
+
+    let number = place.line.to_string();
+    let margin = " ".repeat(number.len());
+    let mut snippet = String::new();
+    let _ = writeln!(snippet, "  {number} | {visible}");
+    let _ = write!(snippet, "  {margin} | {}{}", " ".repeat(from - cut), "^".repeat(carets));
+    snippet
+}
+
+/// `text` without the characters that could make a terminal do something.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

@@ -1,0 +1,175 @@
+//! The checks that need more than the text of a config: the environment and other files. They are apart so that a config
+//! can be checked on a machine that has neither.
+
+mod keys;
+
+use std::{cell::RefCell, path::Path};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    KeyRecord, Loaded, Problem, Problems, SecretRef,
+    check::{Scope, is_loopback},
+    environment,
+    problem::Findings,
+    secret::{self, Lookup, read_private},
+};
+
+pub use keys::read_keys;
+
+/// Guessing a shorter token is only a matter of patience.
+const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+const MASTER_BYTES_MIN: usize = 32;
+
+/// What a config refers to outside of its text, read and found good.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The master secret, of `secrets.master`.
+    pub master: Option<SecretString>,
+    /// The API keys, of `identity.api_keys.file`.
+    pub keys: Vec<KeyRecord>,
+    /// The token for `/admin/…`, of the environment variable `WEIR_ADMIN_TOKEN`.
+    pub admin_token: Option<SecretString>,
+    /// What deserves a look but stops nothing.
+    pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Reads what the config refers to and checks it: secrets, the key file, the key of TLS, the token for operators.
+    ///
+    /// # Errors
+    /// Every problem with them, each at the setting that refers to it. None contains a secret.
+    pub fn surroundings(&self) -> Result<Surroundings, Problems> {
+        self.surroundings_in(&environment::raw)
+    }
+
+    pub(crate) fn surroundings_in(&self, variables: Lookup<'_>) -> Result<Surroundings, Problems> {
+        let findings = RefCell::new(Findings::default());
+        let scope = Scope::root(&self.document, &findings);
+        let secrets = Secrets { base: &self.base, variables };
+
+        let master = self.config.secrets.master.as_ref();
+        let master = master.and_then(|master| secrets.master(master, &scope.key("secrets").key("master")));
+        let admin_token = self.admin_token(variables, &scope);
+        self.tls(&scope.key("server").key("tls"));
+        self.downstreams(&secrets, &scope.key("downstreams"));
+        let keys = self.keys(&scope.key("identity").key("api_keys").key("file"));
+
+        let (mut problems, mut warnings) = findings.into_inner().finish(&self.document);
+        let (keys, key_warnings) = match keys {
+            Ok(keys) => keys,
+            Err(in_key_file) => {
+                problems.extend(in_key_file.iter().cloned());
+                Default::default()
+            }
+        };
+        warnings.extend(key_warnings);
+        match Problems::new(problems) {
+            Some(problems) => Err(problems),
+            None => Ok(Surroundings { master, keys, admin_token, warnings }),
+        }
+    }
+
+    fn admin_token(&self, variables: Lookup<'_>, scope: &Scope<'_>) -> Option<SecretString> {
+        let name = environment::ADMIN_TOKEN;
+        let token = variables(name).filter(|token| !token.is_empty());
+        let Some(token) = token else {
+            if !is_loopback(self.config.server.admin) {
+                scope.key("server").key("admin").refuse(
+                    format!("is `{}`, which other machines reach, and the environment variable `{name}` is not set", self.config.server.admin),
+                    format!("set `{name}` to a random text (`openssl rand -hex 32`), or listen on `127.0.0.1`"),
+                );
+            }
+            return None;
+        };
+        if let Some(weakness) = secret::weakness(&token, ADMIN_TOKEN_BYTES_MIN) {
+            scope.refuse(
+                format!("the token in the environment variable `{name}` {weakness}"),
+                "make a random one: `openssl rand -hex 32`",
+            );
+        }
+        Some(SecretString::from(token))
+    }
+
+    fn tls(&self, scope: &Scope<'_>) {
+        let Some(tls) = &self.config.server.tls else { return };
+        if let Err(error) = std::fs::read(self.base.join(&tls.certificate)) {
+            let path = self.base.join(&tls.certificate);
+            scope.key("certificate").refuse(format!("cannot be used: the file {} cannot be read ({error})", path.display()), "");
+        }
+        if let Err(error) = read_private(&self.base.join(&tls.key)) {
+            scope.key("key").refuse(format!("cannot be used: {error}"), "");
+        }
+    }
+
+    fn downstreams(&self, secrets: &Secrets<'_>, scope: &Scope<'_>) {
+        for (name, downstream) in &self.config.downstreams {
+            let scope = scope.key(name.as_str());
+            if let Some(postgres) = &downstream.postgres {
+                secrets.postgres(&postgres.url, &scope.key("postgres").key("url"));
+            }
+            if let Some(mcp) = &downstream.mcp
+                && let Some(crate::downstream::Credential::Bearer(token)) = &mcp.websocket.credential
+            {
+                secrets.bearer(token, &scope.key("mcp").key("websocket").key("credential").key("bearer"));
+            }
+        }
+    }
+
+    fn keys(&self, scope: &Scope<'_>) -> Result<(Vec<KeyRecord>, Vec<Problem>), Problems> {
+        let Some(api_keys) = &self.config.identity.api_keys else { return Ok(Default::default()) };
+        let path = self.base.join(&api_keys.file);
+        match read_private(&path) {
+            Ok(text) => keys::check(&text, &path.display().to_string(), &self.config.policy),
+            Err(error) => {
+                scope.refuse(format!("cannot be used: {error}"), "`weir keys create` writes the file");
+                Ok(Default::default())
+            }
+        }
+    }
+}
+
+/// Reads secrets and says at their reference what is wrong with them.
+struct Secrets<'a> {
+    base: &'a Path,
+    variables: Lookup<'a>,
+}
+
+impl Secrets<'_> {
+    fn read(&self, reference: &SecretRef, scope: &Scope<'_>) -> Option<SecretString> {
+        match reference.resolve_in(self.base, self.variables) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                scope.refuse(format!("cannot be read: {error}"), "");
+                None
+            }
+        }
+    }
+
+    fn master(&self, reference: &SecretRef, scope: &Scope<'_>) -> Option<SecretString> {
+        let master = self.read(reference, scope)?;
+        if let Some(weakness) = secret::weakness(master.expose_secret(), MASTER_BYTES_MIN) {
+            scope.refuse(format!("{weakness}"), "make a random one: `openssl rand -hex 32`");
+        }
+        Some(master)
+    }
+
+    fn postgres(&self, reference: &SecretRef, scope: &Scope<'_>) {
+        let Some(url) = self.read(reference, scope) else { return };
+        let url = url.expose_secret().trim_start();
+        let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        if !is_url && !url.contains('=') {
+            scope.refuse("does not hold a connection string", "its form is `postgres://user:password@host/database?sslmode=require`");
+        }
+    }
+
+    fn bearer(&self, reference: &SecretRef, scope: &Scope<'_>) {
+        let Some(token) = self.read(reference, scope) else { return };
+        if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+            scope.refuse("holds characters that no bearer token has", "look for a space, a line break or an umlaut in the secret");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
