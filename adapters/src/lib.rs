@@ -9,6 +9,7 @@ mod error;
 pub mod json;
 pub mod mcp;
 pub mod postgres;
+mod reconnect;
 mod registry;
 mod state;
 mod trace;
