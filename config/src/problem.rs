@@ -164,6 +164,3 @@ impl Finding {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

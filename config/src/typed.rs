@@ -101,7 +101,10 @@ impl<'de> Deserializer<'de> for Typed<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.is_section() { visitor.visit_map(Self::entries(self.node)) } else { self.deserialize_any(visitor) }
+        if !self.is_section() {
+            return Err(self.fail(Cause::NotAMap { known: &[] }));
+        }
+        visitor.visit_map(Self::entries(self.node))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -111,7 +114,7 @@ impl<'de> Deserializer<'de> for Typed<'de> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         if !self.is_section() {
-            return Err(self.fail(Cause::NotASection { known }));
+            return Err(self.fail(Cause::NotAMap { known }));
         }
         let present = || self.node.entries().iter().filter(|entry| !entry.node.left_out);
         if let Some(unknown) = present().find(|entry| !known.contains(&entry.key.as_str())) {
@@ -221,7 +224,8 @@ impl<'de> de::VariantAccess<'de> for Choice<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Failure> {
         let typed = Typed { node: &self.entry.node, holds_secret: self.holds_secret };
-        seed.deserialize(typed).map_err(|failure| failure.inside_key(&self.entry.key))
+        let wrong = |failure: Failure| failure.keeping_secret(self.holds_secret).inside_key(&self.entry.key);
+        seed.deserialize(typed).map_err(wrong)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, Failure> {

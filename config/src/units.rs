@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn quantities_are_read_and_written_with_their_unit() {
-        for text in ["0ms", "250ms", "5s", "10m", "24h", "90d"] {
+        for text in ["0ms", "250ms", "5s", "10m", "25h", "90d"] {
             assert_eq!(text.parse::<Period>().expect(text).to_string(), text);
         }
         for text in ["0B", "512B", "64KiB", "4MiB", "1GiB"] {

@@ -17,7 +17,8 @@ pub(crate) struct NotReadable {
 
 // Far above any real config, far below what hurts.
 const NODES_MAX: usize = 100_000;
-const DEPTH_MAX: usize = 64;
+// Each level takes some 30 KiB of stack in a debug build, and threads have 2 MiB.
+const DEPTH_MAX: usize = 24;
 
 impl Document {
     /// Reads `text`. Keys that occur twice are kept both, for [`Document::take_duplicates`].
@@ -50,18 +51,7 @@ impl NotReadable {
 
 fn words(error: &Error) -> (String, Option<&'static str>) {
     match error {
-        Error::Message { msg, .. } if msg.starts_with("tabs disallowed") => {
-            ("a tab is used for indentation".to_owned(), Some("YAML is indented with spaces: replace the tab by two of them"))
-        }
-        Error::Message { msg, .. } if msg.starts_with("mapping values are not allowed") => (
-            "a second `:` on this line".to_owned(),
-            Some("put a value that contains `: ` in quotes, or begin a new line for the inner key"),
-        ),
-        Error::Message { msg, .. } if msg.contains("did not find expected key") => (
-            "this line is indented unlike the lines of its section".to_owned(),
-            Some("keys of one section start in the same column"),
-        ),
-        Error::Message { msg, .. } => (format!("this is no YAML: {}", msg.replace('\'', "`")), None),
+        Error::Message { msg, .. } | Error::ExternalMessage { msg, .. } => syntax(msg),
         Error::MultipleDocuments { .. } => {
             ("a second YAML document begins here".to_owned(), Some("keep one document in the file and remove `---`"))
         }
@@ -71,7 +61,7 @@ fn words(error: &Error) -> (String, Option<&'static str>) {
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::AliasError { .. } => (
             format!("the text unfolds to more than {NODES_MAX} values or {DEPTH_MAX} levels"),
-            Some("use fewer aliases (`*name`) inside of anchors (`&name`)"),
+            Some("use fewer levels, and fewer aliases (`*name`) inside of anchors (`&name`)"),
         ),
         Error::UnknownAnchor { .. } => (
             "this alias has no anchor".to_owned(),
@@ -79,6 +69,40 @@ fn words(error: &Error) -> (String, Option<&'static str>) {
         ),
         Error::NullIntoString { .. } | Error::Unexpected { .. } => ("a key must be a text".to_owned(), None),
         _ => ("this YAML cannot be used here".to_owned(), Some("write plain maps, lists, texts, numbers, `true` and `false`")),
+    }
+}
+
+/// The parser's words are exact but for its own use; those for the frequent slips are put for the writer of a config.
+fn syntax(message: &str) -> (String, Option<&'static str>) {
+    const SLIPS: [(&str, &str, &str); 8] = [
+        ("tabs disallowed", "a tab is used for indentation", "YAML is indented with spaces: replace the tab by two of them"),
+        (
+            "mapping values are not allowed",
+            "a second `:` on this line",
+            "put a value that contains `: ` in quotes, or begin a new line for the inner key",
+        ),
+        (
+            "did not find expected key",
+            "this line is indented unlike the lines of its section, or the line before does not end",
+            "keys of one section start in the same column",
+        ),
+        (
+            "while scanning an anchor or alias",
+            "`*` and `&` at the start of a text have a meaning of their own in YAML",
+            "put the text in quotes: `\"*\"`",
+        ),
+        (
+            "while parsing a flow",
+            "a bracket is not closed before this, or a comma is missing",
+            "end every `{` with `}` and every `[` with `]`",
+        ),
+        ("unclosed quote", "this quote is never closed", "end the text with the same quote"),
+        ("unclosed bracket", "a bracket is never closed", "end every `{` with `}` and every `[` with `]`"),
+        ("unexpected character", "no value begins with this character", "put the text in quotes"),
+    ];
+    match SLIPS.iter().find(|(parser, _, _)| message.contains(parser)) {
+        Some((_, words, help)) => ((*words).to_owned(), Some(help)),
+        None => (format!("this is no YAML: {}", message.replace('\'', "`")), None),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn show(text: &str, place: Place, hidden: &[Place]) -> String {
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
     let mut snippet = String::new();
-    let _ = writeln!(snippet, "  {number} | {visible}");
+    let _ = writeln!(snippet, "  {number} | {}", visible.trim_end());
     let _ = write!(snippet, "  {margin} | {}{}", " ".repeat(from - cut), "^".repeat(carets));
     snippet
 }

@@ -21,8 +21,8 @@ pub(super) enum Cause {
     Missing { key: &'static str },
     /// A value of another type or form.
     Wrong { expected: String },
-    /// Something else than a map in place of a section.
-    NotASection { known: &'static [&'static str] },
+    /// Something else than a map, of which the keys are `known` where it is a section.
+    NotAMap { known: &'static [&'static str] },
     /// A map in which exactly one of the keys must be given.
     NotOneOf { known: &'static [&'static str] },
     /// A type's own words.
@@ -86,7 +86,7 @@ impl Failure {
         let Some(node) = document.node(path) else { return };
         let unknown_key = matches!(self.cause, Cause::UnknownKey { .. });
         // Below an unknown key anything may stand, also a password for a setting that does not exist.
-        if self.secret || unknown_key || matches!(self.cause, Cause::NotASection { .. }) {
+        if self.secret || unknown_key || matches!(self.cause, Cause::NotAMap { .. }) {
             hide_all(node, findings);
         }
         let Some((message, help)) = self.words(document, path, node) else { return };
@@ -98,12 +98,13 @@ impl Failure {
 
     fn words(&self, document: &Document, path: &SettingPath, node: &Node) -> Option<(String, Option<String>)> {
         let setting = named(path);
-        let found = if self.secret { secret_found(node) } else { found(node, document) };
+        let hidden = self.secret || matches!(self.cause, Cause::NotAMap { .. });
+        let found = if hidden { hidden_found(node).to_owned() } else { found(node, document) };
         Some(match &self.cause {
             Cause::UnknownKey { known } => {
                 let (key, section) = split(path);
                 let help = match nearest(&key, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`? {section} knows {}", list(known)),
+                    Some(near) => format!("did you mean `{near}`?"),
                     None => format!("{section} knows {}", list(known)),
                 };
                 (format!("`{key}` is not known in {section}"), Some(help))
@@ -113,15 +114,19 @@ impl Failure {
                     Value::Text(word) if !self.secret => nearest(word, known.iter().copied()),
                     _ => None,
                 };
-                (format!("{setting} must be one of {}, not {found}", list(known)), near.map(|near| format!("did you mean `{near}`?")))
+                (format!("{setting} must be one of {}, {found}", list(known)), near.map(|near| format!("did you mean `{near}`?")))
             }
             Cause::Missing { key } => (format!("{setting} lacks `{key}`"), Some(format!("add `{key}: …` to it"))),
             Cause::Wrong { expected } => {
                 let (form, help) = form(expected, node, self.secret);
-                (format!("{setting} must be {form}, not {found}"), help)
+                (format!("{setting} must be {form}, {found}"), help)
             }
-            Cause::NotASection { known } => {
-                (format!("{setting} must be a map, not {found}"), Some(format!("it knows the keys {}", list(known))))
+            Cause::NotAMap { known } => {
+                let help = match known {
+                    [] => "write a line `name: …` for each entry".to_owned(),
+                    known => format!("its keys are {}", list(known)),
+                };
+                (format!("{setting} must be a map, {found}"), Some(help))
             }
             Cause::NotOneOf { known } => (format!("{setting} must have exactly one of the keys {}", list(known)), None),
             Cause::Said(words) if self.secret => (format!("{setting} is not right: {words}"), None),
@@ -159,43 +164,41 @@ fn list(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands in the text, in the user's own spelling.
+/// What stands there instead, in the user's own spelling.
 fn found(node: &Node, document: &Document) -> String {
     const CHARACTERS_MAX: usize = 60;
     let text = match &node.value {
-        Value::Nothing => return "empty".to_owned(),
-        Value::List(_) => return "a list".to_owned(),
-        Value::Map(_) => return "a map".to_owned(),
-        Value::Text(text) if text.is_empty() => return "an empty text".to_owned(),
+        Value::Nothing | Value::List(_) | Value::Map(_) => return hidden_found(node).to_owned(),
+        Value::Text(text) if text.is_empty() => return "not an empty text".to_owned(),
         Value::Text(text) => text,
-        Value::Boolean(_) | Value::Number(_) => {
-            document.text.get(node.place.start..node.place.end).unwrap_or_default()
-        }
+        Value::Boolean(_) | Value::Number(_) => document.text.get(node.place.start..node.place.end).unwrap_or_default(),
     };
     if text.chars().count() <= CHARACTERS_MAX {
-        return format!("`{text}`");
+        return format!("not `{text}`");
     }
-    format!("`{}…`", text.chars().take(CHARACTERS_MAX).collect::<String>())
+    format!("not `{}…`", text.chars().take(CHARACTERS_MAX).collect::<String>())
 }
 
-fn secret_found(node: &Node) -> String {
+/// What stands there instead, without a word of it.
+fn hidden_found(node: &Node) -> &'static str {
     match &node.value {
-        Value::Nothing => "empty".to_owned(),
-        Value::List(_) => "a list".to_owned(),
-        Value::Map(_) => "a map of another form".to_owned(),
-        _ => "the value itself".to_owned(),
+        Value::Nothing => "but is empty",
+        Value::List(_) => "not a list",
+        Value::Map(_) => "not a map",
+        Value::Boolean(_) | Value::Number(_) | Value::Text(_) => "not the value itself",
     }
 }
 
 /// The right form in words for people, and what to do for a frequent slip.
 fn form(expected: &str, node: &Node, secret: bool) -> (String, Option<String>) {
     let yes_or_no = |text: &str| match text.to_ascii_lowercase().as_str() {
-        "yes" | "on" | "y" => Some("write `true`".to_owned()),
-        "no" | "off" | "n" => Some("write `false`".to_owned()),
+        "yes" | "on" | "y" => Some("write `true`"),
+        "no" | "off" | "n" => Some("write `false`"),
+        "true" | "false" => Some("remove the quotes"),
         _ => None,
     };
     match (expected, &node.value) {
-        ("a boolean", Value::Text(text)) => ("`true` or `false`".to_owned(), yes_or_no(text)),
+        ("a boolean", Value::Text(text)) => ("`true` or `false`".to_owned(), yes_or_no(text).map(str::to_owned)),
         ("a boolean", _) => ("`true` or `false`".to_owned(), None),
         ("usize" | "u64" | "u32" | "u16", Value::Text(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
             ("a whole number".to_owned(), Some("remove the quotes".to_owned()))
@@ -207,7 +210,6 @@ fn form(expected: &str, node: &Node, secret: bool) -> (String, Option<String>) {
         }
         ("a string" | "path string", _) => ("a text".to_owned(), None),
         ("a sequence", _) => ("a list".to_owned(), Some("write `[ … ]`, or a line with `- ` for each item".to_owned())),
-        ("a map", _) => ("a map".to_owned(), Some("write a line `name: …` for each entry".to_owned())),
         (other, _) => (other.to_owned(), None),
     }
 }

@@ -150,7 +150,7 @@ mod tests {
             ("SELECT ';'; ", 1, "select"),
             ("/* first */ Update t SET a = 1; -- done", 1, "update"),
             ("SELECT 1; DROP TABLE t", 2, "select"),
-            ("(SELECT 1)", 1, ""),
+            ("(SELECT 1)", 1, "select"),
         ] {
             let found = look(sql);
             assert_eq!((found.statements, found.first_word.as_str()), (statements, first_word), "{sql}");
