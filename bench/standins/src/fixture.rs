@@ -8,10 +8,12 @@
 
 mod ask;
 mod call;
+pub mod command;
 mod content;
 mod prompts;
 mod resources;
 mod rounds;
+mod serve;
 mod tasks;
 mod tools;
 
