@@ -1,7 +1,8 @@
 //! A customer database with realistic data: customers, their orders, their invoices.
 //!
-//! The same seed makes the same rows on every machine. Some columns are there because types matter: integers that no double can hold,
-//! exact decimals, moments with microseconds, dates, UUIDs, bytes, arrays with awkward elements, nested JSON.
+//! The same seed makes the same rows on every machine. Some columns are there because types matter: integers that no
+//! double can hold, exact decimals, moments with microseconds, dates, UUIDs, bytes, arrays with awkward elements,
+//! nested JSON.
 
 mod copy;
 mod generate;
@@ -15,7 +16,7 @@ use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio_postgres::{NoTls, Transaction};
 
-use generate::{customers, decimal};
+pub(crate) use generate::{Customer, after, as_of, before, customers, decimal, moment_between};
 
 pub const CUSTOMERS: usize = 2_000;
 pub const ORDERS: usize = 8_000;
@@ -30,44 +31,29 @@ const INDEXES: &str = include_str!("customers/indexes.sql");
 
 /// Creates the tables in a database that has none of them, and fills them.
 pub async fn load(url: &str, seed: u64) -> Result<()> {
-    let (mut client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .context("cannot reach Postgres to load the customers")?;
+    let (mut client, connection) =
+        tokio_postgres::connect(url, NoTls).await.context("cannot reach Postgres to load the customers")?;
     let connection = tokio::spawn(connection);
     let customers = customers(seed);
     let orders = generate::orders(seed, &customers);
     let invoices = generate::invoices(seed, &customers, &orders);
 
     let transaction = client.transaction().await?;
-    transaction
-        .batch_execute(SCHEMA)
-        .await
-        .context("cannot create the tables; the database has to be empty")?;
+    transaction.batch_execute(SCHEMA).await.context("cannot create the tables; the database has to be empty")?;
     fill(&transaction, "customers", copy::customers(&customers)).await?;
     fill(&transaction, "orders", copy::orders(&orders, &customers)).await?;
-    fill(
-        &transaction,
-        "invoices",
-        copy::invoices(&invoices, &orders, &customers),
-    )
-    .await?;
+    fill(&transaction, "invoices", copy::invoices(&invoices, &orders, &customers)).await?;
     transaction.batch_execute(INDEXES).await?;
     transaction.commit().await?;
 
     drop(client);
-    connection
-        .await?
-        .context("Postgres hung up after the customers were loaded")
+    connection.await?.context("Postgres hung up after the customers were loaded")
 }
 
 async fn fill(transaction: &Transaction<'_>, table: &str, rows: String) -> Result<()> {
-    let sink = transaction
-        .copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN"))
-        .await?;
+    let sink = transaction.copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN")).await?;
     let mut sink = pin!(sink);
     sink.send(rows.into()).await?;
-    sink.finish()
-        .await
-        .with_context(|| format!("cannot fill the table {table}"))?;
+    sink.finish().await.with_context(|| format!("cannot fill the table {table}"))?;
     Ok(())
 }

@@ -1,5 +1,11 @@
 //! Honest systems to stand behind the router, shared by the demo, the tests and the load tests.
 
 pub mod customers;
+mod era;
+mod listener;
+pub mod mcp;
+mod observed;
 pub mod postgres;
 mod random;
+
+pub use era::Era;

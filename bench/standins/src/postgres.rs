@@ -1,8 +1,9 @@
 //! A private Postgres: the real server, in a temporary folder, for as long as its handle lives.
 //!
-//! The server runs under a small supervising shell whose standard input is a pipe that we hold. Whatever ends this process also closes
-//! the pipe, and the shell then stops the server and removes the folder: a killed test run leaves nothing behind. A parent-death signal
-//! alone would not do, because it fires when the *thread* that started the child ends.
+//! The server runs under a small supervising shell whose standard input is a pipe that we hold. Whatever ends this
+//! process also closes the pipe, and the shell then stops the server and removes the folder: a killed test run leaves
+//! nothing behind. A parent-death signal alone would not do, because it fires when the *thread* that started the child
+//! ends.
 
 mod binaries;
 #[cfg(test)]
@@ -40,7 +41,8 @@ const SOCKET_DIR_BYTES_MAX: usize = 107 - "/.s.PGSQL.5432".len();
 const USER: &str = "weir";
 const DATABASE: &str = "postgres";
 
-/// Obeys two words on standard input. At its end, which is also what a killed parent leaves, it stops the server and removes the folder.
+/// Obeys two words on standard input. At its end, which is also what a killed parent leaves, it stops the server and
+/// removes the folder.
 const SUPERVISOR: &str = r#"
 dir=$1; shift
 exec 3<&0
@@ -63,8 +65,8 @@ kill "$reader"
 /// How to start a [`PrivatePg`].
 #[derive(Clone, Debug)]
 pub struct PgOptions {
-    /// Looked at before `WEIR_PG_BIN`, `PATH` and the system's packages. Each is a folder with the programs in it, or a root into which
-    /// packages were unpacked.
+    /// Looked at before `WEIR_PG_BIN`, `PATH` and the system's packages. Each is a folder with the programs in it, or a
+    /// root into which packages were unpacked.
     pub bin_dirs: Vec<PathBuf>,
     /// Also listen on a free port of loopback, with a password. Without it there is only a Unix socket.
     pub tcp: bool,
@@ -73,11 +75,7 @@ pub struct PgOptions {
 
 impl Default for PgOptions {
     fn default() -> Self {
-        Self {
-            bin_dirs: Vec::new(),
-            tcp: false,
-            max_connections: 100,
-        }
+        Self { bin_dirs: Vec::new(), tcp: false, max_connections: 100 }
     }
 }
 
@@ -100,8 +98,7 @@ impl PrivatePg {
     /// Creates a cluster and returns when it answers.
     pub async fn start(options: PgOptions) -> Result<Self> {
         let binaries = Binaries::find(&options.bin_dirs)?;
-        let mut pg =
-            tokio::task::spawn_blocking(move || Self::initialise(binaries, options)).await??;
+        let mut pg = tokio::task::spawn_blocking(move || Self::initialise(binaries, options)).await??;
         pg.launch_until_ready().await?;
         Ok(pg)
     }
@@ -115,10 +112,9 @@ impl PrivatePg {
     pub fn url_of(&self, database: &str) -> String {
         match self.tcp_addr {
             Some(addr) => self.url_at(database, addr),
-            None => format!(
-                "postgres://{USER}@{}/{database}",
-                self.dir.path().display().to_string().replace('/', "%2F")
-            ),
+            None => {
+                format!("postgres://{USER}@{}/{database}", self.dir.path().display().to_string().replace('/', "%2F"))
+            }
         }
     }
 
@@ -139,17 +135,11 @@ impl PrivatePg {
 
     /// Creates a database as a copy of another one, to which nobody may be connected meanwhile, and returns its URL.
     pub async fn copy_database(&self, source: &str, name: &str) -> Result<String> {
-        let (client, connection) = tokio_postgres::connect(&self.url, NoTls)
-            .await
-            .context("cannot reach the private Postgres")?;
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, NoTls).await.context("cannot reach the private Postgres")?;
         let connection = tokio::spawn(connection);
-        let created = client
-            .batch_execute(&format!(
-                "CREATE DATABASE {} TEMPLATE {}",
-                quoted(name),
-                quoted(source)
-            ))
-            .await;
+        let created =
+            client.batch_execute(&format!("CREATE DATABASE {} TEMPLATE {}", quoted(name), quoted(source))).await;
         drop(client);
         connection.await??;
         created.with_context(|| format!("cannot create the database {name} from {source}"))?;
@@ -180,21 +170,8 @@ impl PrivatePg {
         let password = Alphanumeric.sample_string(&mut rand::rng(), 32);
         let password_file = dir.path().join("password");
         fs::write(&password_file, &password)?;
-        let tcp_addr = if options.tcp {
-            Some(free_port()?)
-        } else {
-            None
-        };
-        let mut pg = Self {
-            dir,
-            binaries,
-            options,
-            password,
-            tcp_addr,
-            url: String::new(),
-            run_as,
-            supervisor: None,
-        };
+        let tcp_addr = if options.tcp { Some(free_port()?) } else { None };
+        let mut pg = Self { dir, binaries, options, password, tcp_addr, url: String::new(), run_as, supervisor: None };
         pg.url = pg.url_of(DATABASE);
 
         let mut initdb = pg.command(pg.binaries.program("initdb"));
@@ -218,23 +195,19 @@ impl PrivatePg {
                 chown(path, run_as, run_as)?;
             }
         }
-        let mut child = initdb
-            .spawn()
-            .with_context(|| format!("cannot run {}", pg.binaries.program("initdb").display()))?;
+        let mut child =
+            initdb.spawn().with_context(|| format!("cannot run {}", pg.binaries.program("initdb").display()))?;
         match wait_for(&mut child, INITDB_TIMEOUT)? {
             true if child.wait()?.success() => {}
             true => bail!("initdb failed:\n{}", pg.log_tail()),
-            false => bail!(
-                "initdb did not finish within {} s",
-                INITDB_TIMEOUT.as_secs()
-            ),
+            false => bail!("initdb did not finish within {} s", INITDB_TIMEOUT.as_secs()),
         }
         fs::remove_file(&password_file)?;
         Ok(pg)
     }
 
-    /// Tries again while the server ends by itself: the processes of a killed one need a moment to let go of its shared memory, and its
-    /// port may just be lent to somebody's outgoing connection.
+    /// Tries again while the server ends by itself: the processes of a killed one need a moment to let go of its shared
+    /// memory, and its port may just be lent to somebody's outgoing connection.
     async fn launch_until_ready(&mut self) -> Result<()> {
         let ready_by = Instant::now() + READY_TIMEOUT;
         loop {
@@ -251,34 +224,23 @@ impl PrivatePg {
     /// Starts the server without waiting for it.
     fn launch(&mut self) -> Result<()> {
         let mut command = self.command(PathBuf::from("sh"));
-        command
-            .args(["-c", SUPERVISOR, "private-postgres"])
-            .arg(self.dir.path());
+        command.args(["-c", SUPERVISOR, "private-postgres"]).arg(self.dir.path());
         // Should somebody kill the supervisor itself, the server still goes with it.
         if Path::new("/usr/bin/setpriv").exists() {
             command.args(["/usr/bin/setpriv", "--pdeathsig", "INT", "--"]);
         }
-        command
-            .arg(self.binaries.program("postgres"))
-            .arg("-D")
-            .arg(self.data_dir());
-        let listen = self
-            .tcp_addr
-            .map(|addr| addr.ip().to_string())
-            .unwrap_or_default();
+        command.arg(self.binaries.program("postgres")).arg("-D").arg(self.data_dir());
+        let listen = self.tcp_addr.map(|addr| addr.ip().to_string()).unwrap_or_default();
         for setting in [
             format!("listen_addresses={listen}"),
             format!("port={}", self.tcp_addr.map_or(5432, |addr| addr.port())),
             format!(
                 "unix_socket_directories={}",
-                if self.tcp_addr.is_some() {
-                    String::new()
-                } else {
-                    self.dir.path().display().to_string()
-                }
+                if self.tcp_addr.is_some() { String::new() } else { self.dir.path().display().to_string() }
             ),
             format!("max_connections={}", self.options.max_connections),
-            // Speed over safety from power cuts. Commits stay synchronous, so that a killed server loses nothing that it confirmed.
+            // Speed over safety from power cuts. Commits stay synchronous, so that a killed server loses nothing that
+            // it confirmed.
             "fsync=off".into(),
             "full_page_writes=off".into(),
             "shared_buffers=16MB".into(),
@@ -286,13 +248,10 @@ impl PrivatePg {
         ] {
             command.arg("-c").arg(setting);
         }
-        // A group of its own, so that Ctrl-C on the terminal reaches this process first, which then ends the server in its turn.
+        // A group of its own, so that Ctrl-C on the terminal reaches this process first, which then ends the server in
+        // its turn.
         command.stdin(Stdio::piped()).process_group(0);
-        self.supervisor = Some(
-            command
-                .spawn()
-                .context("cannot start the supervising shell of the private Postgres")?,
-        );
+        self.supervisor = Some(command.spawn().context("cannot start the supervising shell of the private Postgres")?);
         Ok(())
     }
 
@@ -314,10 +273,7 @@ impl PrivatePg {
                 && supervisor.try_wait()?.is_some()
             {
                 self.supervisor = None;
-                return Err(Ended {
-                    log_tail: self.log_tail(),
-                }
-                .into());
+                return Err(Ended { log_tail: self.log_tail() }.into());
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
@@ -337,30 +293,20 @@ impl PrivatePg {
             ended
         })
         .await??;
-        ensure!(
-            ended,
-            "Postgres did not stop within {} s",
-            STOP_TIMEOUT.as_secs()
-        );
+        ensure!(ended, "Postgres did not stop within {} s", STOP_TIMEOUT.as_secs());
         Ok(())
     }
 
     /// A program that runs in the folder, without privileges, and writes to the log.
     fn command(&self, program: PathBuf) -> Command {
         let mut command = Command::new(program);
-        command
-            .current_dir(self.dir.path())
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null());
+        command.current_dir(self.dir.path()).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command.envs(self.binaries.environment());
         if let Some(id) = self.run_as {
             command.uid(id).gid(id);
         }
         // Without its log a server still serves; what is lost is the explanation of a failure.
-        if let Ok(log) = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
+        if let Ok(log) = File::options().create(true).append(true).open(self.log_file())
             && let Ok(copy) = log.try_clone()
         {
             command.stdout(log).stderr(copy);
@@ -412,11 +358,7 @@ struct Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Postgres ended at its start. Its log ends:\n{}",
-            self.log_tail
-        )
+        write!(f, "Postgres ended at its start. Its log ends:\n{}", self.log_tail)
     }
 }
 
@@ -426,15 +368,11 @@ impl std::error::Error for Ended {}
 fn private_dir() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("weir-pg-");
-    let dir = builder
-        .tempdir()
-        .context("cannot make a temporary folder")?;
+    let dir = builder.tempdir().context("cannot make a temporary folder")?;
     if dir.path().as_os_str().as_bytes().len() <= SOCKET_DIR_BYTES_MAX {
         return Ok(dir);
     }
-    builder
-        .tempdir_in("/tmp")
-        .context("cannot make a folder in /tmp")
+    builder.tempdir_in("/tmp").context("cannot make a folder in /tmp")
 }
 
 /// One connection, opened and closed.

@@ -7,9 +7,7 @@ pub(crate) struct Random(u64);
 impl Random {
     /// Streams of different names are independent, so that one kind of data does not shift when another one changes.
     pub(crate) fn new(seed: u64, stream: &str) -> Self {
-        let start = stream
-            .bytes()
-            .fold(seed, |state, byte| Self(state ^ u64::from(byte)).next());
+        let start = stream.bytes().fold(seed, |state, byte| Self(state ^ u64::from(byte)).next());
         Self(start)
     }
 

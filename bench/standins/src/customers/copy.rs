@@ -113,10 +113,8 @@ fn row(rows: &mut String, values: &[&dyn Display]) {
 }
 
 fn array(elements: &[&str]) -> String {
-    let elements: Vec<String> = elements
-        .iter()
-        .map(|element| format!("\"{}\"", element.replace('\\', "\\\\").replace('"', "\\\"")))
-        .collect();
+    let elements: Vec<String> =
+        elements.iter().map(|element| format!("\"{}\"", element.replace('\\', "\\\\").replace('"', "\\\""))).collect();
     format!("{{{}}}", elements.join(","))
 }
 

@@ -1,5 +1,5 @@
-//! The rows, made from a seed. What one column says agrees with the others: an invoice belongs to an order that its customer placed while
-//! the account was open, its amount is that order's total, and its status follows from its dates.
+//! The rows, made from a seed. What one column says agrees with the others: an invoice belongs to an order that its
+//! customer placed while the account was open, its amount is that order's total, and its status follows from its dates.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -68,9 +68,7 @@ pub(crate) fn as_of() -> Timestamp {
 
 pub(crate) fn customers(seed: u64) -> Vec<Customer> {
     let mut random = Random::new(seed, "customers");
-    (1..=CUSTOMERS)
-        .map(|number| customer(number, &mut random))
-        .collect()
+    (1..=CUSTOMERS).map(|number| customer(number, &mut random)).collect()
 }
 
 pub(super) fn orders(seed: u64, customers: &[Customer]) -> Vec<Order> {
@@ -86,36 +84,21 @@ pub(super) fn orders(seed: u64, customers: &[Customer]) -> Vec<Order> {
 pub(super) fn invoices(seed: u64, customers: &[Customer], orders: &[Order]) -> Vec<Invoice> {
     let mut random = Random::new(seed, "invoices");
     let sent = |order: &Order| matches!(order.status, "shipped" | "delivered");
-    let billable: Vec<usize> = (0..orders.len())
-        .filter(|&index| sent(&orders[index]))
-        .collect();
-    assert!(
-        billable.len() >= INVOICES,
-        "the seed leaves too few orders to bill"
-    );
+    let billable: Vec<usize> = (0..orders.len()).filter(|&index| sent(&orders[index])).collect();
+    assert!(billable.len() >= INVOICES, "the seed leaves too few orders to bill");
     // Evenly spread; the others were paid at once.
     (0..INVOICES)
         .map(|number| {
             let order = billable[number * billable.len() / INVOICES];
             let customer = &customers[orders[order].customer];
-            invoice(
-                number + 1,
-                order,
-                orders[order].placed_at,
-                customer,
-                &mut random,
-            )
+            invoice(number + 1, order, orders[order].placed_at, customer, &mut random)
         })
         .collect()
 }
 
 fn customer(number: usize, random: &mut Random) -> Customer {
     let country = random.pick(COUNTRIES);
-    let name = format!(
-        "{} {}",
-        random.pick(country.given_names),
-        random.pick(country.family_names)
-    );
+    let name = format!("{} {}", random.pick(country.given_names), random.pick(country.family_names));
     let created_at = before(as_of(), random.between(60 * DAY_US, 6 * 365 * DAY_US));
     let last_seen_at = moment_between(created_at, as_of(), random);
     let status = match random.index(100) {
@@ -135,9 +118,7 @@ fn customer(number: usize, random: &mut Random) -> Customer {
     };
     Customer {
         id: format!("C-{number:05}"),
-        account_number: ACCOUNT_NUMBER_FIRST
-            + 2 * random.between(0, 1_000_000) * CUSTOMERS as i64
-            + 2 * number as i64,
+        account_number: ACCOUNT_NUMBER_FIRST + 2 * random.between(0, 1_000_000) * CUSTOMERS as i64 + 2 * number as i64,
         public_id: uuid(random),
         email: email(&name, number, random),
         phone: phone(country, random),
@@ -149,11 +130,7 @@ fn customer(number: usize, random: &mut Random) -> Customer {
         city: country.cities[random.index(country.cities.len())],
         created_at,
         last_seen_at: (status != "active" || random.chance(92)).then_some(last_seen_at),
-        active_until: if status == "active" {
-            as_of()
-        } else {
-            last_seen_at
-        },
+        active_until: if status == "active" { as_of() } else { last_seen_at },
         credit_limit_cents: random.between(0, 500_000) * limit_factor,
         loyalty_points: random.between(0, 50_000),
         risk_score: random.fraction(),
@@ -165,15 +142,11 @@ fn customer(number: usize, random: &mut Random) -> Customer {
 }
 
 fn order(customers: &[Customer], random: &mut Random) -> Order {
-    // A few customers place many orders; the step, which shares no factor with their number, keeps those few from being the first ones.
+    // A few customers place many orders; the step, which shares no factor with their number, keeps those few from being
+    // the first ones.
     let rank = (random.fraction().powi(2) * customers.len() as f64) as usize;
     let customer = rank * 769 % customers.len();
-    let Customer {
-        created_at,
-        active_until,
-        segment,
-        ..
-    } = customers[customer];
+    let Customer { created_at, active_until, segment, .. } = customers[customer];
     let latest = active_until.min(before(as_of(), 4 * DAY_US));
     let placed_at = moment_between(created_at, latest, random);
     let quantity_max = match segment {
@@ -187,15 +160,8 @@ fn order(customers: &[Customer], random: &mut Random) -> Order {
             (sku, name, price_cents, random.between(1, quantity_max + 1))
         })
         .collect();
-    let list_price_cents: i64 = lines
-        .iter()
-        .map(|(_, _, price_cents, quantity)| price_cents * quantity)
-        .sum();
-    let discount_percent = if random.chance(30) {
-        random.between(1, 16)
-    } else {
-        0
-    };
+    let list_price_cents: i64 = lines.iter().map(|(_, _, price_cents, quantity)| price_cents * quantity).sum();
+    let discount_percent = if random.chance(30) { random.between(1, 16) } else { 0 };
     let recent = before(as_of(), 21 * DAY_US) < placed_at;
     Order {
         id: 0,
@@ -211,27 +177,16 @@ fn order(customers: &[Customer], random: &mut Random) -> Order {
         total_cents: list_price_cents * (100 - discount_percent) / 100,
         items: lines
             .iter()
-            .map(|(sku, name, price_cents, quantity)| json!({ "sku": sku, "name": name, "quantity": quantity, "price": decimal(*price_cents) }))
+            .map(|&(sku, name, price_cents, quantity)| {
+                json!({ "sku": sku, "name": name, "quantity": quantity, "price": decimal(price_cents) })
+            })
             .collect(),
     }
 }
 
-fn invoice(
-    number: usize,
-    order: usize,
-    placed_at: Timestamp,
-    customer: &Customer,
-    random: &mut Random,
-) -> Invoice {
+fn invoice(number: usize, order: usize, placed_at: Timestamp, customer: &Customer, random: &mut Random) -> Invoice {
     let issued_at = after(placed_at, random.between(0, 3 * DAY_US));
-    let due_at = after(
-        issued_at,
-        if customer.segment == "enterprise" {
-            60
-        } else {
-            30
-        } * DAY_US,
-    );
+    let due_at = after(issued_at, if customer.segment == "enterprise" { 60 } else { 30 } * DAY_US);
     let was_due = due_at < as_of();
     let paid = random.chance(if was_due { 94 } else { 45 });
     let reminded = was_due && !paid && random.chance(60);
@@ -246,8 +201,7 @@ fn invoice(
         },
         issued_on,
         due_date: date(due_at),
-        paid_at: paid
-            .then(|| moment_between(issued_at, as_of().min(after(due_at, 10 * DAY_US)), random)),
+        paid_at: paid.then(|| moment_between(issued_at, as_of().min(after(due_at, 10 * DAY_US)), random)),
         reminded_at: reminded.then(|| moment_between(due_at, as_of(), random)),
     }
 }
@@ -263,18 +217,13 @@ fn profile(number: usize, random: &mut Random) -> Value {
         profile["note"] = json!(random.pick(NOTES));
     }
     if random.chance(30) {
-        profile["household"] =
-            json!({ "size": random.between(1, 7), "since": 2010 + random.between(0, 15) });
+        profile["household"] = json!({ "size": random.between(1, 7), "since": 2010 + random.between(0, 15) });
     }
     profile
 }
 
 fn email(name: &str, number: usize, random: &mut Random) -> String {
-    let plain: String = name
-        .to_lowercase()
-        .chars()
-        .filter_map(plain_letter)
-        .collect();
+    let plain: String = name.to_lowercase().chars().filter_map(plain_letter).collect();
     format!("{plain}.{number}@{}", random.pick(MAIL_DOMAINS))
 }
 
@@ -295,11 +244,7 @@ fn plain_letter(letter: char) -> Option<char> {
 
 fn phone(country: &Country, random: &mut Random) -> String {
     let digit = |random: &mut Random| char::from(b'0' + random.index(10) as u8);
-    country
-        .phone
-        .chars()
-        .map(|letter| if letter == '#' { digit(random) } else { letter })
-        .collect()
+    country.phone.chars().map(|letter| if letter == '#' { digit(random) } else { letter }).collect()
 }
 
 fn uuid(random: &mut Random) -> String {
@@ -319,15 +264,11 @@ pub(crate) fn decimal(cents: i64) -> String {
 }
 
 pub(crate) fn moment_between(from: Timestamp, to: Timestamp, random: &mut Random) -> Timestamp {
-    after(
-        from,
-        random.between(0, (to.as_microsecond() - from.as_microsecond()).max(1)),
-    )
+    after(from, random.between(0, (to.as_microsecond() - from.as_microsecond()).max(1)))
 }
 
 pub(crate) fn after(moment: Timestamp, microseconds: i64) -> Timestamp {
-    Timestamp::from_microsecond(moment.as_microsecond() + microseconds)
-        .expect("some years around now")
+    Timestamp::from_microsecond(moment.as_microsecond() + microseconds).expect("some years around now")
 }
 
 pub(crate) fn before(moment: Timestamp, microseconds: i64) -> Timestamp {
@@ -339,7 +280,5 @@ fn date(moment: Timestamp) -> Date {
 }
 
 fn midnight(date: Date) -> Timestamp {
-    date.to_zoned(TimeZone::UTC)
-        .expect("UTC has every midnight")
-        .timestamp()
+    date.to_zoned(TimeZone::UTC).expect("UTC has every midnight").timestamp()
 }

@@ -1,5 +1,5 @@
-//! What the generated customers are made of. No address or number here can belong to anybody: e-mail domains are reserved ones, phone
-//! numbers come from the ranges that the countries' regulators keep free for fiction.
+//! What the generated customers are made of. No address or number here can belong to anybody: e-mail domains are
+//! reserved ones, phone numbers come from the ranges that the countries' regulators keep free for fiction.
 
 pub(super) struct Country {
     pub(super) code: &'static str,
@@ -16,12 +16,9 @@ pub(super) const COUNTRIES: &[Country] = &[
         code: "US",
         currency: "USD",
         phone: "+1 2#2-555-01##",
-        cities: &[
-            "Austin", "Boston", "Chicago", "Denver", "Portland", "Seattle",
-        ],
+        cities: &["Austin", "Boston", "Chicago", "Denver", "Portland", "Seattle"],
         given_names: &[
-            "Emma", "Liam", "Olivia", "Noah", "Ava", "Mateo", "Sofia", "Ethan", "Grace", "Aaliyah",
-            "Minh", "Priya",
+            "Emma", "Liam", "Olivia", "Noah", "Ava", "Mateo", "Sofia", "Ethan", "Grace", "Aaliyah", "Minh", "Priya",
         ],
         family_names: &[
             "Smith",
@@ -40,18 +37,8 @@ pub(super) const COUNTRIES: &[Country] = &[
         code: "GB",
         currency: "GBP",
         phone: "+44 20 7946 0###",
-        cities: &[
-            "Bristol",
-            "Cardiff",
-            "Edinburgh",
-            "Leeds",
-            "London",
-            "Manchester",
-        ],
-        given_names: &[
-            "Amelia", "Oliver", "Isla", "Harry", "Zoë", "Arjun", "Niamh", "George", "Freya",
-            "Mohammed",
-        ],
+        cities: &["Bristol", "Cardiff", "Edinburgh", "Leeds", "London", "Manchester"],
+        given_names: &["Amelia", "Oliver", "Isla", "Harry", "Zoë", "Arjun", "Niamh", "George", "Freya", "Mohammed"],
         family_names: &[
             "Jones",
             "Taylor",
@@ -69,26 +56,8 @@ pub(super) const COUNTRIES: &[Country] = &[
         code: "DE",
         currency: "EUR",
         phone: "+49 30 23125 ###",
-        cities: &[
-            "Berlin",
-            "Düsseldorf",
-            "Hamburg",
-            "Köln",
-            "Leipzig",
-            "München",
-        ],
-        given_names: &[
-            "Anna",
-            "Jürgen",
-            "Leonie",
-            "Maximilian",
-            "Sören",
-            "Ayşe",
-            "Greta",
-            "Felix",
-            "Käthe",
-            "Jonas",
-        ],
+        cities: &["Berlin", "Düsseldorf", "Hamburg", "Köln", "Leipzig", "München"],
+        given_names: &["Anna", "Jürgen", "Leonie", "Maximilian", "Sören", "Ayşe", "Greta", "Felix", "Käthe", "Jonas"],
         family_names: &[
             "Müller",
             "Schmidt",
@@ -107,38 +76,17 @@ pub(super) const COUNTRIES: &[Country] = &[
         currency: "EUR",
         phone: "+33 1 99 00 ####",
         cities: &["Bordeaux", "Lille", "Lyon", "Marseille", "Nîmes", "Paris"],
-        given_names: &[
-            "Chloé",
-            "Léo",
-            "Inès",
-            "François",
-            "Margaux",
-            "Théo",
-            "Anaïs",
-            "Mehdi",
-            "Noémie",
-            "Jean-Luc",
-        ],
+        given_names: &["Chloé", "Léo", "Inès", "François", "Margaux", "Théo", "Anaïs", "Mehdi", "Noémie", "Jean-Luc"],
         family_names: &[
-            "Dupont", "Lefèvre", "Moreau", "d'Arcy", "Benali", "Girard", "Mercier", "Le Goff",
-            "Traoré", "Rousseau",
+            "Dupont", "Lefèvre", "Moreau", "d'Arcy", "Benali", "Girard", "Mercier", "Le Goff", "Traoré", "Rousseau",
         ],
     },
     Country {
         code: "SE",
         currency: "SEK",
         phone: "+46 8 465 004 ##",
-        cities: &[
-            "Göteborg",
-            "Linköping",
-            "Malmö",
-            "Stockholm",
-            "Umeå",
-            "Örebro",
-        ],
-        given_names: &[
-            "Åsa", "Björn", "Elsa", "Gustav", "Märta", "Nils", "Linnéa", "Örjan", "Fatima", "Signe",
-        ],
+        cities: &["Göteborg", "Linköping", "Malmö", "Stockholm", "Umeå", "Örebro"],
+        given_names: &["Åsa", "Björn", "Elsa", "Gustav", "Märta", "Nils", "Linnéa", "Örjan", "Fatima", "Signe"],
         family_names: &[
             "Andersson",
             "Öberg",
@@ -156,43 +104,15 @@ pub(super) const COUNTRIES: &[Country] = &[
         code: "AU",
         currency: "AUD",
         phone: "+61 2 5550 ####",
-        cities: &[
-            "Adelaide",
-            "Brisbane",
-            "Hobart",
-            "Melbourne",
-            "Perth",
-            "Sydney",
-        ],
-        given_names: &[
-            "Charlotte",
-            "Jack",
-            "Matilda",
-            "Cooper",
-            "Ruby",
-            "Lachlan",
-            "Mei",
-            "Hamish",
-            "Tilly",
-            "Angus",
-        ],
-        family_names: &[
-            "Wilson", "Brown", "Nguyen", "Kelly", "McDonald", "Singh", "Ryan", "Chen", "Robinson",
-            "White",
-        ],
+        cities: &["Adelaide", "Brisbane", "Hobart", "Melbourne", "Perth", "Sydney"],
+        given_names: &["Charlotte", "Jack", "Matilda", "Cooper", "Ruby", "Lachlan", "Mei", "Hamish", "Tilly", "Angus"],
+        family_names: &["Wilson", "Brown", "Nguyen", "Kelly", "McDonald", "Singh", "Ryan", "Chen", "Robinson", "White"],
     },
     Country {
         code: "CA",
         currency: "CAD",
         phone: "+1 6#3-555-01##",
-        cities: &[
-            "Calgary",
-            "Halifax",
-            "Montréal",
-            "Ottawa",
-            "Toronto",
-            "Vancouver",
-        ],
+        cities: &["Calgary", "Halifax", "Montréal", "Ottawa", "Toronto", "Vancouver"],
         given_names: &[
             "Émilie",
             "William",
@@ -220,23 +140,9 @@ pub(super) const COUNTRIES: &[Country] = &[
     },
 ];
 
-pub(super) const MAIL_DOMAINS: &[&str] = &[
-    "example.com",
-    "example.org",
-    "example.net",
-    "mail.example",
-    "post.example",
-];
-pub(super) const TAGS: &[&str] = &[
-    "vip",
-    "newsletter",
-    "beta",
-    "wholesale",
-    "late payer",
-    "referral",
-    "trade-in",
-    "gift, wrapped",
-];
+pub(super) const MAIL_DOMAINS: &[&str] = &["example.com", "example.org", "example.net", "mail.example", "post.example"];
+pub(super) const TAGS: &[&str] =
+    &["vip", "newsletter", "beta", "wholesale", "late payer", "referral", "trade-in", "gift, wrapped"];
 pub(super) const LANGUAGES: &[&str] = &["de", "en", "es", "fr", "sv", "zh-Hant"];
 pub(super) const NOTES: &[&str] = &[
     "Prefers to be called in the afternoon.",

@@ -16,27 +16,22 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The caller's folders first, then `WEIR_PG_BIN`, then `PATH`, then the newest version that the system's packages installed.
+    /// The caller's folders first, then `WEIR_PG_BIN`, then `PATH`, then the newest version that the system's packages
+    /// installed.
     pub(super) fn find(extra: &[PathBuf]) -> Result<Self> {
         let chosen = variable("WEIR_PG_BIN");
         let path = variable("PATH").unwrap_or_default();
         let found = extra
             .iter()
             .find_map(|dir| Self::in_folder(dir))
-            .or_else(|| {
-                chosen
-                    .as_ref()
-                    .and_then(|dir| Self::in_folder(Path::new(dir)))
-            })
+            .or_else(|| chosen.as_ref().and_then(|dir| Self::in_folder(Path::new(dir))))
             .or_else(|| env::split_paths(&path).find_map(|dir| Self::in_folder(&dir)))
-            .or_else(|| {
-                newest_version(Path::new(SYSTEM_ROOT)).and_then(|dir| Self::in_folder(&dir))
-            });
+            .or_else(|| newest_version(Path::new(SYSTEM_ROOT)).and_then(|dir| Self::in_folder(&dir)));
         match found {
             Some(found) => Ok(found),
             None => bail!(
-                "no Postgres programs (initdb, postgres) were found in {}. Install them with `apt-get install postgresql`, name their folder in \
-                 WEIR_PG_BIN, or start with `./run demo` or `./run test`, which bring what is missing",
+                "no Postgres programs (initdb, postgres) were found in {}. Install them with `apt-get install postgresql`, \
+                 name their folder in WEIR_PG_BIN, or start with `./run demo` or `./run test`, which bring what is missing",
                 places(extra),
             ),
         }
@@ -56,17 +51,12 @@ impl Binaries {
         // An absolute path, because the programs run with another working directory.
         let folder = folder.canonicalize().ok()?;
         if complete(&folder) {
-            return Some(Self {
-                dir: folder,
-                library_dirs: Vec::new(),
-            });
+            return Some(Self { dir: folder, library_dirs: Vec::new() });
         }
         let dir = newest_version(&folder.join("usr/lib/postgresql"))?;
         let lib = folder.join("usr/lib");
-        let mut library_dirs: Vec<PathBuf> = entries(&lib)
-            .into_iter()
-            .filter(|dir| dir.join("libpq.so.5").exists())
-            .collect();
+        let mut library_dirs: Vec<PathBuf> =
+            entries(&lib).into_iter().filter(|dir| dir.join("libpq.so.5").exists()).collect();
         library_dirs.push(lib);
         Some(Self { dir, library_dirs })
     }
@@ -84,29 +74,19 @@ fn newest_version(root: &Path) -> Option<PathBuf> {
 }
 
 fn complete(dir: &Path) -> bool {
-    ["initdb", "postgres"]
-        .iter()
-        .all(|program| dir.join(program).is_file())
+    ["initdb", "postgres"].iter().all(|program| dir.join(program).is_file())
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    dir.read_dir()
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default()
+    dir.read_dir().map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
 fn places(extra: &[PathBuf]) -> String {
-    let extra: String = extra
-        .iter()
-        .map(|dir| format!("{}, ", dir.display()))
-        .collect();
+    let extra: String = extra.iter().map(|dir| format!("{}, ", dir.display())).collect();
     format!("{extra}WEIR_PG_BIN, PATH or {SYSTEM_ROOT}/*/bin")
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the stand-ins depend on no crate of ours, so they cannot ask `config`"
-)]
+#[allow(clippy::disallowed_methods, reason = "the stand-ins depend on no crate of ours, so they cannot ask `config`")]
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
 }
@@ -129,20 +109,15 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         plant(root.path(), "usr/lib/postgresql/9/bin");
         let newest = plant(root.path(), "usr/lib/postgresql/17/bin");
-        std::fs::create_dir_all(root.path().join("usr/lib/postgresql/18/bin"))
-            .expect("a folder without programs");
+        std::fs::create_dir_all(root.path().join("usr/lib/postgresql/18/bin")).expect("a folder without programs");
         std::fs::create_dir_all(root.path().join("usr/lib/some-triplet")).expect("a folder");
         std::fs::write(root.path().join("usr/lib/some-triplet/libpq.so.5"), "").expect("a file");
 
-        let found = Binaries::find(&[root.path().join("missing"), root.path().to_owned()])
-            .expect("it is there");
+        let found = Binaries::find(&[root.path().join("missing"), root.path().to_owned()]).expect("it is there");
         assert_eq!(found.program("initdb"), newest.join("initdb"));
         let (name, value) = found.environment().expect("unpacked libraries");
         assert_eq!(name, "LD_LIBRARY_PATH");
-        assert!(
-            value.to_string_lossy().contains("usr/lib/some-triplet:"),
-            "{value:?}"
-        );
+        assert!(value.to_string_lossy().contains("usr/lib/some-triplet:"), "{value:?}");
 
         let plain = plant(root.path(), "plain");
         let found = Binaries::find(std::slice::from_ref(&plain)).expect("it is there");

@@ -1,0 +1,19 @@
+/// Which generations of the protocol a server speaks: *modern* is 2026-07-28 and later (`server/discover`, no
+/// handshake), *legacy* is everything before it (`initialize`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Era {
+    #[default]
+    Both,
+    LegacyOnly,
+    ModernOnly,
+}
+
+impl Era {
+    pub(crate) fn speaks_legacy(self) -> bool {
+        self != Self::ModernOnly
+    }
+
+    pub(crate) fn speaks_modern(self) -> bool {
+        self != Self::LegacyOnly
+    }
+}
