@@ -2,6 +2,7 @@
 
 pub mod customers;
 mod era;
+pub mod fixture;
 mod listener;
 pub mod mcp;
 mod observed;
