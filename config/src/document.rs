@@ -6,8 +6,6 @@ mod read;
 pub(crate) use path::{Segment, SettingPath};
 pub(crate) use read::NotReadable;
 
-
-
 /// One YAML text, read but not yet understood.
 pub(crate) struct Document {
     /// What the user calls the file; stands before every problem.
@@ -123,7 +121,9 @@ impl Node {
 
     fn child(&self, segment: &Segment) -> Option<&Self> {
         match (&self.value, segment) {
-            (Value::Map(entries), Segment::Key(key)) => entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.node),
+            (Value::Map(entries), Segment::Key(key)) => {
+                entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.node)
+            }
             (Value::List(items), Segment::Index(index)) => items.get(*index),
             _ => None,
         }

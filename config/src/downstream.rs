@@ -15,6 +15,7 @@ pub use postgres::Postgres;
 /// One system that Weir calls. Exactly one of `postgres` and `mcp` is given.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("oneOf" = [{ "required": ["postgres"] }, { "required": ["mcp"] }]))]
 pub struct Downstream {
     /// A Postgres database; its tools are the SQL statements under `tools`.
     pub postgres: Option<Postgres>,

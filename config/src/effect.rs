@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What calling a tool does to the system behind it. An effect that the config does not state is [`Effect::Write`]:
+/// What calling a tool does to the system behind it. An effect that the config does not state is `write`:
 /// annotations of a downstream are never believed for this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -7,10 +7,16 @@ use secrecy::SecretString;
 
 /// Every variable that Weir knows by name, with what it is for.
 pub const VARIABLES: [(&str, &str); 5] = [
-    (ADMIN_TOKEN, "The token that opens `/admin/…` on the admin listener, for the router and for the commands that speak to it. At least 16 bytes. Without it that part is off."),
+    (
+        ADMIN_TOKEN,
+        "The token that opens `/admin/…` on the admin listener, for the router and for the commands that speak to it. At least 16 bytes. Without it that part is off.",
+    ),
     (ADMIN, "The admin listener that those commands speak to, where `--admin` is not given: `http://127.0.0.1:8081`."),
     (API_KEY, "The API key that `weir stdio --url` shows to the router."),
-    (LOG, "What is written to the log, instead of `log.level`: a level, or levels by module such as `info,router=debug`."),
+    (
+        LOG,
+        "What is written to the log, instead of `log.level`: a level, or levels by module such as `info,router=debug`.",
+    ),
     (PG_BIN, "The folder with the Postgres programs that `weir demo` starts, where they are not found by themselves."),
 ];
 

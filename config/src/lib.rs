@@ -18,6 +18,7 @@ mod nearest;
 pub mod network;
 pub mod policy;
 mod problem;
+pub mod reference;
 pub mod secret;
 pub mod server;
 mod surroundings;

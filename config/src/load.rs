@@ -2,6 +2,8 @@
 
 use std::{
     cell::RefCell,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// The largest config file that is read.
-const FILE_BYTES_MAX: usize = 8 << 20;
+const FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// A config that holds together, as far as its text alone can tell. [`Loaded::surroundings`] checks the rest.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct Loaded {
 /// Every problem with it.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let named = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = bytes(path).map_err(|error| {
         let help = "name the file with `--config PATH`, or write one with `weir init`".to_owned();
         Problems::with_file(&named, format!("cannot be read: {error}"), Some(help))
     })?;
@@ -90,12 +92,19 @@ pub(crate) fn typed<T: serde::de::DeserializeOwned>(text: &str, named: &str) -> 
     Ok(Typed { value, document, findings })
 }
 
-pub(crate) fn text(bytes: Vec<u8>, named: &str) -> Result<String, Problems> {
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(Problems::with_file(named, format!("is larger than {FILE_BYTES_MAX} bytes"), None));
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>, named: &str) -> Result<String, Problems> {
     String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
         let help = Some("save it in the encoding UTF-8".to_owned());
         Problems::with_file(named, format!("line {line} is not UTF-8"), help)
     })

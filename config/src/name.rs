@@ -29,7 +29,9 @@ impl DownstreamName {
             ));
         }
         if name.len() > DOWNSTREAM_NAME_LENGTH_MAX {
-            return Err(format!("`{name}` is too long for a downstream: at most {DOWNSTREAM_NAME_LENGTH_MAX} characters"));
+            return Err(format!(
+                "`{name}` is too long for a downstream: at most {DOWNSTREAM_NAME_LENGTH_MAX} characters"
+            ));
         }
         if name == RESERVED {
             return Err(format!("`{RESERVED}` is reserved for Weir's own tools: choose another name"));

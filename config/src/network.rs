@@ -56,7 +56,9 @@ impl FromStr for Network {
             IpAddr::V6(address) => IpAddr::V6(first_v6(address, prefix)),
         };
         if first != address {
-            return Err(format!("`{text}` names one address and a network at once: write `{first}/{prefix}`, or `{address}` alone"));
+            return Err(format!(
+                "`{text}` names one address and a network at once: write `{first}/{prefix}`, or `{address}` alone"
+            ));
         }
         Ok(Self { address, prefix })
     }
@@ -113,7 +115,17 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused_with_the_right_form() {
-        for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0/8", "example.org", "::/129", "::ffff:10.0.0.0/8"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "example.org",
+            "::/129",
+            "::ffff:10.0.0.0/8",
+        ] {
             let error = text.parse::<Network>().expect_err(text);
             assert!(error.contains("`10.0.0.0/8`"), "{error}");
         }

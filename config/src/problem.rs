@@ -6,7 +6,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::document::{Document, Place, SettingPath};
+use crate::{
+    document::{Document, Place, SettingPath},
+    typed::PROBLEMS_MAX,
+};
 
 /// One thing that is wrong, or that deserves a look.
 #[derive(Debug, Clone, Serialize)]
@@ -98,6 +101,7 @@ impl fmt::Display for Problems {
         }
         match self.len() {
             1 => f.write_str("1 problem"),
+            count if count >= PROBLEMS_MAX => write!(f, "{count} problems, and perhaps more"),
             count => write!(f, "{count} problems"),
         }
     }
@@ -146,7 +150,8 @@ impl Findings {
         self.found.sort_by_key(|finding| finding.place.map(|place| place.start));
         let hidden = self.hidden;
         let (warnings, problems): (Vec<_>, Vec<_>) = self.found.into_iter().partition(|finding| finding.warning);
-        let finished = |found: Vec<Finding>| found.into_iter().map(|finding| finding.finish(document, &hidden)).collect();
+        let finished =
+            |found: Vec<Finding>| found.into_iter().map(|finding| finding.finish(document, &hidden)).collect();
         (finished(problems), finished(warnings))
     }
 }

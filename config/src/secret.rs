@@ -2,6 +2,9 @@
 
 use std::{
     collections::HashSet,
+    fs::File,
+    io::Read,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -101,7 +104,16 @@ fn variable_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
 /// What makes `secret` easy to guess, in words that do not tell it.
 pub(crate) fn weakness(secret: &str, bytes_min: usize) -> Option<String> {
     const SAMPLES: [&str; 10] = [
-        "change-me", "changeme", "change_me", "change me", "replace-me", "replace_me", "replaceme", "password", "0123456789abcdef", "your-secret",
+        "change-me",
+        "changeme",
+        "change_me",
+        "change me",
+        "replace-me",
+        "replace_me",
+        "replaceme",
+        "password",
+        "0123456789abcdef",
+        "your-secret",
     ];
     const DISTINCT_MIN: usize = 8;
     let bytes = secret.as_bytes();
@@ -122,16 +134,22 @@ pub(crate) fn weakness(secret: &str, bytes_min: usize) -> Option<String> {
     None
 }
 
+/// The largest secret or key file that is read.
+const PRIVATE_BYTES_MAX: u64 = 4 << 20;
+
 /// Reads a file that nobody but its owner may read.
 ///
 /// # Errors
 /// When it cannot be read, or when group or others may read it too.
 pub fn read_private(path: &Path) -> Result<String, SecretError> {
-    use std::os::unix::fs::PermissionsExt;
     let unreadable = |source| SecretError::FileUnreadable { path: path.to_owned(), source };
-    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    // The mode is asked of the open file: another file may take the name in between.
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(SecretError::FileOpenToOthers { path: path.to_owned(), mode });
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    let mut text = String::new();
+    file.take(PRIVATE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
 }

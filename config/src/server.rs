@@ -17,9 +17,11 @@ use crate::{ByteSize, Network, Period};
 pub struct Server {
     /// Address and port for callers. Off loopback it needs `tls` or `behind_tls_proxy: true`, and credentials under `identity`.
     #[serde(deserialize_with = "address")]
+    #[schemars(extend("format" = "address"))]
     pub listen: SocketAddr,
     /// Address and port for operators: probes, metrics, `/admin/…`. Must be another port than `listen`.
     #[serde(deserialize_with = "address")]
+    #[schemars(extend("format" = "address"))]
     pub admin: SocketAddr,
     /// The URL callers use, `https://weir.example`, when it is not the address of `listen`: its host and origin are accepted.
     pub public_url: Option<String>,

@@ -15,6 +15,8 @@ use crate::{
     secret::{self, Lookup, read_private},
 };
 
+#[cfg(test)]
+pub(crate) use keys::check as check_keys;
 pub use keys::read_keys;
 
 /// Guessing a shorter token is only a matter of patience.
@@ -76,7 +78,10 @@ impl Loaded {
         let Some(token) = token else {
             if !is_loopback(self.config.server.admin) {
                 scope.key("server").key("admin").refuse(
-                    format!("is `{}`, which other machines reach, and the environment variable `{name}` is not set", self.config.server.admin),
+                    format!(
+                        "is `{}`, which other machines reach, and the environment variable `{name}` is not set",
+                        self.config.server.admin
+                    ),
                     format!("set `{name}` to a random text (`openssl rand -hex 32`), or listen on `127.0.0.1`"),
                 );
             }
@@ -95,7 +100,9 @@ impl Loaded {
         let Some(tls) = &self.config.server.tls else { return };
         if let Err(error) = std::fs::read(self.base.join(&tls.certificate)) {
             let path = self.base.join(&tls.certificate);
-            scope.key("certificate").refuse(format!("cannot be used: the file {} cannot be read ({error})", path.display()), "");
+            scope
+                .key("certificate")
+                .refuse(format!("cannot be used: the file {} cannot be read ({error})", path.display()), "");
         }
         if let Err(error) = read_private(&self.base.join(&tls.key)) {
             scope.key("key").refuse(format!("cannot be used: {error}"), "");
@@ -122,7 +129,8 @@ impl Loaded {
         match read_private(&path) {
             Ok(text) => keys::check(&text, &path.display().to_string(), &self.config.policy),
             Err(error) => {
-                scope.refuse(format!("cannot be used: {error}"), "`weir keys create` writes the file");
+                let help = if path.exists() { "" } else { "`weir keys create` writes it" };
+                scope.refuse(format!("cannot be used: {error}"), help);
                 Ok(Default::default())
             }
         }
@@ -149,7 +157,7 @@ impl Secrets<'_> {
     fn master(&self, reference: &SecretRef, scope: &Scope<'_>) -> Option<SecretString> {
         let master = self.read(reference, scope)?;
         if let Some(weakness) = secret::weakness(master.expose_secret(), MASTER_BYTES_MIN) {
-            scope.refuse(format!("{weakness}"), "make a random one: `openssl rand -hex 32`");
+            scope.refuse(weakness, "make a random one: `openssl rand -hex 32`");
         }
         Some(master)
     }
@@ -159,14 +167,20 @@ impl Secrets<'_> {
         let url = url.expose_secret().trim_start();
         let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         if !is_url && !url.contains('=') {
-            scope.refuse("does not hold a connection string", "its form is `postgres://user:password@host/database?sslmode=require`");
+            scope.refuse(
+                "does not hold a connection string",
+                "its form is `postgres://user:password@host/database?sslmode=require`",
+            );
         }
     }
 
     fn bearer(&self, reference: &SecretRef, scope: &Scope<'_>) {
         let Some(token) = self.read(reference, scope) else { return };
         if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            scope.refuse("holds characters that no bearer token has", "look for a space, a line break or an umlaut in the secret");
+            scope.refuse(
+                "holds characters that no bearer token has",
+                "look for a space, a line break or an umlaut in the secret",
+            );
         }
     }
 }

@@ -193,7 +193,8 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {
         let entry = self.value.take().expect("serde asks for a value after its key");
-        seed.deserialize(Typed { node: &entry.node, holds_secret: false }).map_err(|failure| failure.inside_key(&entry.key))
+        seed.deserialize(Typed { node: &entry.node, holds_secret: false })
+            .map_err(|failure| failure.inside_key(&entry.key))
     }
 }
 

@@ -109,7 +109,7 @@ macro_rules! text_form {
                 stringify!($type).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": concat!("Written as ", $pattern) })
+                json_schema!({ "type": "string", "pattern": $pattern, "description": format!("Written as {}.", $form) })
             }
         }
     };

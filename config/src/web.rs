@@ -18,7 +18,8 @@ impl WebUrl {
         uri.scheme()?;
         let host = uri.host()?;
         // `http` also takes `[` and other odd hosts.
-        let is_host = host.starts_with('[') && host.ends_with(']') || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let is_host = host.starts_with('[') && host.ends_with(']')
+            || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
         (is_host && !host.is_empty()).then_some(Self { uri, has_fragment: text.contains('#') })
     }
 
@@ -44,7 +45,8 @@ impl WebUrl {
     /// Whether the host is this machine, by its address or as `localhost`.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 }
 

@@ -14,7 +14,9 @@ pub(super) fn names(names: &Names, root: &Scope<'_>) {
     let scope = root.key("names");
     if !NAME_LENGTHS.contains(&names.name_length_max) {
         let (least, most) = (NAME_LENGTHS.start(), NAME_LENGTHS.end());
-        scope.key("name_length_max").refuse(format!("must be from {least} to {most}, not {}", names.name_length_max), "");
+        scope
+            .key("name_length_max")
+            .refuse(format!("must be from {least} to {most}, not {}", names.name_length_max), "");
     }
     let downstreams = root.key("downstreams").keys().len();
     if !names.prefix && downstreams != 1 {
@@ -41,7 +43,10 @@ fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
     match kinds[..] {
         [] => scope.refuse("has no kind", "give one of `postgres`, `mcp`"),
         [_] => {}
-        _ => scope.refuse("has two kinds, `postgres` and `mcp`", "keep one; another system is another downstream with a name of its own"),
+        _ => scope.refuse(
+            "has two kinds, `postgres` and `mcp`",
+            "keep one; another system is another downstream with a name of its own",
+        ),
     }
     deadline(downstream.deadline, deadlines, &scope.key("deadline"));
     if let Some(calls_max) = downstream.calls_max {

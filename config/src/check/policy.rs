@@ -1,11 +1,6 @@
 //! `identity` and `policy`.
 
-use crate::{
-    Config, Downstream, Glob,
-    downstream::Expose,
-    name::RESERVED,
-    nearest::nearest,
-};
+use crate::{Config, Downstream, Glob, downstream::Expose, name::RESERVED, nearest::nearest};
 
 use super::Scope;
 
@@ -38,7 +33,10 @@ pub(crate) fn known_role(role: &str, known: &[&str], scope: &Scope<'_>) {
 pub(super) fn policy(config: &Config, root: &Scope<'_>) {
     let roles = root.key("policy").key("roles");
     if roles.keys().is_empty() && root.key("downstreams").given() {
-        root.warn("`policy.roles` is empty: nobody may call anything", "a role with `allow: [\"*\"]` may call everything");
+        root.warn(
+            "`policy.roles` is empty: nobody may call anything",
+            "a role with `allow: [\"*\"]` may call everything",
+        );
     }
     // A pattern may mean a downstream that could not be read because of another mistake.
     if root.key("downstreams").keys().len() != config.downstreams.len() {
@@ -77,7 +75,9 @@ fn pattern_means_something(pattern: &Glob, config: &Config, scope: &Scope<'_>) {
 fn may_match_tool_of(pattern: &Glob, prefix: &str, downstream: &Downstream) -> bool {
     let tools_are_known = downstream.postgres.is_some() || downstream.expose == Expose::Listed;
     // Long or odd names are shown under an alias, which is not known here either.
-    let is_plain = |tool: &str| tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') && tool.len() <= 20;
+    let is_plain = |tool: &str| {
+        tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') && tool.len() <= 20
+    };
     if tools_are_known && downstream.tools.keys().all(|tool| is_plain(tool)) {
         return downstream.tools.keys().any(|tool| pattern.matches(&format!("{prefix}{tool}")));
     }

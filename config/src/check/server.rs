@@ -17,12 +17,18 @@ pub(super) fn server(config: &Config, scope: &Scope<'_>, root: &Scope<'_>) {
     }
     for (scope, host) in scope.key("hosts").items(&server.hosts) {
         if host.parse::<http::uri::Authority>().is_err() || host.contains('@') {
-            scope.refuse(format!("must be a host as `Host` has it, not `{host}`"), "write `weir.example` or `weir.example:8443`");
+            scope.refuse(
+                format!("must be a host as `Host` has it, not `{host}`"),
+                "write `weir.example` or `weir.example:8443`",
+            );
         }
     }
     for (scope, origin) in scope.key("origins").items(&server.origins) {
         if WebUrl::parse(origin).is_none_or(|url| !url.is_origin(&["http", "https"])) {
-            scope.refuse(format!("must be an origin, not `{origin}`"), "write scheme and host alone: `https://app.example`");
+            scope.refuse(
+                format!("must be an origin, not `{origin}`"),
+                "write scheme and host alone: `https://app.example`",
+            );
         }
     }
     if server.body_bytes_max == ByteSize(0) {
@@ -81,7 +87,10 @@ fn public_url(url: &str, scope: &Scope<'_>) {
         scope.hide();
         scope.refuse("must not hold credentials", "write scheme and host alone: `https://weir.example`");
     } else if parsed.is_none_or(|url| !url.is_origin(&["http", "https"])) {
-        scope.refuse(format!("must be the URL of a host, not `{url}`"), "write scheme and host, and no path: `https://weir.example`");
+        scope.refuse(
+            format!("must be the URL of a host, not `{url}`"),
+            "write scheme and host, and no path: `https://weir.example`",
+        );
     }
 }
 

@@ -38,8 +38,10 @@ fn good_but(sections: &[&str]) -> String {
 
 /// A database with one tool.
 fn tool(tools: &[&str]) -> String {
-    let configs: Vec<String> =
-        tools.iter().map(|tool| format!("downstreams: {{ d: {{ postgres: {{ url: {{ env: A }} }}, tools: {{ {tool} }} }} }}")).collect();
+    let configs: Vec<String> = tools
+        .iter()
+        .map(|tool| format!("downstreams: {{ d: {{ postgres: {{ url: {{ env: A }} }}, tools: {{ {tool} }} }} }}"))
+        .collect();
     good_but(&configs.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -74,7 +76,8 @@ fn a_listener_that_others_reach_needs_tls_and_credentials() {
         // A mistake in `tls` is not reported as its absence.
         format!("server: {{ listen: 10.1.2.3:8443, tls: {{ certificate: c.pem }} }}\n{keys}"),
     ];
-    let configs: Vec<String> = configs.iter().map(|config| format!("{e}{config}\npolicy: {{ roles: {{ r: {{ allow: ['*'] }} }} }}")).collect();
+    let configs: Vec<String> =
+        configs.iter().map(|config| format!("{e}{config}\npolicy: {{ roles: {{ r: {{ allow: ['*'] }} }} }}")).collect();
     let shown = said(&configs.iter().map(String::as_str).collect::<Vec<_>>());
     assert_snapshot!(shown.replace(&e, "").replace("\npolicy: { roles: { r: { allow: ['*'] } } }", ""), @"
     server: { listen: 0.0.0.0:8080 }
@@ -440,16 +443,16 @@ fn the_connection_to_a_server_is_safe_and_bounded() {
       warning 1:46 `downstreams.e.mcp.websocket.url` speaks unencrypted with another machine
         help: use `wss://` unless you trust the way there
     downstreams: { e: { mcp: { websocket: { url: 'wss://h', ping_every: 10ms, connect_timeout: 0s, connections_max: 0, message_bytes_max: 1KiB } } } }
-      problem 1:69 `downstreams.e.mcp.websocket.ping_every` must be from `1s` to `5m`, not `10ms`
+      problem 1:69 `downstreams.e.mcp.websocket.ping_every` must be from `100ms` to `5m`, not `10ms`
       problem 1:92 `downstreams.e.mcp.websocket.connect_timeout` must be from `10ms` to `1m`, not `0ms`
       problem 1:113 `downstreams.e.mcp.websocket.connections_max` must be at least 1
         help: with 0 nothing would ever be let through
-      problem 1:135 `downstreams.e.mcp.websocket.message_bytes_max` must be at least `64KiB`, not `1KiB`
+      problem 1:135 `downstreams.e.mcp.websocket.message_bytes_max` must be at least `4KiB`, not `1KiB`
         help: a list of tools alone may be larger
     downstreams: { e: { mcp: { websocket: { url: 'wss://h' }, attempt_timeout: 0s, list_refresh: 0s } } }
       problem 1:76 `downstreams.e.mcp.attempt_timeout` must be longer than nothing
         help: a wait of `0s` would end before it begins
-      problem 1:94 `downstreams.e.mcp.list_refresh` must be from `1s` to `1d`, not `0ms`
+      problem 1:94 `downstreams.e.mcp.list_refresh` must be from `100ms` to `1d`, not `0ms`
     downstreams: { e: { mcp: { websocket: { url: 'wss://h' }, attempt_timeout: 20m } } }
       problem 1:76 `downstreams.e.mcp.attempt_timeout` is `20m`, longer than `deadlines.max`, which is `10m`
         help: no call may take that long

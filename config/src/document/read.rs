@@ -33,7 +33,8 @@ impl Document {
             underscored_numbers_as_strings: true,
             with_snippet: false,
         };
-        let root = serde_saphyr::from_str_with_options(text, options).map_err(|error| NotReadable::new(&error, text))?;
+        let root =
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| NotReadable::new(&error, text))?;
         Ok(Self { named: named.to_owned(), text: text.to_owned(), root })
     }
 }
@@ -68,14 +69,21 @@ fn words(error: &Error) -> (String, Option<&'static str>) {
             Some("`*name` repeats what `&name` marks further up; put a text that begins with `*` in quotes: `\"*\"`"),
         ),
         Error::NullIntoString { .. } | Error::Unexpected { .. } => ("a key must be a text".to_owned(), None),
-        _ => ("this YAML cannot be used here".to_owned(), Some("write plain maps, lists, texts, numbers, `true` and `false`")),
+        _ => (
+            "this YAML cannot be used here".to_owned(),
+            Some("write plain maps, lists, texts, numbers, `true` and `false`"),
+        ),
     }
 }
 
 /// The parser's words are exact but for its own use; those for the frequent slips are put for the writer of a config.
 fn syntax(message: &str) -> (String, Option<&'static str>) {
     const SLIPS: [(&str, &str, &str); 8] = [
-        ("tabs disallowed", "a tab is used for indentation", "YAML is indented with spaces: replace the tab by two of them"),
+        (
+            "tabs disallowed",
+            "a tab is used for indentation",
+            "YAML is indented with spaces: replace the tab by two of them",
+        ),
         (
             "mapping values are not allowed",
             "a second `:` on this line",

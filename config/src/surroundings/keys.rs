@@ -27,7 +27,7 @@ pub fn read_keys(path: &Path, policy: &Policy) -> Result<Vec<KeyRecord>, Problem
     check(&text, &named, policy).map(|(keys, _)| keys)
 }
 
-pub(super) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<KeyRecord>, Vec<Problem>), Problems> {
+pub(crate) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<KeyRecord>, Vec<Problem>), Problems> {
     let Typed { value, document, findings } = typed::<KeyFile>(text, named)?;
     let findings = RefCell::new(findings);
     let scope = Scope::root(&document, &findings);
@@ -40,7 +40,9 @@ pub(super) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<Key
     for (scope, key) in scope.key("keys").items(&keys) {
         record(key, policy, &scope);
         if let Some(first) = ids.insert(key.id.as_str(), scope.clone()) {
-            scope.key("id").refuse(format!("is `{}`, like that of `{first}`", key.id), "give every key an id of its own");
+            scope
+                .key("id")
+                .refuse(format!("is `{}`, like that of `{first}`", key.id), "give every key an id of its own");
         }
         if let Some(first) = hashes.insert(key.hash.to_ascii_lowercase(), scope.clone()) {
             scope.key("hash").refuse(format!("is the one of `{first}`"), "two entries for one key: remove one of them");
@@ -54,16 +56,26 @@ pub(super) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<Key
 }
 
 fn record(key: &KeyRecord, policy: &Policy, scope: &Scope<'_>) {
-    let is_id = |id: &str| (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let is_id = |id: &str| {
+        (1..=ID_LENGTH_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
     if !is_id(&key.id) {
-        scope.key("id").refuse("is no id", format!("use at most {ID_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_` and `-`"));
+        scope
+            .key("id")
+            .refuse("is no id", format!("use at most {ID_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_` and `-`"));
     }
     if key.hash_bytes().is_none() {
         // Most likely the key itself.
         scope.key("hash").hide();
-        scope.key("hash").refuse("is no SHA-256 of a key, which has 64 hexadecimal digits", "let `weir keys create` write the entry");
+        scope.key("hash").refuse(
+            "is no SHA-256 of a key, which has 64 hexadecimal digits",
+            "let `weir keys create` write the entry",
+        );
     } else if key.hash.eq_ignore_ascii_case(SAMPLE_HASH) {
-        scope.key("hash").refuse("is the one of the example in the documentation", "let `weir keys create` make a key of your own");
+        scope
+            .key("hash")
+            .refuse("is the one of the example in the documentation", "let `weir keys create` make a key of your own");
     }
     for (name, text) in [("subject", Some(&key.subject)), ("tenant", key.tenant.as_ref())] {
         if text.is_some_and(|text| text.trim().is_empty()) {
@@ -77,7 +89,9 @@ fn record(key: &KeyRecord, policy: &Policy, scope: &Scope<'_>) {
     if key.expires.is_some() {
         match key.expires_at() {
             None => scope.key("expires").refuse("is no point in time", "write it as `2027-01-31T00:00:00Z`"),
-            Some(end) if end <= Timestamp::now() => scope.key("expires").warn("has passed: the key no longer works", "remove the entry"),
+            Some(end) if end <= Timestamp::now() => {
+                scope.key("expires").warn("has passed: the key no longer works", "remove the entry");
+            }
             Some(_) => {}
         }
     }

@@ -31,7 +31,8 @@ impl Folder {
 
     fn look(&self, config: &str, variables: &[(&str, &str)]) -> Result<Surroundings, String> {
         let loaded = parse(config, "weir.yaml", self.0.path()).unwrap_or_else(|problems| panic!("{problems}"));
-        let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let lookup =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         loaded.surroundings_in(&lookup).map_err(|problems| self.plain(&problems.to_string()))
     }
 
@@ -69,7 +70,7 @@ downstreams:
     weir.yaml:3:31: `identity.api_keys.file` cannot be used: the file DIR/keys.yaml cannot be read (No such file or directory (os error 2)): create it, readable by its owner alone
       3 | identity: { api_keys: { file: keys.yaml } }
         |                               ^^^^^^^^^
-      help: `weir keys create` writes the file
+      help: `weir keys create` writes it
 
     weir.yaml:4:31: `server.tls.certificate` cannot be used: the file DIR/cert.pem cannot be read (No such file or directory (os error 2))
       4 | server: { tls: { certificate: cert.pem, key: key.pem } }
@@ -260,7 +261,8 @@ fn a_good_key_file_comes_back_and_an_expired_key_is_mentioned() {
     let key = &surroundings.keys[0];
     assert_eq!(key.hash_bytes().expect("a hash")[..3], [0x9f, 0x86, 0xd0]);
     assert_eq!(key.expires_at().expect("a timestamp").to_string(), "2020-01-31T00:00:00Z");
-    let warnings: Vec<String> = surroundings.warnings.iter().map(|warning| folder.plain(&warning.to_string())).collect();
+    let warnings: Vec<String> =
+        surroundings.warnings.iter().map(|warning| folder.plain(&warning.to_string())).collect();
     assert_snapshot!(warnings.join("\n"), @"
     DIR/keys.yaml:2:125: `keys[0].expires` has passed: the key no longer works
       2 |  subject: ada, roles: [admin], expires: '2020-01-31T00:00:00Z' }
@@ -276,7 +278,6 @@ fn a_key_file_that_others_can_read_or_that_is_missing_or_empty_is_noticed() {
     weir.yaml:1:31: `identity.api_keys.file` cannot be used: the file DIR/keys.yaml can be read by others (mode 604): run `chmod 600 DIR/keys.yaml`
       1 | identity: { api_keys: { file: keys.yaml } }
         |                               ^^^^^^^^^
-      help: `weir keys create` writes the file
 
     1 problem
     ");
@@ -284,13 +285,14 @@ fn a_key_file_that_others_can_read_or_that_is_missing_or_empty_is_noticed() {
     weir.yaml:1:31: `identity.api_keys.file` cannot be used: the file DIR/keys.yaml cannot be read (No such file or directory (os error 2)): create it, readable by its owner alone
       1 | identity: { api_keys: { file: keys.yaml } }
         |                               ^^^^^^^^^
-      help: `weir keys create` writes the file
+      help: `weir keys create` writes it
 
     1 problem
     ");
     let folder = Folder::new().with("keys.yaml", "");
     let surroundings = folder.look(KEYS, &[]).expect("an empty key file is one without keys");
-    let warnings: Vec<String> = surroundings.warnings.iter().map(|warning| folder.plain(&warning.to_string())).collect();
+    let warnings: Vec<String> =
+        surroundings.warnings.iter().map(|warning| folder.plain(&warning.to_string())).collect();
     assert_snapshot!(warnings.join("\n"), @"
     DIR/keys.yaml: there are no keys in it: nobody can prove who they are
       help: `weir keys create` makes one

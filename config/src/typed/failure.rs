@@ -90,7 +90,8 @@ impl Failure {
             hide_all(node, findings);
         }
         let Some((message, help)) = self.words(document, path, node) else { return };
-        let at_key = self.about_key || unknown_key || matches!(self.cause, Cause::Missing { .. } | Cause::NotOneOf { .. });
+        let at_key =
+            self.about_key || unknown_key || matches!(self.cause, Cause::Missing { .. } | Cause::NotOneOf { .. });
         let key_place = if at_key { document.key_place(path) } else { None };
         let place = key_place.or_else(|| document.place(path));
         findings.add(Finding { place, setting: path.clone(), message, help, warning: false });
@@ -114,7 +115,10 @@ impl Failure {
                     Value::Text(word) if !self.secret => nearest(word, known.iter().copied()),
                     _ => None,
                 };
-                (format!("{setting} must be one of {}, {found}", list(known)), near.map(|near| format!("did you mean `{near}`?")))
+                (
+                    format!("{setting} must be one of {}, {found}", list(known)),
+                    near.map(|near| format!("did you mean `{near}`?")),
+                )
             }
             Cause::Missing { key } => (format!("{setting} lacks `{key}`"), Some(format!("add `{key}: …` to it"))),
             Cause::Wrong { expected } => {
@@ -200,7 +204,9 @@ fn form(expected: &str, node: &Node, secret: bool) -> (String, Option<String>) {
     match (expected, &node.value) {
         ("a boolean", Value::Text(text)) => ("`true` or `false`".to_owned(), yes_or_no(text).map(str::to_owned)),
         ("a boolean", _) => ("`true` or `false`".to_owned(), None),
-        ("usize" | "u64" | "u32" | "u16", Value::Text(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
+        ("usize" | "u64" | "u32" | "u16", Value::Text(text))
+            if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() =>
+        {
             ("a whole number".to_owned(), Some("remove the quotes".to_owned()))
         }
         ("usize" | "u64" | "u32" | "u16", _) => ("a whole number".to_owned(), None),

@@ -13,7 +13,9 @@ pub(super) fn argument(argument: &Argument, scope: &Scope<'_>) {
             scope.refuse("is an array without `items`", "state the type of its items: `items: string`");
         }
         (ArgumentType::Array, _) | (_, false) => {}
-        (kind, true) => scope.key("items").refuse(format!("is for arrays, and this is of type `{}`", kind.as_str()), "remove it"),
+        (kind, true) => {
+            scope.key("items").refuse(format!("is for arrays, and this is of type `{}`", kind.as_str()), "remove it");
+        }
     }
     if let Some(values) = &argument.one_of {
         let scope = scope.key("enum");
@@ -41,7 +43,9 @@ fn bounds(argument: &Argument, scope: &Scope<'_>) {
     for (name, bound) in [("minimum", &argument.minimum), ("maximum", &argument.maximum)] {
         let Some(bound) = bound else { continue };
         if !is_number {
-            scope.key(name).refuse(format!("is for numbers, and this is of type `{}`", argument.kind.as_str()), "remove it");
+            scope
+                .key(name)
+                .refuse(format!("is for numbers, and this is of type `{}`", argument.kind.as_str()), "remove it");
         } else if argument.kind == ArgumentType::Integer && bound.is_f64() {
             scope.key(name).refuse(format!("must be a whole number, as the type is `integer`, not `{bound}`"), "");
         }
@@ -71,9 +75,9 @@ fn fits(value: &Value, kind: ArgumentType, items: Option<ArgumentType>) -> bool 
         ArgumentType::Number => value.is_number(),
         ArgumentType::Boolean => value.is_boolean(),
         ArgumentType::Object => value.is_object(),
-        ArgumentType::Array => {
-            value.as_array().is_some_and(|list| list.iter().all(|item| items.is_none_or(|items| fits(item, items, None))))
-        }
+        ArgumentType::Array => value
+            .as_array()
+            .is_some_and(|list| list.iter().all(|item| items.is_none_or(|items| fits(item, items, None)))),
     }
 }
 

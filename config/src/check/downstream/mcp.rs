@@ -9,11 +9,11 @@ use crate::{
 use super::{Scope, offers_something};
 
 /// A smaller limit would refuse the server's first answer.
-const MESSAGE_BYTES_LEAST: ByteSize = ByteSize(64 << 10);
+const MESSAGE_BYTES_LEAST: ByteSize = ByteSize(4 << 10);
 /// A connection that died is noticed after two of these: beyond five minutes callers would wait for nothing.
-const PING_EVERY: (Period, Period) = (Period::s(1), Period::s(300));
+const PING_EVERY: (Period, Period) = (Period::ms(100), Period::s(300));
 const CONNECT_TIMEOUT: (Period, Period) = (Period::ms(10), Period::s(60));
-const LIST_REFRESH: (Period, Period) = (Period::s(1), Period::s(86_400));
+const LIST_REFRESH: (Period, Period) = (Period::ms(100), Period::s(86_400));
 
 pub(super) fn connection(mcp: &Mcp, deadlines: &Deadlines, scope: &Scope<'_>) {
     web_socket(&mcp.websocket, &scope.key("websocket"));
@@ -75,7 +75,9 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
             scope.key("sql").refuse("is for `postgres` downstreams", "an MCP server brings its tools: remove it");
         }
         if !tool.arguments.is_empty() {
-            scope.key("arguments").refuse("is for `postgres` downstreams", "an MCP server brings the schemas of its tools: remove it");
+            scope
+                .key("arguments")
+                .refuse("is for `postgres` downstreams", "an MCP server brings the schemas of its tools: remove it");
         }
         if name.is_empty() {
             scope.refuse("has no name", "write the name that the server gives the tool");
@@ -84,7 +86,10 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
     let redundant = downstream.expose == Expose::Listed && !downstream.effects.is_empty();
     for (scope, rule) in scope.key("effects").items(&downstream.effects) {
         if redundant && !downstream.tools.keys().any(|tool| rule.pattern.matches(tool)) {
-            scope.warn(format!("matches none of the tools named here: `{}`", rule.pattern), "with `expose: listed` no others are offered");
+            scope.warn(
+                format!("matches none of the tools named here: `{}`", rule.pattern),
+                "with `expose: listed` no others are offered",
+            );
         }
     }
 }

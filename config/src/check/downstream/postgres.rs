@@ -4,10 +4,7 @@ mod sql;
 
 use std::collections::BTreeSet;
 
-use crate::{
-    ByteSize, Downstream, Effect, Tool,
-    downstream::{Expose, Postgres},
-};
+use crate::{ByteSize, Downstream, Effect, Tool, downstream::Postgres};
 
 use super::{Scope, argument, offers_something};
 
@@ -15,7 +12,8 @@ const TOOL_NAME_LENGTH_MAX: usize = 128;
 const ARGUMENT_NAME_LENGTH_MAX: usize = 64;
 /// Statements that certainly change something; a read-only transaction would refuse them.
 const WRITES: [&str; 13] = [
-    "insert", "update", "delete", "merge", "truncate", "create", "drop", "alter", "grant", "revoke", "copy", "do", "refresh",
+    "insert", "update", "delete", "merge", "truncate", "create", "drop", "alter", "grant", "revoke", "copy", "do",
+    "refresh",
 ];
 
 pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
@@ -29,8 +27,10 @@ pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
 }
 
 pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
-    if downstream.expose != Expose::default() {
-        scope.key("expose").refuse("is for `mcp` downstreams", "a database offers exactly the tools named under `tools`: remove it");
+    if scope.key("expose").given() {
+        scope
+            .key("expose")
+            .refuse("is for `mcp` downstreams", "a database offers exactly the tools named under `tools`: remove it");
     }
     offers_something(downstream, scope);
     for (scope, rule) in scope.key("effects").items(&downstream.effects) {
@@ -47,9 +47,14 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
             );
         }
         if tool.description.is_none() && !scope.key("description").given() {
-            scope.warn("has no `description`", "say what it does and when to use it: that is all the model knows about it");
+            scope.warn(
+                "has no `description`",
+                "say what it does and when to use it: that is all the model knows about it",
+            );
         }
-        statement(tool, downstream.effect_of(name), &scope);
+        let states_effect =
+            scope.key("effect").given() || downstream.effects.iter().any(|rule| rule.pattern.matches(name));
+        statement(tool, states_effect.then(|| downstream.effect_of(name)), &scope);
         for (name, argument) in &tool.arguments {
             let scope = scope.key("arguments").key(name);
             if !is_name(name, ARGUMENT_NAME_LENGTH_MAX) {
@@ -64,10 +69,11 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
 }
 
 fn is_name(name: &str, length_max: usize) -> bool {
-    (1..=length_max).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    (1..=length_max).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-fn statement(tool: &Tool, effect: Effect, scope: &Scope<'_>) {
+fn statement(tool: &Tool, effect: Option<Effect>, scope: &Scope<'_>) {
     let place = scope.key("sql");
     let Some(text) = &tool.sql else {
         if !place.given() {
@@ -82,9 +88,20 @@ fn statement(tool: &Tool, effect: Effect, scope: &Scope<'_>) {
     match found.statements {
         0 => return place.refuse("holds no statement", "write one statement, with `$1`, `$2`, … for its arguments"),
         1 => {}
-        _ => return place.refuse("holds more than one statement", "keep one; several steps belong in a function of the database"),
+        _ => {
+            return place.refuse(
+                "holds more than one statement",
+                "keep one; several steps belong in a function of the database",
+            );
+        }
     }
-    if effect == Effect::Read && WRITES.contains(&found.first_word.as_str()) {
+    if effect.is_none() && found.first_word == "select" {
+        scope.warn(
+            "states no `effect` and so counts as a write",
+            "state `effect: read` if the statement changes nothing",
+        );
+    }
+    if effect == Some(Effect::Read) && WRITES.contains(&found.first_word.as_str()) {
         place.refuse(
             format!("begins with `{}`, but the tool's effect is `read`", found.first_word.to_uppercase()),
             "state `effect: write`, or `idempotent_write` where doing it twice is the same as doing it once",

@@ -159,7 +159,15 @@ mod tests {
 
     #[test]
     fn what_does_not_end_is_noticed() {
-        for sql in ["SELECT 'x", "SELECT \"x", "SELECT /* x", "SELECT /* /* */", "SELECT $$ x", "SELECT $a$ x $b$", "SELECT E'\\'"] {
+        for sql in [
+            "SELECT 'x",
+            "SELECT \"x",
+            "SELECT /* x",
+            "SELECT /* /* */",
+            "SELECT $$ x",
+            "SELECT $a$ x $b$",
+            "SELECT E'\\'",
+        ] {
             assert!(look(sql).unclosed, "{sql}");
         }
     }

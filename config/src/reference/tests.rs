@@ -1,0 +1,203 @@
+//! The files that come from the types, and the examples that people copy: all of them are true.
+
+use std::{fs, path::PathBuf};
+
+use insta::assert_snapshot;
+
+use crate::{Policy, load, parse, reference};
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Whether the file at `path` is not `expected`. It is from then on.
+fn was_stale(path: &str, expected: &str) -> bool {
+    let file = repository().join(path);
+    let stale = fs::read_to_string(&file).unwrap_or_default() != expected;
+    if stale {
+        fs::write(&file, expected).expect("the file can be written");
+    }
+    stale
+}
+
+#[test]
+fn the_schema_and_the_reference_page_fit_the_types() {
+    let files = [("config/schema.json", reference::schema()), ("docs/config.md", reference::markdown())];
+    let stale: Vec<&str> = files.iter().filter(|(path, text)| was_stale(path, text)).map(|(path, _)| *path).collect();
+    assert!(stale.is_empty(), "{stale:?} did not fit the types and were written anew: look at them and commit them");
+}
+
+#[test]
+fn the_annotated_example_loads_without_a_warning() {
+    let loaded = load(&repository().join("config/weir.yaml")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
+}
+
+#[test]
+fn the_annotated_example_fits_the_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&reference::schema()).expect("a schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema that can be used");
+    let example = fs::read_to_string(repository().join("config/weir.yaml")).expect("the example");
+    let example: serde_json::Value = serde_saphyr::from_str(&example).expect("the example is YAML");
+    let mistakes: Vec<String> = validator.iter_errors(&example).map(|mistake| mistake.to_string()).collect();
+    assert!(mistakes.is_empty(), "{mistakes:#?}");
+    let two_kinds = serde_json::json!({ "downstreams": { "crm": { "postgres": { "url": { "env": "A" } }, "mcp": { "websocket": { "url": "wss://a" } } } } });
+    assert!(!validator.is_valid(&two_kinds));
+}
+
+/// The blocks of a Markdown page that are marked `yaml` and begin with `# <file>`.
+fn blocks(page: &str, file: &str) -> Vec<String> {
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let marker = format!("# {file}");
+    blocks.filter(|block| block.lines().next() == Some(&marker)).map(|block| format!("{block}\n")).collect()
+}
+
+#[test]
+fn every_config_in_the_documentation_loads() {
+    let docs = fs::read_dir(repository().join("docs")).expect("there is documentation");
+    let pages = docs.map(|page| page.expect("a page").path()).chain([repository().join("README.md")]);
+    for path in pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let page = fs::read_to_string(&path).expect("a page");
+        for block in blocks(&page, "weir.yaml") {
+            let base = repository();
+            parse(&block, "weir.yaml", &base).unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
+        }
+    }
+}
+
+#[test]
+fn the_key_file_in_the_documentation_is_right_but_for_its_key() {
+    let policy: Policy = serde_json::from_str(r#"{ "roles": { "support_agent": {} } }"#).expect("a policy");
+    for block in blocks(&reference::markdown(), "keys.yaml") {
+        let problems = crate::surroundings::check_keys(&block, "keys.yaml", &policy).expect_err("its key is known");
+        assert_eq!(problems.len(), 1, "{problems}");
+        assert!(problems.to_string().contains("example in the documentation"), "{problems}");
+    }
+}
+
+#[test]
+fn every_default_is_pinned() {
+    let text = "
+downstreams:
+  crm: { postgres: { url: { env: CRM_URL } }, tools: { t: { arguments: { a: { type: string } }, sql: SELECT $1 } } }
+  enrich: { mcp: { websocket: { url: wss://enrich.example/mcp } } }
+policy: { roles: { admin: } }
+";
+    let loaded = parse(text, "weir.yaml", &repository()).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = serde_json::to_string_pretty(&loaded.config).expect("a config is plain data");
+    assert_snapshot!(config, @r#"
+    {
+      "server": {
+        "listen": "127.0.0.1:8080",
+        "admin": "127.0.0.1:8081",
+        "public_url": null,
+        "trusted_proxies": [],
+        "behind_tls_proxy": false,
+        "tls": null,
+        "hosts": [],
+        "origins": [],
+        "body_bytes_max": "4MiB",
+        "header_timeout": "10s",
+        "body_timeout": "30s",
+        "write_timeout": "30s",
+        "connections_max": 8192,
+        "calls_max": 1024,
+        "grace": "5s",
+        "drain": "25s"
+      },
+      "deadlines": {
+        "default": "50s",
+        "max": "10m"
+      },
+      "secrets": {
+        "master": null
+      },
+      "identity": {
+        "api_keys": null,
+        "local": {
+          "roles": []
+        }
+      },
+      "names": {
+        "prefix": true,
+        "name_length_max": 64
+      },
+      "downstreams": {
+        "crm": {
+          "postgres": {
+            "url": {
+              "env": "CRM_URL"
+            },
+            "pool_max": 16,
+            "connect_timeout": "1s",
+            "statement_timeout": "5s",
+            "rows_max": 1000,
+            "bytes_max": "1MiB"
+          },
+          "mcp": null,
+          "tools": {
+            "t": {
+              "description": null,
+              "effect": null,
+              "deadline": null,
+              "sql": "SELECT $1",
+              "arguments": {
+                "a": {
+                  "type": "string",
+                  "description": null,
+                  "required": true,
+                  "default": null,
+                  "enum": null,
+                  "minimum": null,
+                  "maximum": null,
+                  "items": null
+                }
+              }
+            }
+          },
+          "expose": "all",
+          "effects": [],
+          "deadline": null,
+          "calls_max": null
+        },
+        "enrich": {
+          "postgres": null,
+          "mcp": {
+            "websocket": {
+              "url": "wss://enrich.example/mcp",
+              "credential": null,
+              "connect_timeout": "1s",
+              "ping_every": "8s",
+              "message_bytes_max": "16MiB",
+              "connections_max": 64
+            },
+            "sharing": "shared",
+            "era": "auto",
+            "attempt_timeout": "30s",
+            "list_refresh": "1m"
+          },
+          "tools": {},
+          "expose": "all",
+          "effects": [],
+          "deadline": null,
+          "calls_max": null
+        }
+      },
+      "policy": {
+        "roles": {
+          "admin": {
+            "allow": [],
+            "deny": []
+          }
+        }
+      },
+      "audit": {
+        "dir": null
+      },
+      "log": {
+        "format": "text",
+        "level": "info"
+      }
+    }
+    "#);
+}
