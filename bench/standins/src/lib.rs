@@ -7,6 +7,8 @@ mod listener;
 pub mod mcp;
 mod observed;
 pub mod postgres;
+pub mod proxy;
 mod random;
+pub mod raw;
 
 pub use era::Era;

@@ -175,7 +175,8 @@ impl McpServer {
 
     /// Waits until the server has seen something; an error after ten seconds.
     pub async fn wait_until(&self, reached: impl FnMut(&Seen) -> bool) -> Result<Seen> {
-        self.0.observed.wait_until(reached).await
+        self.0.observed.wait_until(reached).await?;
+        Ok(self.seen())
     }
 
     /// The faults of one call, which is counted.

@@ -25,11 +25,11 @@ impl<T: Clone + Debug> Observed<T> {
     }
 
     /// Waits for a state, not for an event, so that nothing is missed.
-    pub(crate) async fn wait_until(&self, mut reached: impl FnMut(&T) -> bool) -> Result<T> {
+    pub(crate) async fn wait_until(&self, mut reached: impl FnMut(&T) -> bool) -> Result<()> {
         let mut receiver = self.0.subscribe();
         let wait = receiver.wait_for(|state| reached(state));
-        if let Ok(state) = tokio::time::timeout(WAIT_TIMEOUT, wait).await {
-            return Ok(state.expect("we hold the sender").clone());
+        if tokio::time::timeout(WAIT_TIMEOUT, wait).await.is_ok() {
+            return Ok(());
         }
         let mut shown = format!("{:?}", self.get());
         shown.truncate(shown.floor_char_boundary(SHOWN_BYTES_MAX));
