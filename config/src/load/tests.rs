@@ -386,7 +386,7 @@ fn another_shape_than_expected_is_named() {
 
     1 problem
     ----
-    weir.yaml:1:1: the file must be a map, not the value itself
+    weir.yaml:1:1: the file must be a map, not a plain value
       1 | …
         | ^
       help: its keys are `server`, `deadlines`, `secrets`, `identity`, `names`, `downstreams`, `policy`, `audit`, `log`
@@ -400,7 +400,7 @@ fn another_shape_than_expected_is_named() {
 
     1 problem
     ----
-    weir.yaml:1:9: `server` must be a map, not the value itself
+    weir.yaml:1:9: `server` must be a map, not a plain value
       1 | server: …
         |         ^
       help: its keys are `listen`, `admin`, `public_url`, `trusted_proxies`, `behind_tls_proxy`, `tls`, `hosts`, `origins`, `body_bytes_max`, `header_timeout`, `body_timeout`, `write_timeout`, `connections_max`, `calls_max`, `grace`, `drain`

@@ -29,7 +29,7 @@ pub(super) fn show(text: &str, place: Place, hidden: &[Place]) -> String {
                 shown.push('…');
             }
         } else {
-            shown.push(if character.is_control() { ' ' } else { character });
+            shown.push(if is_harmless(character) { character } else { ' ' });
         }
         if in_place {
             carets_to = shown.chars().count();
@@ -51,9 +51,13 @@ pub(super) fn show(text: &str, place: Place, hidden: &[Place]) -> String {
     snippet
 }
 
-/// `text` without the characters that could make a terminal do something.
+/// `text` without the characters that could make a terminal do something, or show the text in another order.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
+}
+
+fn is_harmless(character: char) -> bool {
+    !character.is_control() && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn floor(text: &str, mut at: usize) -> usize {
@@ -62,4 +66,55 @@ fn floor(text: &str, mut at: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::{Place, printable, show};
+
+    fn at(text: &str, shown: &str, hidden: &str) -> String {
+        let place = |part: &str| {
+            let start = text.find(part).expect("the part is in the text");
+            let line = 1 + text[..start].matches('\n').count();
+            Place { line, column: 1, start, end: start + part.len() }
+        };
+        show(text, place(shown), &[place(hidden)])
+    }
+
+    #[test]
+    fn the_carets_stand_under_the_place() {
+        assert_snapshot!(at("a: 1\r\n  büro:\tx # café\r\n", "x", "1"), @"
+        2 |   büro: x # café
+          |         ^
+        ");
+        assert_snapshot!(at("a: secret, b: secret2, c: x", "x", "secret2"), @"
+        1 | a: secret, b: …, c: x
+          |                     ^
+        ");
+        assert_snapshot!(at("a: |\n  first\n  second\nb: 1\n", "second", "first\n  second\n"), @"
+        3 | …
+          |  ^
+        ");
+        assert_snapshot!(at("a: ends here", "here", "a"), @"
+        1 | …: ends here
+          |         ^^^^
+        ");
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_place() {
+        let text = format!("a: {}, here, {}", "x".repeat(500), "y".repeat(500));
+        assert_snapshot!(at(&text, "here", "a"), @"
+        1 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, here, yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy
+          |                                         ^^^^
+        ");
+    }
+
+    #[test]
+    fn nothing_is_printed_that_a_terminal_would_act_on() {
+        assert_eq!(printable("\u{1b}[31mred\u{202e}"), "\u{fffd}[31mred\u{fffd}");
+        assert!(!at("a: \u{1b}[31m\u{202e}", "[31m", "a").contains(['\u{1b}', '\u{202e}']));
+    }
 }

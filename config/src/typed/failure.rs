@@ -99,8 +99,11 @@ impl Failure {
 
     fn words(&self, document: &Document, path: &SettingPath, node: &Node) -> Option<(String, Option<String>)> {
         let setting = named(path);
-        let hidden = self.secret || matches!(self.cause, Cause::NotAMap { .. });
-        let found = if hidden { hidden_found(node).to_owned() } else { found(node, document) };
+        let found = match self.cause {
+            _ if self.secret => hidden_found(node, "the value itself"),
+            Cause::NotAMap { .. } => hidden_found(node, "a plain value"),
+            _ => found(node, document),
+        };
         Some(match &self.cause {
             Cause::UnknownKey { known } => {
                 let (key, section) = split(path);
@@ -172,7 +175,7 @@ fn list(words: &[&str]) -> String {
 fn found(node: &Node, document: &Document) -> String {
     const CHARACTERS_MAX: usize = 60;
     let text = match &node.value {
-        Value::Nothing | Value::List(_) | Value::Map(_) => return hidden_found(node).to_owned(),
+        Value::Nothing | Value::List(_) | Value::Map(_) => return hidden_found(node, "a plain value"),
         Value::Text(text) if text.is_empty() => return "not an empty text".to_owned(),
         Value::Text(text) => text,
         Value::Boolean(_) | Value::Number(_) => document.text.get(node.place.start..node.place.end).unwrap_or_default(),
@@ -184,12 +187,12 @@ fn found(node: &Node, document: &Document) -> String {
 }
 
 /// What stands there instead, without a word of it.
-fn hidden_found(node: &Node) -> &'static str {
+fn hidden_found(node: &Node, plain: &str) -> String {
     match &node.value {
-        Value::Nothing => "but is empty",
-        Value::List(_) => "not a list",
-        Value::Map(_) => "not a map",
-        Value::Boolean(_) | Value::Number(_) | Value::Text(_) => "not the value itself",
+        Value::Nothing => "but is empty".to_owned(),
+        Value::List(_) => "not a list".to_owned(),
+        Value::Map(_) => "not a map".to_owned(),
+        Value::Boolean(_) | Value::Number(_) | Value::Text(_) => format!("not {plain}"),
     }
 }
 
