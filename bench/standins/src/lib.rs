@@ -1,4 +1,38 @@
-//! Honest systems to stand behind the router, shared by the demo, the tests and the load tests.
+//! Honest systems to stand behind the router, shared by the demo, the tests and the load tests. They depend on no crate
+//! of Weir, so whatever they believe about a protocol they did not learn from us.
+//!
+//! | module | stands for | start |
+//! |---|---|---|
+//! | [`postgres`] | a Postgres that nobody else uses | [`PrivatePg::start`](postgres::PrivatePg::start) |
+//! | [`customers`] | what is in it: customers, orders, invoices | [`customers::load`] |
+//! | [`mcp`] | an MCP server for payments, with awkward tools too | [`McpServer::new`](mcp::McpServer::new), then a transport |
+//! | [`raw`] | an MCP server of exact bytes over WebSocket | [`RawServer::start`](raw::RawServer::start) |
+//! | [`fixture`] | the MCP server of the conformance suite | [`Fixture::new`](fixture::Fixture::new), then a transport |
+//! | [`proxy`] | a network that goes wrong | [`FaultProxy::start`](proxy::FaultProxy::start) |
+//!
+//! Everything listens on loopback, on a port of its own choice where the address says 0, and stops when its handle is
+//! dropped; `stop().await` waits for it. Data comes from a seed. Tests do not sleep: each stand-in keeps what it saw,
+//! and its `wait_until` waits for that, ten seconds at most.
+//!
+//! ```no_run
+//! use standins::mcp::{McpOptions, McpServer, Tools};
+//! use standins::postgres::{PgOptions, PrivatePg};
+//! use standins::proxy::{Fault, FaultProxy};
+//! use standins::{Era, customers};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let pg = PrivatePg::start(PgOptions::default()).await?;
+//! customers::load(pg.url(), customers::SEED).await?;
+//!
+//! let server = McpServer::new(McpOptions { era: Era::LegacyOnly, tools: Tools::Awkward, ..McpOptions::default() });
+//! let websocket = server.websocket("127.0.0.1:0").await?;
+//! let proxy = FaultProxy::start(websocket.addr).await?;
+//! // … let the router call `slow` at ws://{proxy.addr()}/mcp, and then:
+//! server.wait_until(|seen| seen.called("slow") == 1).await?;
+//! proxy.set(Fault::Blackhole).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod customers;
 mod era;

@@ -19,12 +19,20 @@ impl Binaries {
     /// The caller's folders first, then `WEIR_PG_BIN`, then `PATH`, then the newest version that the system's packages
     /// installed.
     pub(super) fn find(extra: &[PathBuf]) -> Result<Self> {
-        let chosen = variable("WEIR_PG_BIN");
         let path = variable("PATH").unwrap_or_default();
+        let chosen = match variable("WEIR_PG_BIN").map(PathBuf::from) {
+            Some(dir) => match Self::in_folder(&dir) {
+                None => {
+                    bail!("WEIR_PG_BIN is {}, where no initdb and postgres are. Correct or unset it", dir.display())
+                }
+                found => found,
+            },
+            None => None,
+        };
         let found = extra
             .iter()
             .find_map(|dir| Self::in_folder(dir))
-            .or_else(|| chosen.as_ref().and_then(|dir| Self::in_folder(Path::new(dir))))
+            .or(chosen)
             .or_else(|| env::split_paths(&path).find_map(|dir| Self::in_folder(&dir)))
             .or_else(|| newest_version(Path::new(SYSTEM_ROOT)).and_then(|dir| Self::in_folder(&dir)));
         match found {
