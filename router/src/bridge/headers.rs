@@ -1,0 +1,154 @@
+//! The headers that repeat parts of a modern message (MCP 2026-07-28, basic/transports/streamable-http, "Request Metadata").
+
+use adapters::json::{Object, unquote};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{
+    annotations::Param,
+    message::{Kind, Message},
+};
+
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// The headers of a modern message. `params`: the annotated parameters of the tool that it calls.
+pub(super) fn modern(message: &Message, version: &str, params: &[Param]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let method = match &message.kind {
+        Kind::Request(request) => Some(&request.method),
+        Kind::Notification { method, .. } => Some(method),
+        Kind::Response | Kind::Batch(_) => None,
+    };
+    // Version and method have no encoded form: a text that no header can carry stays away, and the server says that it is missing.
+    for (name, value) in [(PROTOCOL_VERSION, Some(version)), (METHOD, method.map(String::as_str))] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    if let Kind::Request(request) = &message.kind
+        && let Some(subject) = &request.subject
+    {
+        headers.insert(NAME, encode(subject));
+    }
+    for param in params {
+        if let Some(value) = argument(&message.bytes, &param.path) {
+            headers.insert(param.header.clone(), encode(&value));
+        }
+    }
+    headers
+}
+
+/// The value of a mirrored argument; `None` when it is absent, `null`, or nothing that has a header form.
+fn argument(message: &[u8], path: &[String]) -> Option<String> {
+    let params = Object::parse(std::str::from_utf8(message).ok()?)?.get("params")?;
+    let mut value = Object::parse(params)?.get("arguments")?;
+    for step in path {
+        value = Object::parse(value)?.get(step)?;
+    }
+    match value.as_bytes().first()? {
+        b'"' => unquote(value).map(String::from),
+        b't' | b'f' => Some(value.to_owned()),
+        b'-' | b'0'..=b'9' => integer(value),
+        _ => None,
+    }
+}
+
+/// A JSON number as decimal integer text.
+fn integer(text: &str) -> Option<String> {
+    if text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+        return Some(text.to_owned());
+    }
+    let number: f64 = text.parse().ok()?;
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then(|| format!("{number:.0}"))
+}
+
+/// A value as a header carries it: as it is when it is plain ASCII, else in the Base64 form ("Value Encoding").
+fn encode(value: &str) -> HeaderValue {
+    let plain = value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        && value.trim_matches([' ', '\t']).len() == value.len()
+        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    let encoded = if plain { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) };
+    HeaderValue::try_from(encoded).expect("plain ASCII and Base64 are fit for a header")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{encode, integer, modern};
+    use crate::bridge::{annotations::Annotations, message::Message};
+
+    /// The headers as lines, sorted.
+    fn headers_of(tools: &str, message: &str) -> Vec<String> {
+        let message = Message::parse(message.to_owned().into()).expect("a message");
+        let annotations = Annotations::default();
+        annotations.learn(&super::super::message::Heard::parse(tools.to_owned().into()).expect("a list"), true);
+        let headers = modern(&message, message.modern.as_deref().expect("modern"), &annotations.of("query"));
+        let mut lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("ASCII"))).collect();
+        lines.sort();
+        lines
+    }
+
+    fn call(arguments: &str) -> String {
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"query",{meta},"arguments":{arguments}}}}}"#)
+    }
+
+    #[test]
+    fn values_are_encoded_as_the_examples_of_the_spec() {
+        let table = [
+            ("us-west1", "us-west1"),
+            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+            ("a\tb c", "a\tb c"),
+            ("tab at the end\t", "=?base64?dGFiIGF0IHRoZSBlbmQJ?="),
+            ("\u{7f}", "=?base64?fw==?="),
+            ("=?base64?not closed", "=?base64?not closed"),
+            ("", ""),
+        ];
+        for (value, header) in table {
+            assert_eq!(encode(value), header, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn integers_are_decimal_text() {
+        for (text, expected) in [("42", "42"), ("-7", "-7"), ("42.0", "42"), ("1e3", "1000"), ("9007199254740993", "9007199254740993")] {
+            assert_eq!(integer(text).as_deref(), Some(expected));
+        }
+        assert_eq!((integer("1.5"), integer("1e300")), (None, None));
+    }
+
+    #[test]
+    fn a_call_repeats_version_method_name_and_annotated_arguments() {
+        let tools = r#"{"id":1,"result":{"tools":[{"name":"query","inputSchema":{"type":"object","properties":{
+            "region":{"type":"string","x-mcp-header":"Region"},
+            "filter":{"type":"object","properties":{"dry":{"type":"boolean","x-mcp-header":"Dry-Run"}}},
+            "limit":{"type":"integer","x-mcp-header":"Limit"},
+            "sql":{"type":"string"}}}}]}}"#;
+        let all = call(r#"{"sql":"x","region":"Zürich","filter":{"dry":true},"limit":5}"#);
+        insta::assert_debug_snapshot!(headers_of(tools, &all), @r#"
+        [
+            "mcp-method: tools/call",
+            "mcp-name: query",
+            "mcp-param-dry-run: true",
+            "mcp-param-limit: 5",
+            "mcp-param-region: =?base64?WsO8cmljaA==?=",
+            "mcp-protocol-version: 2026-07-28",
+        ]
+        "#);
+        let few = headers_of(tools, &call(r#"{"region":null,"filter":3,"limit":[1]}"#));
+        assert!(!few.iter().any(|line| line.starts_with("mcp-param")), "{few:?}");
+    }
+
+    #[test]
+    fn what_no_header_can_carry_stays_away_or_is_encoded() {
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"a\nb"}"#;
+        let message = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"name with\r\nX-Evil: 1",{meta}}}}}"#);
+        let lines = headers_of(r#"{"id":1,"result":{"tools":[]}}"#, &message);
+        assert_eq!(lines, ["mcp-method: tools/call", "mcp-name: =?base64?bmFtZSB3aXRoDQpYLUV2aWw6IDE=?="]);
+    }
+}

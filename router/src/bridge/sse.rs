@@ -1,0 +1,137 @@
+//! Server-sent events, read as they arrive (WHATWG HTML, "Server-sent events", "Parsing an event stream").
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+
+/// An event grew beyond the limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLarge;
+
+/// Takes a stream apart. Memory is bounded by the limit for one event.
+#[derive(Debug)]
+pub(super) struct Parser {
+    bytes_max: usize,
+    /// The line that is still arriving.
+    line: Vec<u8>,
+    /// The lines of `data` of the event that is still arriving, each with its newline.
+    data: Vec<u8>,
+    /// Whether the event's type is one that carries messages.
+    is_message: bool,
+    /// The last byte was a carriage return, so that a line feed now would be the second half of the same line end.
+    after_return: bool,
+    first_line: bool,
+    id_seen: Option<String>,
+    last_id: Option<String>,
+    retry: Option<Duration>,
+    ready: VecDeque<Bytes>,
+}
+
+impl Parser {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            line: Vec::new(),
+            data: Vec::new(),
+            is_message: true,
+            after_return: false,
+            first_line: true,
+            id_seen: None,
+            last_id: None,
+            retry: None,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next piece of the stream.
+    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), TooLarge> {
+        if self.after_return && !piece.is_empty() {
+            self.after_return = false;
+            piece = piece.strip_prefix(b"\n").unwrap_or(piece);
+        }
+        while let Some(at) = piece.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.gather(&piece[..at])?;
+            self.end_line();
+            let (end, rest) = (piece[at], &piece[at + 1..]);
+            piece = if end == b'\r' {
+                self.after_return = rest.is_empty();
+                rest.strip_prefix(b"\n").unwrap_or(rest)
+            } else {
+                rest
+            };
+        }
+        self.gather(piece)
+    }
+
+    /// The data of the next event that is complete and not empty.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
+    /// The id of the last complete event that named one: where a lost stream can be taken up again.
+    pub(super) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// How long the server asks to wait before a reconnection.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    fn gather(&mut self, part: &[u8]) -> Result<(), TooLarge> {
+        if self.line.len() + self.data.len() + part.len() > self.bytes_max {
+            return Err(TooLarge);
+        }
+        self.line.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn end_line(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.first_line) && line.starts_with(b"\xEF\xBB\xBF") {
+            line.drain(..3);
+        }
+        if line.is_empty() {
+            self.end_event();
+        } else {
+            let (name, value) = match line.iter().position(|byte| *byte == b':') {
+                Some(colon) => (&line[..colon], &line[colon + 1..]),
+                None => (&line[..], &[][..]),
+            };
+            self.field(name, value.strip_prefix(b" ").unwrap_or(value));
+        }
+        // The allocation serves the next line.
+        line.clear();
+        self.line = line;
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"data" => {
+                self.data.extend_from_slice(value);
+                self.data.push(b'\n');
+            }
+            b"event" => self.is_message = value.is_empty() || value == b"message",
+            b"id" if !value.contains(&0) => self.id_seen = Some(String::from_utf8_lossy(value).into_owned()),
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                self.retry = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).map(Duration::from_millis);
+            }
+            // A comment (the name is empty) or a field that the standard does not know.
+            _ => {}
+        }
+    }
+
+    fn end_event(&mut self) {
+        if let Some(id) = self.id_seen.take() {
+            self.last_id = Some(id).filter(|id| !id.is_empty());
+        }
+        let mut data = std::mem::take(&mut self.data);
+        data.pop();
+        if std::mem::replace(&mut self.is_message, true) && !data.is_empty() {
+            self.ready.push_back(data.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
