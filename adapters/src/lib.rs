@@ -3,6 +3,7 @@
 //! Above the trait every downstream is the same; below it nothing is shared. Adapters never see HTTP or a caller's JSON-RPC ids.
 
 mod adapter;
+mod address;
 mod caller;
 mod context;
 mod error;

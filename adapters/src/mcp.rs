@@ -1,0 +1,231 @@
+//! Another MCP server as a downstream.
+//!
+//! [`peer`] is the protocol on one connection whatever carries it, [`websocket`] is what carries it, [`keeper`] holds the shared
+//! connection open, [`pool`] has those that belong to one caller or one call.
+
+mod answer;
+mod connection;
+mod era;
+mod failure;
+mod keeper;
+mod list;
+mod peer;
+mod pool;
+mod request;
+mod websocket;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use config::{
+    DownstreamName,
+    downstream::{Mcp, Sharing},
+};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInput, CallerInputs, Deadline, ErrorClass, Offer,
+    Rejection, Reply, Request, Sent, State,
+};
+use answer::reply;
+use connection::Connector;
+use keeper::Keeper;
+use list::Terms;
+use peer::{Answer, InFlight};
+use pool::{Lease, Pool};
+use request::Hop;
+use websocket::Endpoint;
+
+/// Another MCP server. Dropping it closes its connections and ends its tasks.
+pub struct McpServer {
+    shared: Arc<Shared>,
+    _stops: DropGuard,
+}
+
+struct Shared {
+    downstream: Arc<str>,
+    sharing: Sharing,
+    attempt_timeout: Duration,
+    list_refresh: Duration,
+    connector: Connector,
+    keeper: Keeper,
+    pool: Pool,
+}
+
+impl McpServer {
+    /// Reads the settings and starts connecting in the background. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting or a secret is not usable.
+    pub fn new(name: &DownstreamName, settings: &Mcp, base: &Path) -> Result<Self, BuildError> {
+        let endpoint = Endpoint::new(&settings.websocket, base, &format!("downstreams.{name}.mcp.websocket"))?;
+        let downstream: Arc<str> = name.as_str().into();
+        let shared = Arc::new(Shared {
+            sharing: settings.sharing,
+            attempt_timeout: settings.attempt_timeout.0,
+            list_refresh: settings.list_refresh.0,
+            connector: Connector::new(Arc::clone(&downstream), endpoint, settings.era),
+            keeper: Keeper::new(Arc::clone(&downstream)),
+            pool: Pool::new(Arc::clone(&downstream), settings.websocket.connections_max),
+            downstream,
+        });
+        let stop = CancellationToken::new();
+        let (kept, stopped) = (Arc::clone(&shared), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = kept.keeper.keep(&kept.connector) => {}
+                () = kept.pool.sweep() => {}
+            }
+        });
+        Ok(Self { shared, _stops: stop.drop_guard() })
+    }
+}
+
+impl fmt::Debug for McpServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpServer").field("downstream", &self.shared.downstream).finish_non_exhaustive()
+    }
+}
+
+impl Adapter for McpServer {
+    fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
+        self.shared.list(ctx).boxed()
+    }
+
+    fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {
+        async move { self.shared.call(ctx, &request).await }.boxed()
+    }
+
+    fn events(&self) -> BoxStream<'static, AdapterEvent> {
+        let mut state = self.shared.keeper.state();
+        state.mark_changed();
+        events(state, self.shared.connector.list_changes.subscribe())
+    }
+}
+
+/// The present state, then what changes. One that reads too slowly sees the latest state and one change of the list.
+fn events(state: watch::Receiver<State>, list: watch::Receiver<u64>) -> BoxStream<'static, AdapterEvent> {
+    stream::unfold((state, list), |(mut state, mut list)| async move {
+        let event = tokio::select! {
+            biased;
+            changed = state.changed() => changed.map(|()| AdapterEvent::State(state.borrow_and_update().clone())),
+            changed = list.changed() => changed.map(|()| AdapterEvent::ListChanged),
+        };
+        event.ok().map(|event| (event, (state, list)))
+    })
+    .boxed()
+}
+
+impl Shared {
+    async fn list(&self, ctx: &CallContext) -> Result<Offer, AdapterError> {
+        let listing = async {
+            let connection = self.keeper.connection().await?;
+            let terms = Terms {
+                downstream: &self.downstream,
+                attempt_timeout: self.attempt_timeout,
+                fresh_for: self.list_refresh,
+                caller_inputs: self.caller_inputs(),
+            };
+            list::list(&connection, ctx, terms).await
+        };
+        tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => Err(AdapterError::maybe_sent(ErrorClass::Cancelled, "The listing was cancelled.")),
+            listed = tokio::time::timeout_at(ctx.deadline.at(), listing) => listed.unwrap_or_else(|_| {
+                let message = format!("{} did not list its tools in time.", self.downstream);
+                Err(AdapterError::maybe_sent(ErrorClass::Timeout, message))
+            }),
+        }
+    }
+
+    /// What of the caller changes a result: on a connection of its own, the server may remember who it speaks with.
+    fn caller_inputs(&self) -> CallerInputs {
+        match self.sharing {
+            Sharing::Shared => CallerInputs::Known(Vec::new()),
+            Sharing::PerCaller => CallerInputs::Known(vec![CallerInput::Principal]),
+            Sharing::PerCall => CallerInputs::Unknown,
+        }
+    }
+
+    async fn call(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
+        let (started, limit) = (Instant::now(), ctx.deadline.within(self.attempt_timeout));
+        let (lease, mut in_flight) = tokio::select! {
+            biased;
+            () = ctx.cancel.cancelled() => return Err(cancelled(Sent::No)),
+            asked = tokio::time::timeout_at(limit.at(), self.ask(ctx, request, limit)) => {
+                asked.unwrap_or_else(|_| Err(self.too_late(request, started, Sent::No)))?
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = in_flight.answer() => self.settle(request, answer, lease.connection.server.modern),
+            () = ctx.cancel.cancelled() => Err(cancelled(in_flight.abandon("the caller cancelled the call"))),
+            () = tokio::time::sleep_until(limit.at()) => {
+                Err(self.too_late(request, started, in_flight.abandon("no answer in time")))
+            }
+        }
+    }
+
+    /// Finds a connection and puts the request on its way.
+    async fn ask(
+        &self,
+        ctx: &CallContext,
+        request: &Request,
+        limit: Deadline,
+    ) -> Result<(Lease, InFlight), AdapterError> {
+        // Also where calls have connections of their own: when this one is known to be down they fail at once.
+        let kept = self.keeper.connection().await?;
+        let lease = match self.sharing {
+            Sharing::Shared => Lease::shared(kept),
+            Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller.principal).await?,
+            Sharing::PerCall => self.pool.for_call(&self.connector, limit).await?,
+        };
+        let peer = &lease.connection.peer;
+        let build = |id| {
+            let deadline_ms = u64::try_from(limit.remaining().as_millis()).unwrap_or(u64::MAX);
+            let hop = Hop { id, modern: lease.connection.server.modern, exclusive: peer.is_exclusive(), deadline_ms };
+            request::call_tool(hop, ctx, request).ok_or_else(|| {
+                AdapterError::not_sent(ErrorClass::InvalidArguments, "The parameters of the call are no JSON object.")
+            })
+        };
+        let write = request.effect.writes().then_some(ctx);
+        let in_flight = peer.start(write, ctx.notices.clone(), build).await?;
+        Ok((lease, in_flight))
+    }
+
+    fn settle(&self, request: &Request, answer: Answer, modern: bool) -> Result<Reply, AdapterError> {
+        let (tool, downstream) = (&request.local_name, &self.downstream);
+        let broken = |what: &str| {
+            let message = format!("What {downstream} answered to `{tool}` {what}.");
+            Err(AdapterError::new(ErrorClass::Protocol, Sent::Yes, message))
+        };
+        match answer {
+            Answer::Result(result) if modern => {
+                reply(result).map_or_else(|| broken("is of a kind that Weir does not know"), Ok)
+            }
+            Answer::Result(result) => Ok(Reply::Complete(result)),
+            Answer::Error(error) => {
+                Err(AdapterError::rejected(format!("{downstream} refused `{tool}`."), Rejection::Rpc(error)))
+            }
+            Answer::Malformed => broken("is neither a result nor an error"),
+            Answer::Lost(failure, sent) => Err(failure.for_call(downstream, sent)),
+        }
+    }
+
+    fn too_late(&self, request: &Request, started: Instant, sent: Sent) -> AdapterError {
+        let (tool, waited_ms) = (&request.local_name, started.elapsed().as_millis());
+        let what = if sent == Sent::No { "could not be asked" } else { "gave no answer" };
+        let message = format!("`{tool}` of {} {what} within {waited_ms} ms; try again later or ask for less.", self.downstream);
+        AdapterError::new(ErrorClass::Timeout, sent, message)
+    }
+}
+
+fn cancelled(sent: Sent) -> AdapterError {
+    AdapterError::new(ErrorClass::Cancelled, sent, "The call was cancelled.")
+}

@@ -1,0 +1,196 @@
+//! Which era of MCP a server speaks, and the handshake that goes with it.
+//!
+//! MCP 2026-07-28, "stdio", "Backward Compatibility": ask `server/discover`; an answer or a modern error means modern,
+//! any other error or silence means legacy. A WebSocket has one shared channel as stdio has, so the same rule holds.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use config::downstream::Era;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    failure::Failure,
+    peer::{Answer, Peer},
+    request::{self, MODERN_VERSION},
+};
+use crate::{Deadline, json::unquote};
+
+/// The legacy version that is asked for, and those that are accepted besides.
+const LEGACY_VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+/// How long a server may take to answer `server/discover` before it is taken for one that does not know it.
+const PROBE: Duration = Duration::from_secs(2);
+/// How long a server may take to answer the message that must be answered.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// "Unsupported protocol version" (MCP 2026-07-28, "Versioning and Compatibility").
+const UNSUPPORTED_VERSION: i64 = -32022;
+/// The errors that only a modern server knows: headers, missing capability, version.
+const MODERN_ERRORS: [i64; 3] = [-32020, -32021, UNSUPPORTED_VERSION];
+
+/// What the handshake told of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Server {
+    /// Whether it speaks the modern era.
+    pub(super) modern: bool,
+    /// Whether it says that it has tools at all.
+    pub(super) tools: bool,
+    /// Whether it tells when the list of its tools changes.
+    pub(super) list_changed: bool,
+}
+
+/// Finds out how the server at the other end of `peer` wants to be spoken to.
+pub(super) async fn settle(peer: &Arc<Peer>, era: Era) -> Result<Server, Failure> {
+    match era {
+        Era::Legacy => initialize(peer).await,
+        Era::Modern => match discover(peer, HANDSHAKE).await? {
+            Discovered::Modern(server) => Ok(speak_modern(peer, server)),
+            Discovered::Legacy => {
+                Err(Failure::protocol("it does not speak MCP 2026-07-28: set `era: legacy` or `auto`"))
+            }
+        },
+        Era::Auto => match discover(peer, PROBE).await? {
+            Discovered::Modern(server) => Ok(speak_modern(peer, server)),
+            Discovered::Legacy => initialize(peer).await,
+        },
+    }
+}
+
+enum Discovered {
+    Modern(Server),
+    Legacy,
+}
+
+fn speak_modern(peer: &Peer, server: Server) -> Server {
+    peer.speak_modern();
+    server
+}
+
+async fn discover(peer: &Arc<Peer>, patience: Duration) -> Result<Discovered, Failure> {
+    let answer = ask(peer, patience, |id| request::own(id, "server/discover", true, &[])).await?;
+    match answer {
+        Some(Answer::Result(result)) => discovered(&result),
+        Some(Answer::Error(error)) => refused(&error),
+        Some(Answer::Lost(failure, _)) => Err(failure.as_ref().clone()),
+        Some(Answer::Malformed) | None => Ok(Discovered::Legacy),
+    }
+}
+
+fn discovered(result: &Bytes) -> Result<Discovered, Failure> {
+    #[derive(Deserialize)]
+    struct Discovery<'a> {
+        #[serde(rename = "supportedVersions", default)]
+        versions: Vec<String>,
+        #[serde(borrow)]
+        capabilities: Option<&'a RawValue>,
+    }
+    let Ok(discovery) = serde_json::from_slice::<Discovery<'_>>(result) else { return Ok(Discovered::Legacy) };
+    let server = server(true, discovery.capabilities);
+    choose(&discovery.versions).map(|modern| if modern { Discovered::Modern(server) } else { Discovered::Legacy })
+}
+
+fn refused(error: &Bytes) -> Result<Discovered, Failure> {
+    #[derive(Deserialize)]
+    struct Refusal<'a> {
+        #[serde(borrow)]
+        code: Option<&'a RawValue>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize, Default)]
+    struct Supported {
+        #[serde(default)]
+        supported: Vec<String>,
+    }
+    let refusal = serde_json::from_slice::<Refusal<'_>>(error).ok();
+    // A code outside every integer type is just another code.
+    let code = refusal.as_ref().and_then(|refusal| refusal.code?.get().parse::<i64>().ok());
+    let data = refusal.as_ref().and_then(|refusal| refusal.data);
+    match code {
+        Some(UNSUPPORTED_VERSION) => {
+            let data = data.and_then(|data| serde_json::from_str::<Supported>(data.get()).ok()).unwrap_or_default();
+            let others: Vec<_> = data.supported.into_iter().filter(|version| version != MODERN_VERSION).collect();
+            choose(&others).map(|_| Discovered::Legacy)
+        }
+        Some(code) if MODERN_ERRORS.contains(&code) => {
+            Err(Failure::protocol(format!("it refuses `server/discover` (error {code})")))
+        }
+        _ => Ok(Discovered::Legacy),
+    }
+}
+
+/// True for the modern version, false for a legacy one, an error where there is no common one.
+fn choose(versions: &[String]) -> Result<bool, Failure> {
+    if versions.iter().any(|version| version == MODERN_VERSION) {
+        Ok(true)
+    } else if versions.iter().any(|version| LEGACY_VERSIONS.contains(&version.as_str())) {
+        Ok(false)
+    } else {
+        Err(Failure::protocol("it speaks no version of MCP that Weir knows").because(versions.join(", ")))
+    }
+}
+
+async fn initialize(peer: &Arc<Peer>) -> Result<Server, Failure> {
+    #[derive(Deserialize)]
+    struct Initialized<'a> {
+        #[serde(borrow, rename = "protocolVersion")]
+        version: Option<&'a RawValue>,
+        #[serde(borrow)]
+        capabilities: Option<&'a RawValue>,
+    }
+    let answer = ask(peer, HANDSHAKE, |id| request::initialize(id, LEGACY_VERSIONS[0])).await?;
+    let result = match answer {
+        Some(Answer::Result(result)) => result,
+        Some(Answer::Error(_)) => return Err(Failure::protocol("it refuses `initialize`")),
+        Some(Answer::Lost(failure, _)) => return Err(failure.as_ref().clone()),
+        Some(Answer::Malformed) => return Err(Failure::protocol("its answer to `initialize` is none")),
+        None => {
+            return Err(Failure::unreachable(format!("no answer to `initialize` within {} ms", HANDSHAKE.as_millis())));
+        }
+    };
+    let answered = serde_json::from_slice::<Initialized<'_>>(&result)
+        .map_err(|_| Failure::protocol("its answer to `initialize` is none"))?;
+    let version = answered.version.and_then(|version| unquote(version.get())).unwrap_or_default();
+    if !LEGACY_VERSIONS.contains(&version.as_ref()) {
+        return Err(Failure::protocol("it speaks no version of MCP that Weir knows"));
+    }
+    let server = server(false, answered.capabilities);
+    peer.say(request::INITIALIZED.to_owned());
+    Ok(server)
+}
+
+fn server(modern: bool, capabilities: Option<&RawValue>) -> Server {
+    #[derive(Deserialize, Default)]
+    struct Capabilities<'a> {
+        #[serde(borrow)]
+        tools: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize, Default)]
+    struct Tools {
+        #[serde(default, rename = "listChanged")]
+        list_changed: bool,
+    }
+    let capabilities: Capabilities<'_> =
+        capabilities.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let tools: Option<Tools> = capabilities.tools.map(|raw| serde_json::from_str(raw.get()).unwrap_or_default());
+    Server { modern, tools: tools.is_some(), list_changed: tools.unwrap_or_default().list_changed }
+}
+
+/// `None` when there is no answer in time. The server is not told then: before a handshake it may not know how.
+async fn ask(
+    peer: &Arc<Peer>,
+    patience: Duration,
+    build: impl FnOnce(u64) -> String,
+) -> Result<Option<Answer>, Failure> {
+    let limit = Deadline::after(patience);
+    let lost = |error: crate::AdapterError| Failure::lost("the connection was closed").because(error);
+    let mut in_flight = peer.start(None, None, |id| Ok(build(id))).await.map_err(lost)?;
+    let answer = tokio::time::timeout_at(limit.at(), in_flight.answer()).await.ok();
+    if answer.is_none() {
+        in_flight.forget();
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! Why there is no connection.
+
+use std::{borrow::Cow, fmt};
+
+use crate::{AdapterError, ErrorClass, Sent};
+
+/// Why a connection ended or did not come about.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    /// What kind of failure it is for the calls that are hit by it.
+    pub(super) class: ErrorClass,
+    /// What a caller may know: no address, no name of a library type.
+    pub(super) told: Cow<'static, str>,
+    /// What the operator needs besides; no secret in it.
+    detail: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(class: ErrorClass, told: impl Into<Cow<'static, str>>) -> Self {
+        Self { class, told: told.into(), detail: None }
+    }
+
+    /// Cannot be reached.
+    pub(super) fn unreachable(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorClass::Unreachable, told)
+    }
+
+    /// Was reached, and is lost.
+    pub(super) fn lost(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorClass::ConnectionLost, told)
+    }
+
+    /// Was reached, and does not keep to the protocol.
+    pub(super) fn protocol(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorClass::Protocol, told)
+    }
+
+    /// Adds what only the operator is told.
+    #[must_use]
+    pub(super) fn because(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(format!("{detail}"));
+        self
+    }
+
+    /// The whole of it, for the operator.
+    pub(super) fn reason(&self) -> String {
+        match &self.detail {
+            Some(detail) if *detail != *self.told => format!("{}: {detail}", self.told),
+            _ => self.told.clone().into_owned(),
+        }
+    }
+
+    /// What this means to a call that was on the connection.
+    pub(super) fn for_call(&self, downstream: &str, sent: Sent) -> AdapterError {
+        let what = match sent {
+            Sent::No => "before it was asked",
+            Sent::Yes | Sent::Unknown => "before it answered",
+        };
+        let message = format!("The connection to {downstream} ended {what}: {}.", self.told);
+        // What the connection died of concerns this call only where its answer alone can have been the cause.
+        let class = if self.class == ErrorClass::TooLarge { ErrorClass::TooLarge } else { ErrorClass::ConnectionLost };
+        AdapterError::new(class, sent, message).caused_by(self.reason())
+    }
+}

@@ -1,0 +1,151 @@
+//! Connections beside the shared one, for servers that keep state per connection: one for each caller, or one for each call.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::connection::{Connection, Connector};
+use crate::{AdapterError, Deadline, ErrorClass, Principal, Sent};
+
+/// How long a caller's connection may be without a call before it is closed.
+const IDLE: Duration = Duration::from_secs(300);
+/// How often idle ones are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Connections beside the shared one, at most so many at once.
+pub(super) struct Pool {
+    downstream: Arc<str>,
+    slots: Arc<Semaphore>,
+    connections_max: usize,
+    /// The mutex is never held across an await.
+    callers: Mutex<HashMap<Principal, Arc<Place>>>,
+}
+
+/// The connection of one caller. The mutex is held while it is made, so that it is made once.
+#[derive(Default)]
+struct Place(tokio::sync::Mutex<Option<Kept>>);
+
+struct Kept {
+    connection: Arc<Connection>,
+    used: Instant,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// A connection for one call.
+pub(super) struct Lease {
+    pub(super) connection: Arc<Connection>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    /// Of a connection that others use too.
+    pub(super) fn shared(connection: Arc<Connection>) -> Self {
+        Self { connection, _slot: None }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(downstream: Arc<str>, connections_max: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { downstream, slots, connections_max, callers: Mutex::default() }
+    }
+
+    /// A connection that is closed after this call. Waits its turn until `limit`.
+    pub(super) async fn for_call(&self, connector: &Connector, limit: Deadline) -> Result<Lease, AdapterError> {
+        let turn = Arc::clone(&self.slots).acquire_owned();
+        let slot =
+            tokio::time::timeout_at(limit.at(), turn).await.ok().and_then(Result::ok).ok_or_else(|| self.full())?;
+        let connection = self.connect(connector, true).await?;
+        Ok(Lease { connection, _slot: Some(slot) })
+    }
+
+    /// The connection of this caller, made if there is none.
+    pub(super) async fn for_caller(&self, connector: &Connector, caller: &Principal) -> Result<Lease, AdapterError> {
+        let place = Arc::clone(self.callers().entry(caller.clone()).or_default());
+        let mut kept = place.0.lock().await;
+        match &mut *kept {
+            Some(kept) if !kept.connection.peer.has_ended() => {
+                kept.used = Instant::now();
+                Ok(Lease::shared(Arc::clone(&kept.connection)))
+            }
+            gone => {
+                *gone = None;
+                let slot = self.slot()?;
+                let connection = self.connect(connector, false).await?;
+                *gone = Some(Kept { connection: Arc::clone(&connection), used: Instant::now(), _slot: slot });
+                Ok(Lease::shared(connection))
+            }
+        }
+    }
+
+    /// Closes connections that nobody uses, for as long as it is polled.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            self.callers().retain(|_, place| {
+                let empty = place.0.try_lock().is_ok_and(|mut kept| {
+                    if kept.as_ref().is_some_and(|kept| kept.connection.peer.has_ended() || kept.idle_for() >= IDLE) {
+                        *kept = None;
+                    }
+                    kept.is_none()
+                });
+                // One that a call has just looked up stays for that call.
+                !empty || Arc::strong_count(place) > 1
+            });
+        }
+    }
+
+    async fn connect(&self, connector: &Connector, exclusive: bool) -> Result<Arc<Connection>, AdapterError> {
+        connector.connect(exclusive).await.map(Arc::new).map_err(|failure| {
+            let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
+            let class = match failure.class {
+                ErrorClass::ConnectionLost => ErrorClass::Unreachable,
+                class => class,
+            };
+            AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
+        })
+    }
+
+    /// A free slot, if need be that of the connection that has been idle for longest.
+    fn slot(&self) -> Result<OwnedSemaphorePermit, AdapterError> {
+        let free = || Arc::clone(&self.slots).try_acquire_owned().ok();
+        free().or_else(|| self.close_idlest().then(free).flatten()).ok_or_else(|| self.full())
+    }
+
+    fn close_idlest(&self) -> bool {
+        let callers = self.callers();
+        let free = callers.values().filter_map(|place| place.0.try_lock().ok());
+        let idle = free.filter_map(|guard| {
+            let idle_for = guard.as_ref()?.idle_for();
+            (idle_for > Duration::ZERO).then_some((idle_for, guard))
+        });
+        let idlest = idle.max_by_key(|(idle_for, _)| *idle_for);
+        idlest.is_some_and(|(_, mut guard)| guard.take().is_some())
+    }
+
+    fn callers(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Place>>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self) -> AdapterError {
+        let message = format!(
+            "{} has all of its {} connections in use (`connections_max`); try again in a moment.",
+            self.downstream, self.connections_max
+        );
+        AdapterError::not_sent(ErrorClass::Busy, message)
+    }
+}
+
+impl Kept {
+    /// How long no call has used it; zero while one does.
+    fn idle_for(&self) -> Duration {
+        if Arc::strong_count(&self.connection) == 1 { self.used.elapsed() } else { Duration::ZERO }
+    }
+}

@@ -1,0 +1,228 @@
+//! Opening a WebSocket: address, TLS, and the opening handshake of RFC 6455 with the subprotocol `mcp`.
+//!
+//! The handshake runs on hyper and not on tungstenite's own client, which refuses a server that names no subprotocol and
+//! writes the whole request, credential included, to its trace log.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use config::downstream::{Credential, WebSocket};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+use super::{
+    super::failure::Failure,
+    Socket,
+    heard::{Heard, LastHeard},
+};
+use crate::{
+    BuildError, ErrorClass,
+    address::{self, ConnectError},
+};
+
+const SUBPROTOCOL: &str = "mcp";
+/// The largest head of a server's answer to the opening handshake.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Where a server is, and how it is to be spoken to.
+pub(in crate::mcp) struct Endpoint {
+    host: String,
+    port: u16,
+    authority: HeaderValue,
+    path: Uri,
+    tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+    authorization: Option<HeaderValue>,
+    connect_timeout: Duration,
+    ping_every: Duration,
+    message_bytes_max: usize,
+}
+
+impl Endpoint {
+    /// Reads the settings of a downstream; `setting` names them in errors.
+    pub(in crate::mcp) fn new(settings: &WebSocket, base: &Path, setting: &str) -> Result<Self, BuildError> {
+        let wrong =
+            |message: &str| BuildError::Setting { setting: format!("{setting}.url"), message: message.to_owned() };
+        let form = "this is not the URL of a WebSocket: write `wss://host/path`";
+        let uri: Uri = settings.url.parse().map_err(|_| wrong(form))?;
+        let secure = match uri.scheme_str() {
+            Some("wss") => true,
+            Some("ws") => false,
+            _ => return Err(wrong(form)),
+        };
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or_else(|| wrong("leave user and password out of the URL: use `credential`"))?;
+        let host = authority.host().to_owned();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| wrong(form))?;
+        let tls = if secure {
+            Some((server_name(&host).ok_or_else(|| wrong(form))?, trust_of_system(setting)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            authority: authority.as_str().parse().map_err(|_| wrong(form))?,
+            authorization: settings.credential.as_ref().map(|shown| authorization(shown, base, setting)).transpose()?,
+            connect_timeout: settings.connect_timeout.0,
+            ping_every: settings.ping_every.0,
+            message_bytes_max: settings.message_bytes_max.bytes(),
+            host,
+            path,
+            tls,
+        })
+    }
+
+    /// Connects, within the time that the settings give it.
+    pub(in crate::mcp) async fn open(&self) -> Result<Socket, Failure> {
+        let late = || Failure::unreachable(format!("no connection within {} ms", self.connect_timeout.as_millis()));
+        tokio::time::timeout(self.connect_timeout, self.open_at_leisure()).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn open_at_leisure(&self) -> Result<Socket, Failure> {
+        let stream = address::connect(&self.host, self.port).await.map_err(|error| not_connected(&error))?;
+        let heard = LastHeard::new();
+        let stream = Heard::new(stream, heard.clone());
+        let upgraded = match &self.tls {
+            None => self.shake_hands(stream).await?,
+            Some((name, config)) => {
+                let connecting = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream);
+                let untrusted = |error: std::io::Error| Failure::unreachable("the TLS handshake failed").because(error);
+                self.shake_hands(connecting.await.map_err(untrusted)?).await?
+            }
+        };
+        Ok(Socket::new(upgraded, heard, self.ping_every, self.message_bytes_max).await)
+    }
+
+    async fn shake_hands<S>(&self, stream: S) -> Result<Upgraded, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let broken = |error: hyper::Error| Failure::unreachable("the opening handshake broke off").because(error);
+        let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.map_err(broken)?;
+        let key = generate_key();
+        let request = self.request(&key);
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            check(&response, &key)?;
+            hyper::upgrade::on(response).await.map_err(broken)
+        };
+        // The connection has to be driven for the exchange to get on; its own end says nothing that the exchange does not.
+        let (upgraded, _) = tokio::join!(exchange, connection.with_upgrades());
+        upgraded
+    }
+
+    fn request(&self, key: &str) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = self.path.clone();
+        let key = HeaderValue::from_str(key).expect("Base64 is a valid header value");
+        request.headers_mut().extend([
+            (header::HOST, self.authority.clone()),
+            (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+            (header::UPGRADE, HeaderValue::from_static("websocket")),
+            (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+            (header::SEC_WEBSOCKET_KEY, key),
+            (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
+        ]);
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        request
+    }
+}
+
+/// Whether the server agreed (RFC 6455, section 4.1). One that names no subprotocol is taken to mean ours.
+fn check(response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
+    let status = response.status();
+    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+        return Err(Failure::new(
+            ErrorClass::Unauthorized,
+            format!("it does not accept Weir's credential (HTTP {status})"),
+        ));
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::unreachable(format!("it answered the opening handshake with HTTP {}", status.as_u16())));
+    }
+    let headers = response.headers();
+    let refused = |why: &'static str| Failure::protocol("it does not speak WebSocket as Weir does").because(why);
+    if !says(headers, &header::UPGRADE, |value| value.eq_ignore_ascii_case("websocket")) {
+        return Err(refused("`Upgrade` is not `websocket`"));
+    }
+    if !says(headers, &header::SEC_WEBSOCKET_ACCEPT, |value| value == derive_accept_key(key.as_bytes())) {
+        return Err(refused("`Sec-WebSocket-Accept` does not match the key"));
+    }
+    if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(refused("it wants an extension that was not offered"));
+    }
+    let protocol = headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL);
+    if protocol && !says(headers, &header::SEC_WEBSOCKET_PROTOCOL, |value| value == SUBPROTOCOL) {
+        return Err(refused("it wants a subprotocol other than `mcp`"));
+    }
+    Ok(())
+}
+
+fn says(headers: &HeaderMap, name: &header::HeaderName, right: impl FnOnce(&str) -> bool) -> bool {
+    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| right(value.trim()))
+}
+
+fn authorization(credential: &Credential, base: &Path, setting: &str) -> Result<HeaderValue, BuildError> {
+    let Credential::Bearer(reference) = credential;
+    let setting = format!("{setting}.credential.bearer");
+    let secret = reference.resolve(base).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).map_err(|_| {
+        let message = "the token has a character in it that no HTTP header may have: look for a line break".to_owned();
+        BuildError::Setting { setting, message }
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn server_name(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned()).ok()
+}
+
+/// The certificate authorities that this machine trusts.
+fn trust_of_system(setting: &str) -> Result<Arc<ClientConfig>, BuildError> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        let message = "this machine trusts no certificate authority, so no `wss://` server can be checked: \
+                       install the package `ca-certificates` or set SSL_CERT_FILE";
+        return Err(BuildError::Setting { setting: format!("{setting}.url"), message: message.to_owned() });
+    }
+    Ok(client_config(roots))
+}
+
+fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows the versions it was built with");
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+fn not_connected(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::Unresolved(_, source) => {
+            Failure::unreachable("its name cannot be resolved").because(format!("{error}: {source}"))
+        }
+        ConnectError::Forbidden { .. } => {
+            Failure::unreachable("its name leads to an address that Weir does not connect to").because(error)
+        }
+        ConnectError::Refused(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Failure::unreachable("connection refused")
+        }
+        ConnectError::Refused(_) => Failure::unreachable("no connection").because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
