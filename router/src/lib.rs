@@ -1,0 +1,30 @@
+//! The router: everything a caller can notice. The binary `weir` is a thin command line around it.
+//!
+//! One `tools/call` goes top to bottom: [`server`] (socket) → [`front`] (host, origin, route) → [`auth`] (who) → [`mcp`] (the
+//! protocol's edge) → [`call`] (the spine: every decision, in order) → [`guard`] (deadline, slots) → the adapter.
+
+pub mod admin;
+pub mod audit;
+pub mod auth;
+pub mod bridge;
+pub mod call;
+pub mod catalog;
+mod downstream;
+pub mod error;
+pub mod front;
+pub mod guard;
+mod limit;
+pub mod mcp;
+mod name;
+pub mod policy;
+mod router;
+mod seal;
+pub mod server;
+mod start;
+pub mod telemetry;
+
+pub use downstream::Downstream;
+pub use name::{SEPARATOR, ToolName};
+pub use router::{Router, ToolLine};
+pub use server::serve_io;
+pub use start::{Running, StartError, start};

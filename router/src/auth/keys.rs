@@ -1,0 +1,130 @@
+//! API keys: 256 random bits each, kept as SHA-256. A slow hash would be a gift to who floods the door, and random keys need none.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_lc_rs::{constant_time, digest, rand};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use config::identity::KeyRecord;
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+/// The keys of the key file, by their id.
+#[derive(Debug)]
+pub(super) struct Keys(HashMap<Arc<str>, Key>);
+
+/// One key, without the key.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) id: Arc<str>,
+    pub(super) issuer: Arc<str>,
+    pub(super) subject: Arc<str>,
+    pub(super) tenant: Option<Arc<str>>,
+    pub(super) roles: Arc<[Box<str>]>,
+    pub(super) expires: Option<Timestamp>,
+    hash: Vec<u8>,
+}
+
+impl Keys {
+    /// The keys of checked records; `config` refuses a file with others.
+    pub(super) fn new(records: &[KeyRecord]) -> Self {
+        let issuer: Arc<str> = "weir".into();
+        let key = |record: &KeyRecord| {
+            let id: Arc<str> = record.id.as_str().into();
+            let key = Key {
+                id: id.clone(),
+                issuer: issuer.clone(),
+                subject: record.subject.as_str().into(),
+                tenant: record.tenant.as_deref().map(Into::into),
+                roles: record.roles.iter().map(|role| role.as_str().into()).collect(),
+                expires: record.expires.as_deref().and_then(|text| text.parse().ok()),
+                hash: unhex(&record.hash)?,
+            };
+            // A record whose expiry cannot be read must not become a key that never expires.
+            (record.expires.is_some() == key.expires.is_some()).then_some((id, key))
+        };
+        Self(records.iter().filter_map(key).collect())
+    }
+
+    /// The key that `token` is, if it is one and has not expired.
+    pub(super) fn find(&self, token: &str, now: Timestamp) -> Option<&Key> {
+        let id = token.strip_prefix("weir_")?.split('_').next()?;
+        let key = self.0.get(id)?;
+        let hash = digest::digest(&digest::SHA256, token.as_bytes());
+        let same = constant_time::verify_slices_are_equal(hash.as_ref(), &key.hash).is_ok();
+        (same && key.expires.is_none_or(|expires| now < expires)).then_some(key)
+    }
+}
+
+/// A key that was just made: what its owner gets, and what is kept of it.
+#[derive(Debug)]
+pub struct NewKey {
+    /// Names the key; part of it.
+    pub id: String,
+    /// The key itself, to be shown once.
+    pub key: SecretString,
+    /// What the key file keeps: SHA-256 of the whole key, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// Makes a key: `weir_<8 of a-z0-9>_<43 characters of base64url>`.
+#[must_use]
+pub fn new_key() -> NewKey {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let (mut id_bytes, mut secret) = ([0; 8], [0; 32]);
+    rand::fill(&mut id_bytes).and_then(|()| rand::fill(&mut secret)).expect("the system has random bytes");
+    let id: String = id_bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    let key = format!("weir_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
+    let hash = digest::digest(&digest::SHA256, key.as_bytes());
+    let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    NewKey { id, key: SecretString::from(key), hash }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    text.len().is_multiple_of(2).then(|| text.as_bytes().chunks(2).map(digits).collect())?
+}
+
+#[cfg(test)]
+mod tests {
+    use config::identity::KeyRecord;
+    use jiff::Timestamp;
+    use secrecy::ExposeSecret as _;
+
+    use super::{Keys, new_key};
+
+    #[test]
+    fn only_the_very_key_is_found_and_only_until_it_expires() {
+        let (made, other) = (new_key(), new_key());
+        let record = KeyRecord {
+            id: made.id.clone(),
+            hash: made.hash.clone(),
+            subject: "ann".to_owned(),
+            tenant: None,
+            roles: vec!["support".to_owned()],
+            expires: Some("2027-01-31T00:00:00Z".to_owned()),
+        };
+        let keys = Keys::new(&[
+            record.clone(),
+            KeyRecord { id: "brokenex".to_owned(), expires: Some("soon".to_owned()), ..record },
+        ]);
+        let key = made.key.expose_secret();
+        let before: Timestamp = "2027-01-30T23:59:59Z".parse().expect("a time");
+        let after: Timestamp = "2027-01-31T00:00:00Z".parse().expect("a time");
+        assert_eq!(keys.find(key, before).map(|key| &*key.subject), Some("ann"));
+        assert!(keys.find(key, after).is_none());
+        let same_id = format!("weir_{}_{}", made.id, "A".repeat(43));
+        for wrong in [
+            other.key.expose_secret(),
+            &same_id,
+            &key[..key.len() - 1],
+            &format!("{key}A"),
+            "",
+            "weir_",
+            "weir__x",
+            &made.id,
+        ] {
+            assert!(keys.find(wrong, before).is_none(), "{wrong}");
+        }
+        assert!(!format!("{made:?}").contains(&key[14..]));
+    }
+}

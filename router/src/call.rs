@@ -1,0 +1,186 @@
+//! The spine: every decision about one `tools/call`, in order.
+
+mod outlive;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use adapters::{
+    AdapterError, CallContext, Caller, Deadline, ErrorClass, Method, Notice, Reply, Request, SendGate, Sent,
+    TraceContext,
+};
+use bytes::Bytes;
+use cache::{Bypass, Outcome};
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Router,
+    audit::{Ending, Origin, Record},
+    catalog::Tool,
+    error::CallError,
+    guard,
+    mcp::Registration,
+};
+
+pub use outlive::Running;
+
+/// One call as it comes from any surface: who, what, and until when.
+#[derive(Debug)]
+pub struct ToolCall {
+    /// Names the call in logs, audit and error answers.
+    pub request_id: Uuid,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The tool's shown name, as the caller sent it.
+    pub name: String,
+    /// The caller's whole `params` object.
+    pub params: Bytes,
+    /// The `arguments` object in it.
+    pub arguments: Option<Bytes>,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
+    /// Where its progress and log messages go.
+    pub notices: Option<mpsc::Sender<Notice>>,
+    /// How it can be withdrawn.
+    pub control: Control,
+    /// Lets its session find it while it runs.
+    pub(crate) registration: Option<Registration>,
+    /// How it came in.
+    pub origin: Origin,
+}
+
+/// The caller's way to withdraw a call.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    cancel: CancellationToken,
+    gate: Arc<SendGate>,
+}
+
+impl Control {
+    /// Withdraws the call. A write that may have left goes on: only its answer is no longer wanted.
+    pub fn withdraw(&self) {
+        if self.gate.withdraw() {
+            self.cancel.cancel();
+        }
+    }
+}
+
+/// What a call came to: the bytes of a `result` object by kind, or why there is none.
+pub type Answer = Result<Reply, CallError>;
+
+/// Makes the call and leaves exactly one audit record, also when the returned future is dropped or a bug panics.
+pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Answer {
+    let _found_by_its_session = call.registration.take();
+    let audit = router.audit.clone();
+    let trace = call.trace.to_string();
+    let mut record = Record::open(audit, call.request_id, trace, call.caller.clone(), call.origin.clone(), &call.name);
+    let outcome = AssertUnwindSafe(run(&router, call, &mut record)).catch_unwind().await;
+    let answer = outcome.unwrap_or(Err(CallError::Internal));
+    record.finish(ending(&answer));
+    answer
+}
+
+async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
+    let view = router.catalog.view();
+    let unknown = || CallError::UnknownTool { name: call.name.clone() };
+    let (index, tool) = view.resolve(&call.name).ok_or_else(unknown)?;
+    record.resolved(tool.clone());
+
+    // Denied and unknown look the same from outside, so the arguments are not judged before this.
+    let Some(rule) = view.rights(&router.policy, &call.caller).rule(index).cloned() else {
+        record.denied();
+        return Err(unknown());
+    };
+    record.allowed(rule);
+
+    let invalid = |mistakes| CallError::InvalidArguments { tool: tool.name.shown.clone(), mistakes };
+    tool.validate(call.arguments.as_ref()).map_err(invalid)?;
+
+    // Caller side, before the cache: a cached answer is charged too.
+    let _slot = router.calls.take().ok_or_else(|| overloaded("Weir".to_owned()))?;
+
+    let ctx = CallContext {
+        request_id: call.request_id,
+        caller: call.caller,
+        deadline: Deadline::after(tool.deadline),
+        cancel: call.control.cancel,
+        trace: call.trace,
+        notices: call.notices,
+        gate: call.control.gate,
+    };
+    let request = Request {
+        method: Method::CallTool,
+        local_name: tool.name.local.clone(),
+        params: call.params,
+        arguments: call.arguments,
+        effect: tool.effect,
+    };
+    match cache_plan(tool) {
+        CachePlan::Bypass(reason) => {
+            record.cache(Outcome::Bypass(reason));
+            fetch(&ctx, tool, request).await
+        }
+    }
+}
+
+/// The one way to the downstream: its limits, then the attempt, then what the caller may see of the answer.
+async fn fetch(ctx: &CallContext, tool: &Tool, request: Request) -> Answer {
+    let _slot =
+        tool.downstream.slots.take().ok_or_else(|| overloaded(format!("the downstream {}", tool.downstream.name)))?;
+    let reply = guard::call_downstream(ctx, tool, request).await.map_err(|error| failure(ctx, tool, error))?;
+    Ok(crate::mcp::provenance::without_our_names(reply))
+}
+
+/// Whether the cache is asked, and by what name it is bypassed.
+enum CachePlan {
+    Bypass(Bypass),
+}
+
+fn cache_plan(tool: &Tool) -> CachePlan {
+    CachePlan::Bypass(if tool.effect.writes() { Bypass::Write } else { Bypass::NotDeclared })
+}
+
+fn overloaded(limit: String) -> CallError {
+    const RETRY_AFTER: Duration = Duration::from_secs(1);
+    CallError::Overloaded { limit, retry_after_ms: RETRY_AFTER.as_millis() as u64 }
+}
+
+/// A write whose request may have left and that got no answer is never just a failure: its outcome is unknown.
+fn failure(ctx: &CallContext, tool: &Tool, error: AdapterError) -> CallError {
+    let shown = tool.name.shown.clone();
+    tracing::debug!(
+        request_id = %ctx.request_id, tool = %shown, class = error.class.as_str(), sent = ?error.sent, %error,
+        cause = std::error::Error::source(&error).map(tracing::field::display), "no result from the downstream"
+    );
+    if tool.effect.writes() && error.sent == Sent::Unknown {
+        let operation_id = ctx.request_id.to_string();
+        return CallError::OutcomeUnknown { tool: shown, operation_id, error: Box::new(error) };
+    }
+    match error.class {
+        ErrorClass::Cancelled => CallError::Cancelled,
+        ErrorClass::Unreachable
+        | ErrorClass::ConnectionLost
+        | ErrorClass::Timeout
+        | ErrorClass::Busy
+        | ErrorClass::Rejected
+        | ErrorClass::InvalidArguments
+        | ErrorClass::Protocol
+        | ErrorClass::TooLarge
+        | ErrorClass::Unauthorized => CallError::Downstream { tool: shown, error: Box::new(error) },
+    }
+}
+
+fn ending(answer: &Answer) -> Ending {
+    match answer {
+        Ok(Reply::Complete(bytes)) => {
+            let outcome = if crate::mcp::answer::is_tool_error(bytes) { "tool_error" } else { "ok" };
+            Ending { outcome, result_bytes: Some(bytes.len()) }
+        }
+        Ok(Reply::NotFound(bytes)) => Ending { outcome: "not_found", result_bytes: Some(bytes.len()) },
+        Ok(Reply::InputRequired(bytes)) => Ending { outcome: "input_required", result_bytes: Some(bytes.len()) },
+        Ok(Reply::Task(bytes)) => Ending { outcome: "task", result_bytes: Some(bytes.len()) },
+        Err(error) => Ending { outcome: error.outcome(), result_bytes: None },
+    }
+}

@@ -1,0 +1,146 @@
+//! The merged list of tools, built in the background from the last good offer of every downstream.
+//!
+//! One dead or misbehaving downstream never hides the tools of the others: lists come from memory, in deterministic order.
+
+mod refresh;
+mod rights;
+mod tool;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use adapters::OfferedTool;
+use arc_swap::ArcSwap;
+use config::{Deadlines, Names, downstream::Expose};
+use tokio::sync::watch;
+
+use crate::{Downstream, name::ToolName};
+
+pub(crate) use refresh::keep_fresh;
+pub use rights::{Page, Rights};
+pub use tool::Tool;
+
+/// The merged list of tools.
+#[derive(Debug)]
+pub struct Catalog {
+    names: Names,
+    deadlines: Deadlines,
+    downstreams: Vec<Arc<Downstream>>,
+    view: ArcSwap<View>,
+    /// One builder at a time, so that an older list never replaces a newer one.
+    building: Mutex<()>,
+    version: watch::Sender<u64>,
+}
+
+/// The catalog as it stands at one moment.
+#[derive(Debug, Default)]
+pub struct View {
+    tools: Vec<Arc<Tool>>,
+    by_name: HashMap<Arc<str>, usize>,
+    rights: rights::RightsCache,
+}
+
+impl Catalog {
+    pub(crate) fn new(names: Names, deadlines: Deadlines, downstreams: Vec<Arc<Downstream>>) -> Self {
+        Self {
+            names,
+            deadlines,
+            downstreams,
+            view: ArcSwap::default(),
+            building: Mutex::default(),
+            version: watch::Sender::new(0),
+        }
+    }
+
+    /// The catalog as it stands now.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Changes whenever the list of tools does.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Builds the list anew from the offers as they stand.
+    pub(crate) fn rebuild(&self) {
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tools = Vec::new();
+        for downstream in &self.downstreams {
+            let Some(offer) = downstream.offer() else { continue };
+            let offered = offer.tools.iter().filter(|tool| is_exposed(downstream, tool));
+            tools.extend(offered.filter_map(|tool| self.tool(downstream, tool)));
+        }
+        settle_collisions(&mut tools, &self.names);
+        tools.sort_by(|a, b| a.name.shown.cmp(&b.name.shown));
+        let before = self.view.load();
+        let same = before.tools.len() == tools.len()
+            && before
+                .tools
+                .iter()
+                .zip(&tools)
+                .all(|(old, new)| old.name == new.name && old.definition == new.definition);
+        self.view.store(Arc::new(View::new(tools)));
+        if !same {
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    fn tool(&self, downstream: &Arc<Downstream>, offered: &OfferedTool) -> Option<Tool> {
+        let name = ToolName::form(&downstream.name, &offered.local_name, &self.names);
+        let settings = downstream.config.tools.get(&*offered.local_name);
+        let stated =
+            settings.and_then(|tool| tool.deadline).or(downstream.config.deadline).unwrap_or(self.deadlines.default);
+        let deadline: Duration = stated.min(self.deadlines.max).0;
+        let description = settings.and_then(|tool| tool.description.as_deref());
+        Tool::new(name, downstream.clone(), offered, description, deadline)
+    }
+}
+
+impl View {
+    fn new(tools: Vec<Tool>) -> Self {
+        let tools: Vec<_> = tools.into_iter().map(Arc::new).collect();
+        let by_name = tools.iter().enumerate().map(|(index, tool)| (tool.name.shown.clone(), index)).collect();
+        Self { tools, by_name, rights: rights::RightsCache::default() }
+    }
+
+    /// All tools in the order of their shown names.
+    #[must_use]
+    pub fn tools(&self) -> &[Arc<Tool>] {
+        &self.tools
+    }
+
+    /// The tool that callers know by `shown`, and its place in the list.
+    #[must_use]
+    pub fn resolve(&self, shown: &str) -> Option<(usize, &Arc<Tool>)> {
+        let index = *self.by_name.get(shown)?;
+        Some((index, &self.tools[index]))
+    }
+
+    /// What a caller may see and use.
+    #[must_use]
+    pub fn rights(&self, policy: &crate::policy::Policy, caller: &adapters::Caller) -> Arc<Rights> {
+        self.rights.of(&self.tools, policy, caller)
+    }
+}
+
+fn is_exposed(downstream: &Downstream, tool: &OfferedTool) -> bool {
+    match downstream.config.expose {
+        Expose::All => true,
+        Expose::Listed => downstream.config.tools.contains_key(&*tool.local_name),
+    }
+}
+
+/// A tool's own legal name goes before an alias that happens to be the same; the alias gets a longer hash. Nothing is dropped.
+fn settle_collisions(tools: &mut [Tool], names: &Names) {
+    let own: HashSet<Arc<str>> =
+        tools.iter().filter(|tool| !tool.name.is_alias).map(|tool| tool.name.shown.clone()).collect();
+    for tool in tools.iter_mut().filter(|tool| tool.name.is_alias && own.contains(&tool.name.shown)) {
+        tool.rename(tool.name.with_longer_alias(names));
+    }
+}

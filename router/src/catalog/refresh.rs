@@ -1,0 +1,78 @@
+//! Keeps the offer of one downstream fresh, in the background, as long as the router lives.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use adapters::{AdapterEvent, CallContext, Caller, Deadline, Health};
+use config::downstream::Kind;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::Instant;
+
+use super::Catalog;
+use crate::Downstream;
+
+/// How long listing one downstream may take.
+const LIST_DEADLINE: Duration = Duration::from_secs(10);
+/// How soon a failed list is asked for again, where no event says that the downstream is back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How often a list is asked for again, where neither the downstream nor the config says.
+const REFRESH_DEFAULT: Duration = Duration::from_secs(60);
+/// A downstream that says its list holds for less is asked no more often than this.
+const REFRESH_MIN: Duration = Duration::from_secs(1);
+
+/// Lists `downstream` now, whenever it says that something changed or that it is back, and when the list has grown old. Ends with the catalog.
+pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstream>) {
+    let mut events = downstream.adapter.events();
+    let mut next = Instant::now();
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(AdapterEvent::State(state)) => {
+                    let is_back = state.health == Health::Up && downstream.state().health != Health::Up;
+                    downstream.keep_state(state);
+                    if is_back { next = Instant::now(); }
+                }
+                Some(AdapterEvent::ListChanged) => next = Instant::now(),
+                None => return,
+            },
+            () = tokio::time::sleep_until(next) => {
+                let again_after = list(&downstream).await;
+                let Some(catalog) = catalog.upgrade() else { return };
+                catalog.rebuild();
+                next = Instant::now() + again_after;
+            }
+        }
+    }
+}
+
+/// Asks for the list once and says when to ask again. What was offered before stays when it fails.
+async fn list(downstream: &Downstream) -> Duration {
+    let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_DEADLINE));
+    // A bug in one adapter must not end the refreshing of its downstream.
+    let listing = std::panic::AssertUnwindSafe(downstream.adapter.list(&ctx)).catch_unwind();
+    match tokio::time::timeout(LIST_DEADLINE, listing).await {
+        Ok(Ok(Ok(offer))) => {
+            let fresh_for = offer.fresh_for.filter(|period| !period.is_zero());
+            downstream.keep_offer(offer);
+            let configured = match downstream.config.kind() {
+                Some(Kind::Mcp(mcp)) => mcp.list_refresh.0,
+                Some(Kind::Postgres(_)) | None => REFRESH_DEFAULT,
+            };
+            fresh_for.unwrap_or(configured).clamp(REFRESH_MIN, configured.max(REFRESH_MIN))
+        }
+        Ok(Ok(Err(error))) => {
+            tracing::debug!(downstream = %downstream.name, %error, "no list");
+            RETRY_AFTER
+        }
+        Ok(Err(_panic)) => {
+            tracing::error!(downstream = %downstream.name, "the adapter panicked while it listed");
+            RETRY_AFTER
+        }
+        Err(_elapsed) => {
+            tracing::debug!(downstream = %downstream.name, "no list in time");
+            RETRY_AFTER
+        }
+    }
+}

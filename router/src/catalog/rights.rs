@@ -1,0 +1,101 @@
+//! What a set of roles may see and use, worked out once for each version of the catalog.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use adapters::Caller;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Tool;
+use crate::policy::{Policy, Rule};
+
+/// How many tools one page of a list holds. Some clients read only the first page, so it is a large one.
+const PAGE_TOOLS_MAX: usize = 500;
+/// For how many sets of roles the rights are kept; beyond it they are worked out for each call.
+const SETS_MAX: usize = 1024;
+
+/// What callers with the same roles may see and use.
+#[derive(Debug)]
+pub struct Rights {
+    /// By place in the catalog: the rule that allows the tool.
+    rules: Vec<Option<Rule>>,
+    /// Shown names of the allowed tools, in order.
+    names: Vec<Arc<str>>,
+    /// Their definitions, one after the other with a comma between, so that any page is a slice.
+    definitions: Bytes,
+    /// Where each definition ends in `definitions`.
+    ends: Vec<usize>,
+}
+
+/// One page of `tools/list`.
+#[derive(Debug)]
+pub struct Page {
+    /// Definitions with commas between them, without the brackets.
+    pub definitions: Bytes,
+    /// Where the next page starts; `None` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Rights {
+    fn new(tools: &[Arc<Tool>], policy: &Policy, roles: &[Box<str>]) -> Self {
+        let rules: Vec<_> = tools.iter().map(|tool| policy.rule_for(roles, &tool.name.shown)).collect();
+        let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
+        for (tool, _) in tools.iter().zip(&rules).filter(|(_, rule)| rule.is_some()) {
+            if !definitions.is_empty() {
+                definitions.put_u8(b',');
+            }
+            definitions.put_slice(&tool.definition);
+            ends.push(definitions.len());
+            names.push(tool.name.shown.clone());
+        }
+        Self { rules, names, definitions: definitions.freeze(), ends }
+    }
+
+    /// The rule that allows the tool at this place in the catalog; `None` when it is denied.
+    #[must_use]
+    pub fn rule(&self, index: usize) -> Option<&Rule> {
+        self.rules.get(index).and_then(Option::as_ref)
+    }
+
+    /// The page that `cursor` asks for, or the first one. `None` when the cursor is none that a list gave.
+    #[must_use]
+    pub fn page(&self, cursor: Option<&str>) -> Option<Page> {
+        // A cursor names the last tool of the page before, so a list that changes in between loses and repeats nothing else.
+        let start = match cursor {
+            None => 0,
+            Some(cursor) => {
+                let last = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+                self.names.partition_point(|name| **name <= *last)
+            }
+        };
+        let end = self.names.len().min(start + PAGE_TOOLS_MAX);
+        let from = if start == 0 { 0 } else { self.ends[start - 1] + 1 };
+        let to = if end == start { from } else { self.ends[end - 1] };
+        Some(Page {
+            definitions: if end == start { Bytes::new() } else { self.definitions.slice(from..to) },
+            next_cursor: (end < self.names.len()).then(|| URL_SAFE_NO_PAD.encode(&*self.names[end - 1])),
+        })
+    }
+}
+
+/// Rights by set of roles, for one version of the catalog.
+#[derive(Debug, Default)]
+pub(super) struct RightsCache(RwLock<HashMap<Vec<Box<str>>, Arc<Rights>>>);
+
+impl RightsCache {
+    pub(super) fn of(&self, tools: &[Arc<Tool>], policy: &Policy, caller: &Caller) -> Arc<Rights> {
+        let roles = policy.known_roles(caller);
+        if let Some(rights) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&roles) {
+            return rights.clone();
+        }
+        let rights = Arc::new(Rights::new(tools, policy, &roles));
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < SETS_MAX {
+            kept.insert(roles, rights.clone());
+        }
+        rights
+    }
+}

@@ -1,0 +1,130 @@
+//! One tool as callers see it.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use adapters::{
+    CallerInputs, OfferedTool,
+    json::{self, Change, Object},
+};
+use bytes::Bytes;
+use config::Effect;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Value, value::RawValue};
+
+use crate::{Downstream, name::ToolName};
+
+/// One tool as callers see it.
+pub struct Tool {
+    /// Its name in all forms.
+    pub name: ToolName,
+    /// The downstream that has it.
+    pub downstream: Arc<Downstream>,
+    /// Its definition as the downstream gave it, but for the name (and the description, where the config gives one).
+    pub definition: Bytes,
+    /// What calling it does, by the config.
+    pub effect: Effect,
+    /// How long a call may take.
+    pub deadline: Duration,
+    /// What of the caller changes its results.
+    pub caller_inputs: CallerInputs,
+    validator: OnceLock<Option<Validator>>,
+}
+
+/// How many mistakes in the arguments are told at once.
+const MISTAKES_MAX: usize = 5;
+/// How much of the offending value a mistake shows, in characters.
+const MISTAKE_CHARACTERS_MAX: usize = 300;
+
+impl Tool {
+    /// `None` when the definition is not an object: adapters leave such tools out.
+    pub(crate) fn new(
+        name: ToolName,
+        downstream: Arc<Downstream>,
+        offered: &OfferedTool,
+        description: Option<&str>,
+        deadline: Duration,
+    ) -> Option<Self> {
+        let definition = with_name(offered.definition.get(), &name.shown, description)?;
+        Some(Self {
+            effect: downstream.config.effect_of(&name.local),
+            name,
+            downstream,
+            definition,
+            deadline,
+            caller_inputs: offered.caller_inputs.clone(),
+            validator: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn rename(&mut self, name: ToolName) {
+        let text = std::str::from_utf8(&self.definition).expect("a definition is made from text");
+        self.definition = with_name(text, &name.shown, None).expect("the definition is an object");
+        self.name = name;
+    }
+
+    /// Whether `arguments` (a JSON object, or none for `{}`) fit the tool's input schema; else what is wrong, with the path of each mistake.
+    ///
+    /// # Errors
+    /// A text that lets a model mend its call.
+    pub fn validate(&self, arguments: Option<&Bytes>) -> Result<(), String> {
+        let Some(validator) = self.validator.get_or_init(|| self.compile()) else { return Ok(()) };
+        let text = arguments.map_or(b"{}".as_slice(), |bytes| bytes);
+        let value: Value =
+            serde_json::from_slice(text).map_err(|error| format!("arguments cannot be read: {error}"))?;
+        if validator.is_valid(&value) {
+            return Ok(());
+        }
+        let mistakes: Vec<String> =
+            validator.iter_errors(&value).take(MISTAKES_MAX).map(|error| describe(&error)).collect();
+        Err(mistakes.join("; "))
+    }
+
+    /// Compiled at the first call: a catalog of thousands of tools must not cost its start. A schema that cannot be compiled leaves the
+    /// judgement to the downstream.
+    fn compile(&self) -> Option<Validator> {
+        let text = std::str::from_utf8(&self.definition).ok()?;
+        let schema: Value = serde_json::from_str(Object::parse(text)?.get("inputSchema")?).ok()?;
+        // The linear-time engine: a pattern from a downstream meets text from a caller.
+        match jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema) {
+            Ok(validator) => Some(validator),
+            Err(error) => {
+                tracing::warn!(tool = %self.name.shown, %error, "the input schema cannot be compiled: arguments are not checked by Weir");
+                None
+            }
+        }
+    }
+}
+
+fn describe(error: &jsonschema::ValidationError<'_>) -> String {
+    let path = error.instance_path().to_string();
+    let place = if path.is_empty() { "arguments".to_owned() } else { format!("arguments{path}") };
+    let mut text = format!("{place}: {error}");
+    if let Some((end, _)) = text.char_indices().nth(MISTAKE_CHARACTERS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+fn with_name(definition: &str, shown: &str, description: Option<&str>) -> Option<Bytes> {
+    let object = Object::parse(definition)?;
+    let missing = description.filter(|_| object.get("description").is_none()).map(json::string);
+    let added: Vec<(&str, &str)> = missing.iter().map(|text| ("description", text.as_str())).collect();
+    let rewritten = object.rewrite(&added, |key, _| match (key, description) {
+        ("name", _) => Change::Replace(json::string(shown)),
+        ("description", Some(text)) => Change::Replace(json::string(text)),
+        _ => Change::Keep,
+    });
+    // Definitions stand in lists that are sent as they are, so they must be JSON as a whole.
+    RawValue::from_string(rewritten).ok().map(|raw| Bytes::from(raw.get().to_owned()))
+}
+
+impl fmt::Debug for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tool").field("name", &self.name).field("effect", &self.effect).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! Every failure of a call, free of HTTP and JSON-RPC. `mcp::answer` gives each its form on the wire.
+
+use std::sync::Arc;
+
+use adapters::{AdapterError, ErrorClass, Rejection};
+
+/// Why a call has no result. What may be told to the caller is in [`CallError::text`]; the rest is for the log and the audit record.
+#[derive(Debug)]
+pub enum CallError {
+    /// There is no such tool, or the caller may not use it: from outside the two look the same.
+    UnknownTool {
+        /// The name as the caller sent it.
+        name: String,
+    },
+    /// The arguments do not fit the tool's input schema.
+    InvalidArguments {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// What is wrong, with the path of each mistake.
+        mistakes: String,
+    },
+    /// Too much at once.
+    Overloaded {
+        /// What is full, as the text and `weir/limit` name it.
+        limit: String,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The downstream gave no answer, or said no.
+    Downstream {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// Why.
+        error: Box<AdapterError>,
+    },
+    /// A write left, and no answer came: it may or may not have happened.
+    OutcomeUnknown {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// Names the write in the audit record.
+        operation_id: String,
+        /// Why no answer came.
+        error: Box<AdapterError>,
+    },
+    /// The caller withdrew the call.
+    Cancelled,
+    /// A bug of Weir's own.
+    Internal,
+}
+
+impl CallError {
+    /// The word in logs, metrics and audit records.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::UnknownTool { .. } => "unknown_tool",
+            Self::InvalidArguments { .. } => "invalid_arguments",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Downstream { error, .. } => error.class.as_str(),
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// What happened and what to do next, in words for a model. Holds no secret and no inner text.
+    #[must_use]
+    pub fn text(&self, request_id: uuid::Uuid) -> String {
+        match self {
+            Self::UnknownTool { name } => format!("Unknown tool: {}", bounded(name)),
+            Self::InvalidArguments { tool, mistakes } => {
+                format!(
+                    "The arguments do not fit {tool}. {mistakes}. Correct them by the tool's input schema and call again."
+                )
+            }
+            Self::Overloaded { limit, retry_after_ms } => {
+                let seconds = retry_after_ms.div_ceil(1000);
+                format!(
+                    "Not done: {limit} is at its limit of calls that run at once. Nothing was sent. Try again in {seconds} s."
+                )
+            }
+            Self::Downstream { tool, error } => downstream_text(tool, error),
+            Self::OutcomeUnknown { tool, operation_id, error } => format!(
+                "The outcome of {tool} is unknown: the request was sent, but no answer came ({}). It may or may not have been carried out. \
+                 Do not simply repeat it: look first whether it took effect. Operation id: {operation_id}.",
+                error.message.trim_end_matches('.')
+            ),
+            Self::Cancelled => "The call was cancelled.".to_owned(),
+            Self::Internal => format!(
+                "Internal error of the router; nothing more is known here. Tell the operator the request id {request_id}."
+            ),
+        }
+    }
+
+    /// How long to wait before the same call may do better.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Downstream { error, .. } => {
+                error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+            }
+            Self::UnknownTool { .. }
+            | Self::InvalidArguments { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Cancelled
+            | Self::Internal => None,
+        }
+    }
+}
+
+fn downstream_text(tool: &str, error: &AdapterError) -> String {
+    if let Some(Rejection::Text(text)) = &error.rejection {
+        return format!("{tool} was refused: {text}");
+    }
+    match error.class {
+        ErrorClass::InvalidArguments => format!("The arguments do not fit {tool}. {}", error.message),
+        ErrorClass::Unreachable
+        | ErrorClass::ConnectionLost
+        | ErrorClass::Timeout
+        | ErrorClass::Cancelled
+        | ErrorClass::Busy
+        | ErrorClass::Rejected
+        | ErrorClass::Protocol
+        | ErrorClass::TooLarge
+        | ErrorClass::Unauthorized => format!("{tool} gave no result. {}", error.message),
+    }
+}
+
+/// A name from a caller, short enough to be repeated.
+fn bounded(name: &str) -> String {
+    const CHARACTERS_MAX: usize = 128;
+    match name.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,132 @@
+//! The front door of the caller listener: which host and origin, from which address, to which surface.
+
+mod gatekeeper;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    Router,
+    auth::{self, Refused},
+    mcp,
+    server::Body,
+    telemetry,
+};
+
+use gatekeeper::Gate;
+pub use gatekeeper::Gatekeeper;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Peer {
+    /// A socket.
+    Remote(SocketAddr),
+    /// This process itself: the stdio bridge with `--config`.
+    InProcess,
+}
+
+/// Answers one request on the caller listener.
+pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    if let Peer::Remote(_) = peer
+        && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
+    {
+        return refused;
+    }
+    if parts.uri.path() != "/mcp" {
+        return problem(StatusCode::NOT_FOUND, "There is nothing here. The MCP endpoint is /mcp.");
+    }
+    let address = caller_address(router, peer, &parts.headers);
+    let caller = match auth::authenticate(router, peer, address, &parts.headers) {
+        Ok(caller) => Arc::new(caller),
+        Err(refused) => return unauthorized(&refused),
+    };
+    match parts.method {
+        Method::POST => mcp::post(router, caller, &parts, body).await,
+        Method::GET => mcp::get(router, &caller, &parts.headers),
+        Method::DELETE => mcp::delete(router, &caller, &parts.headers),
+        _ => {
+            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "Use POST; GET and DELETE belong to sessions.");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+            response
+        }
+    }
+}
+
+/// The caller's own address: what trusted proxies say of it, read from the nearest one outwards.
+fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+    let nearest = peer.address()?.ip();
+    if !router.gatekeeper.trusts(nearest) {
+        return Some(nearest);
+    }
+    let forwarded = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
+    let hops = forwarded.flat_map(|value| value.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
+    let mut caller = nearest;
+    for hop in hops {
+        // What an untrusted hop wrote, or garbage, says nothing about what stands before it.
+        let Ok(hop) = hop else { break };
+        caller = hop;
+        if !router.gatekeeper.trusts(hop) {
+            break;
+        }
+    }
+    Some(caller)
+}
+
+/// The answer to a request with a Host or an Origin that is none of ours.
+pub(crate) fn refuse_strangers(gatekeeper: &Gatekeeper, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
+    let (reason, status, text) = match gatekeeper.judge(uri, headers) {
+        Gate::Open => return None,
+        Gate::Malformed(why) => ("malformed", StatusCode::BAD_REQUEST, why),
+        Gate::Closed(why) => ("host_or_origin", StatusCode::FORBIDDEN, why),
+    };
+    telemetry::refused_before_auth(reason);
+    Some(problem(status, text))
+}
+
+fn unauthorized(refused: &Refused) -> Response<Body> {
+    telemetry::refused_before_auth(refused.reason);
+    let mut response = problem(StatusCode::UNAUTHORIZED, refused.text);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refused.challenge));
+    response
+}
+
+/// An answer by RFC 9457 for what is refused before the protocol's own errors apply.
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body =
+        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+/// One header's value as text; `None` when it is absent or not visible ASCII.
+pub(crate) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether the client accepts `kind`, such as `text/event-stream`. No `Accept` at all accepts everything (RFC 9110, section 12.5.1).
+pub(crate) fn accepts(parts: &Parts, kind: &str) -> bool {
+    let mut values = parts.headers.get_all(header::ACCEPT).iter().peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let family = kind.split('/').next().unwrap_or_default();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut parameters = range.split(';').map(str::trim);
+        let media = parameters.next().unwrap_or_default();
+        let refused =
+            parameters.any(|parameter| parameter.strip_prefix("q=").and_then(|q| q.parse().ok()) == Some(0.0_f32));
+        let matches = media == "*/*"
+            || media.eq_ignore_ascii_case(kind)
+            || media.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family));
+        matches && !refused
+    })
+}

@@ -1,0 +1,217 @@
+//! The form of every answer on the wire: results as their bytes stand, failures by the table in `docs/errors.md`.
+
+use adapters::{
+    Rejection, Reply,
+    json::{self, Change, Object},
+};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use memchr::memmem;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Version, json_response, message::text_of, scan::Fault};
+use crate::{call::Answer, error::CallError, server::Body};
+
+/// A JSON-RPC error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcError {
+    code: i64,
+    message: String,
+    data: Option<Box<serde_json::Value>>,
+}
+
+/// The answer to a request, ready for its envelope.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// The pieces of the `result` object.
+    Result(Vec<Bytes>),
+    /// The `error` object, and the HTTP status that belongs to it in the modern era.
+    Error(Bytes, StatusCode),
+    /// The caller cancelled the request and expects no answer.
+    Silent,
+}
+
+impl RpcError {
+    pub(super) fn invalid_request(what: &str) -> Self {
+        Self::new(-32600, format!("Invalid request: {what}"))
+    }
+
+    pub(super) fn invalid_params(what: &str) -> Self {
+        Self::new(-32602, format!("Invalid params: {what}"))
+    }
+
+    pub(super) fn method_not_found(method: &str) -> Self {
+        let short: String = method.chars().take(64).collect();
+        Self::new(-32601, format!("Method not found: {short}"))
+    }
+
+    pub(super) fn header_mismatch(what: &str) -> Self {
+        Self::new(-32020, format!("Header mismatch: {what}"))
+    }
+
+    pub(super) fn unsupported_version(requested: &str) -> Self {
+        let supported: Vec<_> = Version::ALL.iter().map(|version| version.as_str()).collect();
+        let requested: String = requested.chars().take(64).collect();
+        let data = json!({ "supported": supported, "requested": requested });
+        Self { data: Some(Box::new(data)), ..Self::new(-32022, "Unsupported protocol version".to_owned()) }
+    }
+
+    fn new(code: i64, message: String) -> Self {
+        Self { code, message, data: None }
+    }
+
+    /// The HTTP status of a modern answer with this error (MCP 2026-07-28, basic/transports/streamable-http).
+    fn status(&self) -> StatusCode {
+        status_of(self.code)
+    }
+
+    pub(super) fn wire(&self) -> Wire {
+        Wire::Error(self.object(), self.status())
+    }
+
+    fn object(&self) -> Bytes {
+        let mut object = json!({ "code": self.code, "message": self.message });
+        if let Some(data) = &self.data {
+            object["data"] = (**data).clone();
+        }
+        object.to_string().into()
+    }
+
+    /// A whole HTTP answer with this error. An id that is not known is left out (MCP 2026-07-28, schema, `JSONRPCErrorResponse`).
+    pub(super) fn respond(&self, id: Option<&Bytes>, status: StatusCode) -> Response<Body> {
+        match id {
+            Some(id) => json_response(status, envelope(id, &Wire::Error(self.object(), status))),
+            None => json_response(
+                status,
+                [Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"error\":"), self.object(), Bytes::from_static(b"}")],
+            ),
+        }
+    }
+}
+
+impl From<Fault> for RpcError {
+    fn from(fault: Fault) -> Self {
+        let text = fault.text();
+        match fault {
+            Fault::NotUtf8 | Fault::Syntax { .. } => Self::new(-32700, format!("Parse error: {text}")),
+            Fault::TooDeep | Fault::TooMany | Fault::Twice { .. } => Self::invalid_request(&text),
+        }
+    }
+}
+
+fn status_of(code: i64) -> StatusCode {
+    match code {
+        -32601 => StatusCode::NOT_FOUND,
+        -32700 | -32600 | -32022..=-32020 => StatusCode::BAD_REQUEST,
+        -32603 => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::OK,
+    }
+}
+
+/// The whole JSON-RPC message, in pieces. Nothing for [`Wire::Silent`].
+pub(super) fn envelope(id: &Bytes, wire: &Wire) -> Vec<Bytes> {
+    let opening = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    let closing = Bytes::from_static(b"}");
+    match wire {
+        Wire::Result(pieces) => {
+            let mut message = vec![opening, id.clone(), Bytes::from_static(b",\"result\":")];
+            message.extend(pieces.iter().cloned());
+            message.push(closing);
+            message
+        }
+        Wire::Error(object, _) => {
+            vec![opening, id.clone(), Bytes::from_static(b",\"error\":"), object.clone(), closing]
+        }
+        Wire::Silent => Vec::new(),
+    }
+}
+
+/// What a call came to, in the form that `version` has for it.
+pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wire {
+    match answer {
+        Ok(reply) => Wire::Result(result_pieces(reply, version)),
+        Err(error) => of_error(&error, version, request_id),
+    }
+}
+
+fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
+    let text = error.text(request_id);
+    match error {
+        CallError::Cancelled => Wire::Silent,
+        CallError::UnknownTool { .. } => RpcError::new(-32602, text).wire(),
+        // SEP-1303: a model can mend what it is told; older revisions know only the protocol error.
+        CallError::InvalidArguments { .. } if version < Version::V2025_11_25 => RpcError::new(-32602, text).wire(),
+        CallError::Internal => RpcError::new(-32603, text).wire(),
+        CallError::Downstream { error, .. } if let Some(Rejection::Rpc(object)) = &error.rejection => {
+            let code = Object::parse(text_of(Some(object))).and_then(|object| object.get("code")?.parse().ok());
+            Wire::Error(object.clone(), code.map_or(StatusCode::OK, status_of))
+        }
+        CallError::InvalidArguments { .. }
+        | CallError::Overloaded { .. }
+        | CallError::Downstream { .. }
+        | CallError::OutcomeUnknown { .. } => Wire::Result(vec![tool_error(error, &text, version)]),
+    }
+}
+
+/// A failure as a result, so that it reaches the model and does not die in the client's transport.
+fn tool_error(error: &CallError, text: &str, version: Version) -> Bytes {
+    let mut meta = serde_json::Map::new();
+    if let CallError::Overloaded { limit, retry_after_ms } = error {
+        meta.insert("weir/limit".to_owned(), json!({ "name": limit, "retry_after_ms": retry_after_ms }));
+    }
+    if let CallError::OutcomeUnknown { operation_id, .. } = error {
+        meta.insert("weir/operation_id".to_owned(), json!(operation_id));
+    }
+    let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
+    if !meta.is_empty() {
+        result["_meta"] = meta.into();
+    }
+    if version.is_modern() {
+        result["resultType"] = json!("complete");
+    }
+    result.to_string().into()
+}
+
+/// The bytes of a result, with `resultType` where the caller's era has it and without where it has not. All else stays.
+fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
+    let (bytes, kind) = match reply {
+        Reply::Complete(bytes) | Reply::NotFound(bytes) => (bytes, "complete"),
+        Reply::InputRequired(bytes) => (bytes, "input_required"),
+        Reply::Task(bytes) => (bytes, "task"),
+    };
+    let named = has_member(&bytes, "resultType");
+    match (version.is_modern(), named) {
+        (true, true) | (false, false) => vec![bytes],
+        (true, false) => stamped(bytes, kind),
+        (false, true) => {
+            let object = Object::parse(text_of(Some(&bytes))).expect("it was just looked into");
+            let change = |key: &str, _: &str| if key == "resultType" { Change::Remove } else { Change::Keep };
+            vec![object.rewrite(&[], change).into()]
+        }
+    }
+}
+
+/// Puts `resultType` first without copying the rest.
+fn stamped(bytes: Bytes, kind: &str) -> Vec<Bytes> {
+    let Some(brace) = memchr::memchr(b'{', &bytes) else { return vec![bytes] };
+    let rest = bytes.slice(brace + 1..);
+    let comma = if rest.trim_ascii_start().starts_with(b"}") { "" } else { "," };
+    vec![format!("{{\"resultType\":{}{comma}", json::string(kind)).into(), rest]
+}
+
+/// Whether a result says that the tool itself failed.
+#[must_use]
+pub fn is_tool_error(result: &Bytes) -> bool {
+    memmem::find(result, b"\"isError\"").is_some()
+        && Object::parse(text_of(Some(result))).is_some_and(|object| object.get("isError") == Some("true"))
+}
+
+/// Whether the object has a member of this name, found without parsing where the name is nowhere in it.
+fn has_member(object: &Bytes, name: &str) -> bool {
+    memmem::find(object, name.as_bytes()).is_some()
+        && Object::parse(text_of(Some(object))).is_some_and(|object| object.get(name).is_some())
+}
+
+#[cfg(test)]
+mod tests;

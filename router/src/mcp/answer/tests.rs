@@ -1,0 +1,92 @@
+use std::{sync::Arc, time::Duration};
+
+use adapters::{AdapterError, ErrorClass, Rejection, Reply, Sent};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Version, envelope, is_tool_error, of_call};
+use crate::error::CallError;
+
+fn on_the_wire(answer: crate::call::Answer, version: Version) -> String {
+    let wire = of_call(answer, version, Uuid::nil());
+    let pieces = envelope(&Bytes::from_static(b"\"a\""), &wire);
+    String::from_utf8(pieces.concat()).expect("text")
+}
+
+fn complete(text: &'static str) -> crate::call::Answer {
+    Ok(Reply::Complete(Bytes::from_static(text.as_bytes())))
+}
+
+#[test]
+fn a_result_keeps_its_bytes_but_for_the_kind_that_each_era_wants() {
+    use Version::{V2025_11_25 as LEGACY, V2026_07_28 as MODERN};
+    for (result, version, expected) in [
+        (r#"{ "x":1.0, "content":[] }"#, LEGACY, r#"{ "x":1.0, "content":[] }"#),
+        (r#"{ "x":1.0, "content":[] }"#, MODERN, r#"{"resultType":"complete", "x":1.0, "content":[] }"#),
+        (r#"{ }"#, MODERN, r#"{"resultType":"complete" }"#),
+        (r#"{"content":[],"resultType":"complete"}"#, MODERN, r#"{"content":[],"resultType":"complete"}"#),
+        (r#"{"content":[],"resultType":"complete"}"#, LEGACY, r#"{"content":[]}"#),
+        (r#"{"content":["resultType"]}"#, LEGACY, r#"{"content":["resultType"]}"#),
+        (r#"{"content":["resultType"]}"#, MODERN, r#"{"resultType":"complete","content":["resultType"]}"#),
+    ] {
+        assert_eq!(
+            on_the_wire(complete(result), version),
+            format!(r#"{{"jsonrpc":"2.0","id":"a","result":{expected}}}"#)
+        );
+    }
+}
+
+#[test]
+fn every_failure_has_its_form() {
+    let tool: Arc<str> = "crm__get".into();
+    let downstream = |error| CallError::Downstream { tool: tool.clone(), error: Box::new(error) };
+    let mut paused = AdapterError::not_sent(
+        ErrorClass::Unreachable,
+        "crm cannot be reached (connection refused). Try again in a minute.",
+    );
+    paused.retry_after = Some(Duration::from_secs(2));
+    let lost = AdapterError::new(ErrorClass::ConnectionLost, Sent::Unknown, "The connection was lost.");
+    let rpc = Rejection::Rpc(Bytes::from_static(br#"{"code":-32021,"message":"no sampling","data":{"x":1}}"#));
+    let failures = [
+        CallError::UnknownTool { name: "crm__nothing".to_owned() },
+        CallError::InvalidArguments {
+            tool: tool.clone(),
+            mistakes: "arguments/id: 5 is not of type \"string\"".to_owned(),
+        },
+        CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 },
+        downstream(paused),
+        downstream(AdapterError::rejected("said no", Rejection::Text("no such customer".to_owned()))),
+        downstream(AdapterError::rejected("said no", rpc)),
+        CallError::OutcomeUnknown { tool: tool.clone(), operation_id: "op-1".to_owned(), error: Box::new(lost) },
+        CallError::Cancelled,
+        CallError::Internal,
+    ];
+    let table: Vec<String> =
+        failures.into_iter().map(|failure| on_the_wire(Err(failure), Version::V2026_07_28)).collect();
+    insta::assert_snapshot!(table.join("\n"), @r###"
+    {"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"Unknown tool: crm__nothing"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The arguments do not fit crm__get. arguments/id: 5 is not of type \"string\". Correct them by the tool's input schema and call again."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"Weir","retry_after_ms":1000}},"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was refused: no such customer"}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","error":{"code":-32021,"message":"no sampling","data":{"x":1}}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The outcome of crm__get is unknown: the request was sent, but no answer came (The connection was lost). It may or may not have been carried out. Do not simply repeat it: look first whether it took effect. Operation id: op-1."}],"isError":true,"_meta":{"weir/operation_id":"op-1"},"resultType":"complete"}}
+
+    {"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"Internal error of the router; nothing more is known here. Tell the operator the request id 00000000-0000-0000-0000-000000000000."}}
+    "###);
+    let old = CallError::InvalidArguments { tool, mistakes: "arguments/id: missing".to_owned() };
+    assert!(on_the_wire(Err(old), Version::V2025_06_18).contains(r#""error":{"code":-32602"#));
+}
+
+#[test]
+fn only_the_result_itself_says_that_a_tool_failed() {
+    for (result, expected) in [
+        (r#"{"isError":true}"#, true),
+        (r#"{"content":[],"isError" : true }"#, true),
+        (r#"{"isError":false}"#, false),
+        (r#"{"content":[{"isError":true}]}"#, false),
+        (r#"{"content":[]}"#, false),
+    ] {
+        assert_eq!(is_tool_error(&Bytes::from_static(result.as_bytes())), expected, "{result}");
+    }
+}

@@ -1,0 +1,226 @@
+//! One `tools/call` on the wire: an answer as JSON, unless a notification has to travel first or the wait grows long; then as a stream.
+
+use std::{collections::VecDeque, time::Duration};
+
+use adapters::{
+    Notice,
+    json::{self, Change, Object},
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use tokio::{sync::mpsc, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    Post, Version,
+    answer::{self, RpcError, Wire, envelope},
+    json_response,
+    message::{Message, text_of},
+    meta::Meta,
+    session::Session,
+};
+use crate::{
+    audit::Origin,
+    call::{Control, Running, ToolCall},
+    server::Body,
+};
+
+/// After this long without a sign of life a comment is sent, so that nobody in between takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many notices of one call wait for a caller that reads slowly; beyond it they are lost.
+const NOTICES_MAX: usize = 64;
+const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
+/// The parts of an exchange that its era decides.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) id: Bytes,
+    pub(super) version: Version,
+    pub(super) session: Option<Session>,
+}
+
+/// Answers `tools/call`.
+pub(super) async fn call_tool(post: &Post<'_>, message: &Message, exchange: Exchange) -> Response<Body> {
+    let mut pending = match Pending::start(post, message, exchange, post.takes_events) {
+        Ok(pending) => pending,
+        Err((id, error)) => return json_response(StatusCode::OK, envelope(&id, &error.wire())),
+    };
+    if !post.takes_events {
+        let wire = pending.answer().await;
+        return whole(&pending, &wire);
+    }
+    match pending.next().await {
+        Step::Answer(wire) if !matches!(wire, Wire::Silent) => whole(&pending, &wire),
+        Step::Answer(_) => events(stream::empty()),
+        Step::Notice(event) => events(pending.events(event)),
+        Step::Quiet => events(pending.events(COMMENT)),
+    }
+}
+
+/// Answers one `tools/call` of a batch.
+pub(super) async fn call_in_batch(post: &Post<'_>, message: &Message, exchange: Exchange) -> Vec<Bytes> {
+    match Pending::start(post, message, exchange, false) {
+        Ok(mut pending) => {
+            let wire = pending.answer().await;
+            envelope(&pending.id, &wire)
+        }
+        Err((id, error)) => envelope(&id, &error.wire()),
+    }
+}
+
+/// A call that runs, and what its caller is to hear of it.
+struct Pending {
+    id: Bytes,
+    version: Version,
+    request_id: Uuid,
+    running: Running,
+    notices: Option<mpsc::Receiver<Notice>>,
+    /// The caller's own progress token, as it stands.
+    token: Option<String>,
+}
+
+/// What happens next.
+enum Step {
+    Answer(Wire),
+    Notice(Bytes),
+    /// Nothing did for a while.
+    Quiet,
+}
+
+impl Pending {
+    fn start(
+        post: &Post<'_>,
+        message: &Message,
+        exchange: Exchange,
+        wants_notices: bool,
+    ) -> Result<Self, (Bytes, RpcError)> {
+        let Exchange { id, version, session } = exchange;
+        let params = Object::parse(message.params_text());
+        let name = params.as_ref().and_then(|params| params.get("name")).and_then(json::unquote);
+        let (Some(params), Some(name), Some(bytes)) = (&params, name, &message.params) else {
+            return Err((id, RpcError::invalid_params("`tools/call` needs the `name` of a tool")));
+        };
+        let arguments = match params.get("arguments") {
+            None => None,
+            Some(arguments) if arguments.starts_with('{') => Some(bytes.slice_ref(arguments.as_bytes())),
+            Some(_) => return Err((id, RpcError::invalid_params("`arguments` must be an object"))),
+        };
+        let meta = Meta::of(params);
+        let token = meta.progress_token().filter(|_| wants_notices).map(str::to_owned);
+        let (sender, notices) = token.as_ref().map(|_| mpsc::channel(NOTICES_MAX)).unzip();
+        let control = Control::default();
+        let registration =
+            session.as_ref().map(|session| post.router.sessions.register(session, text_of(Some(&id)), &control));
+        let client =
+            session.as_ref().and_then(|session| session.client.clone()).or_else(|| meta.client().map(Into::into));
+        let request_id = Uuid::now_v7();
+        let call = ToolCall {
+            request_id,
+            caller: post.caller.clone(),
+            name: name.into_owned(),
+            params: bytes.clone(),
+            arguments,
+            trace: meta.trace(&post.parts.headers),
+            notices: sender,
+            control,
+            registration,
+            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client },
+        };
+        // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
+        let running = Running::start(post.router, call, !version.is_modern());
+        Ok(Self { id, version, request_id, running, notices, token })
+    }
+
+    async fn answer(&mut self) -> Wire {
+        answer::of_call((&mut self.running).await, self.version, self.request_id)
+    }
+
+    async fn next(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            Some(notice) = receive(&mut self.notices) => Step::Notice(event(&self.notification(&notice))),
+            answer = &mut self.running => Step::Answer(answer::of_call(answer, self.version, self.request_id)),
+            () = tokio::time::sleep_until(Instant::now() + KEEP_ALIVE) => Step::Quiet,
+        }
+    }
+
+    /// The rest of the exchange as events, after `first`. The stream owns the call: dropped early, it settles what becomes of it.
+    fn events(self, first: Bytes) -> impl Stream<Item = Bytes> + Send {
+        stream::unfold((Some(self), VecDeque::from([first])), |(mut pending, mut ready)| async move {
+            if let Some(piece) = ready.pop_front() {
+                return Some((piece, (pending, ready)));
+            }
+            let mut waiting = pending.take()?;
+            match waiting.next().await {
+                Step::Notice(piece) => Some((piece, (Some(waiting), ready))),
+                Step::Quiet => Some((COMMENT, (Some(waiting), ready))),
+                Step::Answer(Wire::Silent) => None,
+                Step::Answer(wire) => {
+                    // What the downstream told before it answered travels before the answer.
+                    let mut last = BytesMut::new();
+                    while let Some(Ok(notice)) = waiting.notices.as_mut().map(mpsc::Receiver::try_recv) {
+                        last.put(event(&waiting.notification(&notice)));
+                    }
+                    last.put(event(&envelope(&waiting.id, &wire).concat()));
+                    Some((last.freeze(), (None, ready)))
+                }
+            }
+        })
+    }
+
+    /// A notice as a notification of our own, under the caller's token.
+    fn notification(&self, notice: &Notice) -> Vec<u8> {
+        let (method, params) = match notice {
+            Notice::Progress(params) => ("notifications/progress", self.under_our_token(text_of(Some(params)))),
+            Notice::Message(params) => ("notifications/message", text_of(Some(params)).to_owned()),
+        };
+        format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}").into_bytes()
+    }
+
+    fn under_our_token(&self, params: &str) -> String {
+        let token = self.token.as_deref().unwrap_or("null");
+        let change =
+            |key: &str, _: &str| if key == "progressToken" { Change::Replace(token.to_owned()) } else { Change::Keep };
+        Object::parse(params).map_or_else(|| params.to_owned(), |params| params.rewrite(&[], change))
+    }
+}
+
+/// The next notice; never ready where none can come.
+async fn receive(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice> {
+    match notices {
+        Some(notices) => notices.recv().await,
+        None => None,
+    }
+}
+
+fn whole(pending: &Pending, wire: &Wire) -> Response<Body> {
+    let status = match wire {
+        Wire::Error(_, status) if pending.version.is_modern() => *status,
+        _ => StatusCode::OK,
+    };
+    json_response(status, envelope(&pending.id, wire))
+}
+
+/// One message as an event. White space between tokens may hold line ends, which would end the line of data.
+fn event(message: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(message.len() + 8);
+    for line in message.split(|&byte| byte == b'\n' || byte == b'\r') {
+        event.put_slice(b"data: ");
+        event.put_slice(line);
+        event.put_u8(b'\n');
+    }
+    event.put_u8(b'\n');
+    event.freeze()
+}
+
+/// An answer as a stream of events.
+pub(super) fn events(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    let mut response = Response::new(Body::stream(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // MCP 2026-07-28, basic/transports/streamable-http, "Receiving Messages": proxies must not hold events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,80 @@
+//! Headers that mirror the body must say what the body says (MCP 2026-07-28, basic/transports/streamable-http, "Server Validation").
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::HeaderMap;
+
+use super::answer::RpcError;
+
+/// Compares the version header with the version in `_meta`.
+pub(super) fn check_version(headers: &HeaderMap, in_meta: &str) -> Result<(), RpcError> {
+    match value(headers, "mcp-protocol-version")? {
+        Some(header) if header == in_meta => Ok(()),
+        Some(_) => Err(RpcError::header_mismatch("MCP-Protocol-Version differs from the version in _meta")),
+        None => Err(RpcError::header_mismatch("MCP-Protocol-Version is missing")),
+    }
+}
+
+/// Compares `Mcp-Method`, and `Mcp-Name` where the method has a name, with the body.
+pub(super) fn check_names(headers: &HeaderMap, method: &str, name: Option<&str>) -> Result<(), RpcError> {
+    match value(headers, "mcp-method")? {
+        Some(header) if header == method => {}
+        Some(_) => return Err(RpcError::header_mismatch("Mcp-Method differs from the method of the body")),
+        None => return Err(RpcError::header_mismatch("Mcp-Method is missing")),
+    }
+    let Some(name) = name else { return Ok(()) };
+    match value(headers, "mcp-name")? {
+        Some(header) if header == name => Ok(()),
+        Some(_) => Err(RpcError::header_mismatch("Mcp-Name differs from the name in params")),
+        None => Err(RpcError::header_mismatch("Mcp-Name is missing")),
+    }
+}
+
+/// The one value of a header, its base64 form decoded. A header that comes twice says two things.
+fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<Cow<'a, str>>, RpcError> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(first), another) = (values.next(), values.next()) else { return Ok(None) };
+    let unreadable = || RpcError::header_mismatch(&format!("{name} cannot be read"));
+    if another.is_some() {
+        return Err(unreadable());
+    }
+    let text = first.to_str().map_err(|_| unreadable())?.trim_matches([' ', '\t']);
+    let Some(coded) = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(Some(Cow::Borrowed(text)));
+    };
+    let decoded = STANDARD.decode(coded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.map(|text| Some(Cow::Owned(text))).ok_or_else(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::check_names;
+
+    #[test]
+    fn headers_must_say_what_the_body_says() {
+        for (headers, fits) in [
+            (&[("mcp-method", "tools/call"), ("mcp-name", "crm__get")][..], true),
+            (&[("mcp-method", "tools/call"), ("mcp-name", " crm__get ")], true),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "=?base64?Y3JtX19nZXQ=?=")], true),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "=?base64?Y3JtX19nZXQ?=")], false),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "=?base64?Y3JtX1!!nZXQ=?=")], false),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "=?base64?/w==?=")], false),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "Y3JtX19nZXQ=")], false),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "CRM__get")], false),
+            (&[("mcp-method", "tools/call"), ("mcp-name", "crm__get"), ("mcp-name", "crm__get")], false),
+            (&[("mcp-method", "tools/call")], false),
+            (&[("mcp-method", "TOOLS/CALL"), ("mcp-name", "crm__get")], false),
+            (&[("mcp-name", "crm__get")], false),
+            (&[], false),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            assert_eq!(check_names(&map, "tools/call", Some("crm__get")).is_ok(), fits, "{headers:?}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What all calls share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use config::Config;
+use secrecy::ExposeSecret as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Downstream, StartError,
+    audit::Audit,
+    auth::Authenticator,
+    catalog::{self, Catalog},
+    front::Gatekeeper,
+    limit::Slots,
+    mcp::Sessions,
+    policy::Policy,
+    seal::Sealer,
+    telemetry,
+};
+
+/// What all calls share: the catalog, the policy, the limits, the audit log.
+#[derive(Debug)]
+pub struct Router {
+    pub(crate) config: Config,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) policy: Policy,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) sessions: Sessions,
+    pub(crate) calls: Slots,
+    pub(crate) audit: Arc<Audit>,
+    /// Calls that outlive their callers' connections, and the keepers of the catalog.
+    pub(crate) tasks: TaskTracker,
+    /// Fires when the router goes down: streams end, background work stops.
+    pub(crate) closing: CancellationToken,
+    pub(crate) downstreams: Vec<Arc<Downstream>>,
+}
+
+/// One tool of the catalog, for the operator.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ToolLine {
+    /// What callers see.
+    pub name: String,
+    /// The downstream that has it.
+    pub downstream: String,
+    /// What the downstream calls it.
+    pub local_name: String,
+    /// Whether `name` stands for a name that clients would refuse.
+    pub alias: bool,
+    /// What calling it does.
+    pub effect: &'static str,
+}
+
+impl Router {
+    /// Makes the router of a checked config and begins to list its downstreams. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When an adapter's settings make no sense, or the audit folder cannot be written.
+    pub fn new(loaded: &config::Loaded, surroundings: &config::Surroundings) -> Result<Arc<Self>, StartError> {
+        telemetry::recorder();
+        let config = loaded.config.clone();
+        let mut downstreams = Vec::with_capacity(config.downstreams.len());
+        for (name, settings) in &config.downstreams {
+            downstreams.push(Arc::new(Downstream::new(name, settings, &loaded.base)?));
+        }
+        let catalog = Arc::new(Catalog::new(config.names.clone(), config.deadlines.clone(), downstreams.clone()));
+        let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
+        let master = master_secret(surroundings);
+        let router = Arc::new(Self {
+            policy: Policy::new(&config.policy),
+            authenticator: Authenticator::new(&config.identity, &surroundings.keys),
+            gatekeeper: Gatekeeper::new(&config.server),
+            sessions: Sessions::new(Sealer::new(&master, "session")),
+            calls: Slots::new(config.server.calls_max),
+            audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            catalog: catalog.clone(),
+            downstreams: downstreams.clone(),
+            config,
+        });
+        for downstream in downstreams {
+            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream);
+            let closing = router.closing.clone();
+            tokio::spawn(async move { closing.run_until_cancelled(keeper).await });
+        }
+        Ok(router)
+    }
+
+    /// Every tool of the catalog, for the operator.
+    #[must_use]
+    pub fn tools(&self) -> Vec<ToolLine> {
+        let line = |tool: &Arc<catalog::Tool>| ToolLine {
+            name: tool.name.shown.to_string(),
+            downstream: tool.name.downstream.to_string(),
+            local_name: tool.name.local.to_string(),
+            alias: tool.name.is_alias,
+            effect: tool.effect.as_str(),
+        };
+        self.catalog.view().tools().iter().map(line).collect()
+    }
+
+    /// The configured downstreams, in the order of the config.
+    #[must_use]
+    pub fn downstreams(&self) -> &[Arc<Downstream>] {
+        &self.downstreams
+    }
+
+    /// The last audit records, the newest first.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
+    /// The merged list of tools.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// The configured master secret, or one that ends with the process.
+fn master_secret(surroundings: &config::Surroundings) -> Vec<u8> {
+    if let Some(master) = &surroundings.master {
+        return master.expose_secret().as_bytes().to_vec();
+    }
+    let mut master = vec![0; 32];
+    aws_lc_rs::rand::fill(&mut master).expect("the system has random bytes");
+    master
+}

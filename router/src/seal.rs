@@ -1,0 +1,114 @@
+//! Values that leave Weir and come back: sealed, so that nobody else can read, make or change one.
+//!
+//! One master secret; one key per purpose by HKDF (RFC 5869); each value under a subkey of its own random 24-byte salt, so that the
+//! nonce of AES-256-GCM may be constant.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
+    rand,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+const FORMAT: u8 = 1;
+const SALT_BYTES: usize = 24;
+
+/// Seals and opens values of one purpose.
+pub(crate) struct Sealer {
+    purpose_key: Prk,
+}
+
+impl Sealer {
+    /// A sealer for `purpose` under the master secret.
+    pub(crate) fn new(master: &[u8], purpose: &str) -> Self {
+        let extracted = Salt::new(HKDF_SHA256, b"weir/master").extract(master);
+        let mut key = [0; 32];
+        let info = [purpose.as_bytes()];
+        let derived = extracted.expand(&info, HKDF_SHA256).and_then(|key_material| key_material.fill(&mut key));
+        derived.expect("32 bytes are within what HKDF can derive");
+        Self { purpose_key: Prk::new_less_safe(HKDF_SHA256, &key) }
+    }
+
+    /// Seals `value` as text for a header or a JSON string.
+    pub(crate) fn seal(&self, value: &[u8]) -> String {
+        let mut salt = [0; SALT_BYTES];
+        rand::fill(&mut salt).expect("the system has random bytes");
+        let mut sealed = value.to_vec();
+        self.subkey(&salt)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from([FORMAT]), &mut sealed)
+            .expect("a value in memory is within what AES-GCM can seal");
+        let mut out = Vec::with_capacity(1 + SALT_BYTES + sealed.len());
+        out.push(FORMAT);
+        out.extend_from_slice(&salt);
+        out.extend_from_slice(&sealed);
+        URL_SAFE_NO_PAD.encode(out)
+    }
+
+    /// Opens what [`seal`](Self::seal) made; `None` for anything else.
+    pub(crate) fn open(&self, text: &str) -> Option<Vec<u8>> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (&format, rest) = bytes.split_first()?;
+        let (salt, sealed) = rest.split_at_checked(SALT_BYTES)?;
+        if format != FORMAT {
+            return None;
+        }
+        let mut value = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let opened = self.subkey(salt).open_in_place(nonce, Aad::from([format]), &mut value).ok()?.len();
+        value.truncate(opened);
+        Some(value)
+    }
+
+    fn subkey(&self, salt: &[u8]) -> LessSafeKey {
+        let mut key = [0; 32];
+        let derived = self.purpose_key.expand(&[salt], Aes256).and_then(|key_material| key_material.fill(&mut key));
+        derived.expect("32 bytes are within what HKDF can derive");
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("the key has the length of AES-256"))
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer(…)")
+    }
+}
+
+struct Aes256;
+
+impl KeyType for Aes256 {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sealer;
+
+    const MASTER: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn only_the_same_purpose_and_master_open_a_value() {
+        let sealer = Sealer::new(MASTER, "session");
+        let sealed = sealer.seal(b"value");
+        assert_eq!(sealer.open(&sealed).as_deref(), Some(b"value".as_slice()));
+        assert_eq!(Sealer::new(MASTER, "page").open(&sealed), None);
+        assert_eq!(Sealer::new(b"another master secret of 32 bytes", "session").open(&sealed), None);
+        assert_ne!(sealed, sealer.seal(b"value"));
+    }
+
+    #[test]
+    fn any_changed_character_is_noticed() {
+        let sealer = Sealer::new(MASTER, "session");
+        let sealed = sealer.seal(b"value");
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(sealer.open(&String::from_utf8(changed).expect("ASCII")), None, "character {at}");
+        }
+        assert_eq!(sealer.open(""), None);
+        assert_eq!(sealer.open("AAAA"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! Bodies of answers, and reading bodies of requests.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _, stream::BoxStream};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+/// The body of an answer: pieces that are there, or pieces that come.
+pub enum Body {
+    /// The whole answer, in pieces that are written one after the other without being copied together.
+    Whole(VecDeque<Bytes>),
+    /// Pieces as they come.
+    Stream(BoxStream<'static, Bytes>),
+}
+
+impl Body {
+    /// No bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Whole(VecDeque::new())
+    }
+
+    /// Pieces as they come.
+    pub fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self::Stream(pieces.boxed())
+    }
+
+    /// Pieces that make up the whole. Small ones become one.
+    #[must_use]
+    pub fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Self {
+        const COPIED_BYTES_MAX: usize = 16 << 10;
+        let pieces: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let total: usize = pieces.iter().map(Bytes::len).sum();
+        if pieces.len() <= 1 || total > COPIED_BYTES_MAX {
+            return Self::Whole(pieces);
+        }
+        let mut one = BytesMut::with_capacity(total);
+        pieces.iter().for_each(|piece| one.extend_from_slice(piece));
+        Self::Whole(VecDeque::from([one.freeze()]))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self::pieces([Bytes::from(text)])
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(pieces) => Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece)))),
+            Self::Stream(pieces) => pieces.poll_next_unpin(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(pieces) if pieces.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(pieces) => SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum()),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(pieces) => write!(f, "Body({} pieces)", pieces.len()),
+            Self::Stream(_) => f.write_str("Body(stream)"),
+        }
+    }
+}
+
+/// Why the body of a request was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    TooLarge,
+    TooSlow,
+    Broken,
+}
+
+/// Reads a request's body, of at most `bytes_max` bytes and within `period`. What is too large is not read to its end.
+pub(crate) async fn read(body: Incoming, bytes_max: usize, period: Duration) -> Result<Bytes, ReadError> {
+    let declared = http_body::Body::size_hint(&body);
+    if declared.lower() > bytes_max as u64 {
+        return Err(ReadError::TooLarge);
+    }
+    tokio::time::timeout(period, collect(body, bytes_max)).await.unwrap_or(Err(ReadError::TooSlow))
+}
+
+async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        if first.len() + all.len() + piece.len() > bytes_max {
+            return Err(ReadError::TooLarge);
+        }
+        match (first.is_empty(), all.is_empty()) {
+            // Nearly every request comes in one piece, which is used as it is.
+            (true, true) => first = piece,
+            (false, _) => {
+                all.reserve(first.len() + piece.len());
+                all.extend_from_slice(&std::mem::take(&mut first));
+                all.extend_from_slice(&piece);
+            }
+            (true, false) => all.extend_from_slice(&piece),
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}

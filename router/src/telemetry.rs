@@ -1,0 +1,69 @@
+//! Every metric name, in one place. Label values come from the config and the catalog, never from a caller's text.
+#![allow(clippy::disallowed_macros, reason = "this is the one file that names metrics")]
+
+use std::{sync::OnceLock, time::Duration};
+
+use adapters::Health;
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Buckets in seconds: those of the OpenTelemetry MCP conventions, and finer ones below 10 ms where answers of the router itself lie.
+const DURATION_BUCKETS: [f64; 18] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+const CALLS: &str = "weir_calls_total";
+const CALL_DURATION: &str = "mcp_server_operation_duration_seconds";
+const DOWNSTREAM_UP: &str = "weir_downstream_up";
+const REFUSED_BEFORE_AUTH: &str = "weir_refused_total";
+const AUDIT_LOST: &str = "weir_audit_lost_total";
+
+static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Installs the recorder once for the process and gives the handle that renders it.
+pub(crate) fn recorder() -> &'static PrometheusHandle {
+    RECORDER.get_or_init(|| {
+        let builder =
+            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(CALL_DURATION.to_owned()), &DURATION_BUCKETS);
+        let recorder = builder.expect("the list of buckets is not empty").build_recorder();
+        let handle = recorder.handle();
+        // Another recorder in the same process keeps its place; this handle then renders nothing.
+        let _ = metrics::set_global_recorder(recorder);
+        metrics::describe_counter!(CALLS, "Calls of tools by outcome");
+        metrics::describe_histogram!(CALL_DURATION, metrics::Unit::Seconds, "Duration of calls as callers see it");
+        metrics::describe_gauge!(
+            DOWNSTREAM_UP,
+            "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
+        );
+        metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
+        metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
+        handle
+    })
+}
+
+/// A call ended. `tool` is the shown name of a tool in the catalog, or `_other`.
+pub(crate) fn call_ended(downstream: &str, tool: &str, outcome: &'static str, took: Duration) {
+    counter!(CALLS, "downstream" => downstream.to_owned(), "tool" => tool.to_owned(), "outcome" => outcome)
+        .increment(1);
+    histogram!(CALL_DURATION, "mcp_method_name" => "tools/call", "gen_ai_tool_name" => tool.to_owned())
+        .record(took.as_secs_f64());
+}
+
+/// The state of a downstream changed.
+pub(crate) fn downstream_state(downstream: &str, health: Health) {
+    let value = match health {
+        Health::Up => 1.0,
+        Health::Starting => 0.5,
+        Health::Down => 0.0,
+    };
+    gauge!(DOWNSTREAM_UP, "downstream" => downstream.to_owned()).set(value);
+}
+
+/// A request was refused before its caller was known.
+pub(crate) fn refused_before_auth(reason: &'static str) {
+    counter!(REFUSED_BEFORE_AUTH, "reason" => reason).increment(1);
+}
+
+/// An audit record found the writer's queue full.
+pub(crate) fn audit_lost() {
+    counter!(AUDIT_LOST).increment(1);
+}
