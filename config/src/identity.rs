@@ -6,8 +6,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::surroundings::read_keys;
-
 /// Who may speak to Weir, and how they prove it. With nothing configured every caller on loopback is `local`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -25,8 +25,7 @@ impl Network {
     }
 
     /// Whether every address of its kind lies in the network.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         self.prefix == 0
     }
 }

@@ -59,8 +59,7 @@ impl Problems {
     }
 
     /// A problem with a file as a whole.
-    #[must_use]
-    pub fn with_file(file: &str, message: String, help: Option<String>) -> Self {
+    pub(crate) fn with_file(file: &str, message: String, help: Option<String>) -> Self {
         let file = file.to_owned();
         Self(vec![Problem { file, line: None, column: None, setting: None, message, help, snippet: None }])
     }
@@ -75,11 +74,6 @@ impl Problems {
     /// One after the other.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
-    }
-
-    /// Puts `others` behind these.
-    pub fn extend(&mut self, others: Self) {
-        self.0.extend(others.0);
     }
 }
 

@@ -17,7 +17,6 @@ use crate::{
 
 #[cfg(test)]
 pub(crate) use keys::check as check_keys;
-pub use keys::read_keys;
 
 /// Guessing a shorter token is only a matter of patience.
 const ADMIN_TOKEN_BYTES_MIN: usize = 16;

@@ -1,6 +1,6 @@
 //! The key file: read, and checked against the policy.
 
-use std::{cell::RefCell, collections::HashMap, path::Path};
+use std::{cell::RefCell, collections::HashMap};
 
 use jiff::Timestamp;
 
@@ -10,23 +10,13 @@ use crate::{
     document::Value,
     identity::KeyFile,
     load::{Typed, typed},
-    secret::read_private,
 };
 
 const ID_LENGTH_MAX: usize = 64;
 /// The hash in the example of the docs, which is the one of an empty text.
 const SAMPLE_HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Reads the key file at `path`, whose keys may have the roles of `policy`.
-///
-/// # Errors
-/// Every problem with it.
-pub fn read_keys(path: &Path, policy: &Policy) -> Result<Vec<KeyRecord>, Problems> {
-    let named = path.display().to_string();
-    let text = read_private(path).map_err(|error| Problems::with_file(&named, error.to_string(), None))?;
-    check(&text, &named, policy).map(|(keys, _)| keys)
-}
-
+/// The keys in `text`, which may have the roles of `policy`, and what deserves a look.
 pub(crate) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<KeyRecord>, Vec<Problem>), Problems> {
     let Typed { value, document, findings } = typed::<KeyFile>(text, named)?;
     let findings = RefCell::new(findings);
@@ -56,14 +46,14 @@ pub(crate) fn check(text: &str, named: &str, policy: &Policy) -> Result<(Vec<Key
 }
 
 fn record(key: &KeyRecord, policy: &Policy, scope: &Scope<'_>) {
+    // In a key, `_` ends the id.
     let is_id = |id: &str| {
-        (1..=ID_LENGTH_MAX).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+        (1..=ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     if !is_id(&key.id) {
         scope
             .key("id")
-            .refuse("is no id", format!("use at most {ID_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_` and `-`"));
+            .refuse("is no id", format!("use at most {ID_LENGTH_MAX} of the characters a-z, A-Z, 0-9 and `-`"));
     }
     if key.hash_bytes().is_none() {
         // Most likely the key itself.

@@ -212,7 +212,7 @@ fn the_key_file_is_checked_entry_by_entry() {
     DIR/keys.yaml:4:11: `keys[2].id` is no id
       4 |   - { id: 'b c', hash: …, subject: '', expires: tomorrow }
         |           ^^^^^
-      help: use at most 64 of the characters a-z, A-Z, 0-9, `_` and `-`
+      help: use at most 64 of the characters a-z, A-Z, 0-9 and `-`
 
     DIR/keys.yaml:4:24: `keys[2].hash` is no SHA-256 of a key, which has 64 hexadecimal digits
       4 |   - { id: 'b c', hash: …, subject: '', expires: tomorrow }
