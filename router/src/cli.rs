@@ -1,0 +1,127 @@
+//! The words of the command line, and how each of them ends.
+
+mod call;
+mod check;
+pub(crate) mod connection;
+mod init;
+pub(crate) mod keys;
+pub(crate) mod log;
+mod output;
+mod serve;
+pub(crate) mod signals;
+mod stdio;
+mod target;
+mod tools;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use config::Problems;
+
+pub(crate) use output::Style;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the message says what to do (also: the tool that was called answered with an error)
+  2  wrong usage
+  3  the config has mistakes
+  4  `weir check --connect`: the config is right, but a downstream could not be used
+  130, 143  ended at once by a second Ctrl-C or SIGTERM
+
+Environment: WEIR_API_KEY (key of `stdio`, `tools` and `call` with --url), WEIR_ADMIN_TOKEN (opens /admin/…),
+WEIR_LOG (what is logged, instead of `log.level`: warn, debug, info,router=debug).";
+
+/// One MCP endpoint in front of the systems a company already has.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, after_help = EXIT_CODES, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the router.
+    Serve(serve::Arguments),
+    /// Speak MCP on standard input and output, as Claude Desktop wants it.
+    Stdio(stdio::Arguments),
+    /// Show the router at work: a real database, another MCP server, a short tour. Needs no set-up.
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Arguments),
+    /// Write a first weir.yaml and print how Claude Desktop, Claude Code and the Claude API use it.
+    Init(init::Arguments),
+    /// Report every mistake in a config at once.
+    Check(check::Arguments),
+    /// List the tools that a caller sees.
+    Tools(tools::Arguments),
+    /// Call one tool.
+    Call(call::Arguments),
+    /// Create, list and revoke API keys.
+    Keys(keys::Arguments),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failed = 1,
+    ConfigMistakes = 3,
+    DownstreamUnusable = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Reads the command line, does what it says, and tells how that ended.
+pub(crate) fn main() -> ExitCode {
+    // A second one is refused; nothing before this line could have installed a first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let command = CommandLine::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&error.into()).into(),
+    };
+    let exit = runtime.block_on(run(command)).unwrap_or_else(|error| report(&error));
+    // What still runs now has been given its time; a thread that sits in a read of standard input would never end.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments).await,
+        Command::Stdio(arguments) => stdio::run(arguments).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => crate::demo::run(&arguments).await,
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments).await,
+        Command::Tools(arguments) => tools::run(&arguments).await,
+        Command::Call(arguments) => call::run(&arguments).await,
+        Command::Keys(arguments) => keys::run(&arguments),
+    }
+}
+
+/// Says on stderr why a command failed.
+fn report(error: &anyhow::Error) -> Exit {
+    if let Some(broken) = error.downcast_ref::<io::Error>()
+        && broken.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has seen enough.
+        return Exit::Done;
+    }
+    let mistakes = error.downcast_ref::<Problems>();
+    let text = match mistakes {
+        Some(problems) => problems.to_string(),
+        None => format!("weir: {error:#}"),
+    };
+    // Nobody is left to tell if stderr is gone.
+    let _ = writeln!(io::stderr(), "{text}");
+    if mistakes.is_some() { Exit::ConfigMistakes } else { Exit::Failed }
+}

@@ -1,0 +1,197 @@
+//! `weir check`: every mistake in a config at once; with `--connect` also whether its downstreams can be used.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use adapters::{CallContext, Caller, Deadline, LeftOut, Offer};
+use clap::Args;
+use config::{Config, Loaded, Problem, Problems};
+use futures_util::future::join_all;
+use router::ToolName;
+use serde_json::{Value, json};
+
+use super::{Exit, Style, log, output::count, serve::DEFAULT_CONFIG};
+
+/// How long one downstream has to tell its tools.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The config file.
+    #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Also connect to each downstream and list its tools. Calls none of them.
+    #[arg(long)]
+    connect: bool,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found in a config.
+#[derive(Debug, Default)]
+struct Report {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    downstreams: Vec<Tried>,
+}
+
+/// How trying one downstream went.
+#[derive(Debug)]
+struct Tried {
+    name: String,
+    outcome: Result<Listed, String>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    tools: Vec<ToolName>,
+    left_out: Vec<LeftOut>,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut report = Report::default();
+    let loaded = match config::load(&arguments.config) {
+        Ok(loaded) => Some(loaded),
+        Err(problems) => {
+            report.problems = problems.iter().cloned().collect();
+            None
+        }
+    };
+    if let Some(loaded) = &loaded {
+        report.warnings.clone_from(&loaded.warnings);
+        match loaded.surroundings() {
+            Ok(surroundings) => report.warnings.extend(surroundings.warnings),
+            Err(problems) => report.problems.extend(problems.iter().cloned()),
+        }
+        if arguments.connect && report.problems.is_empty() {
+            log::start(&config::Log { level: config::log::LogLevel::Error, ..config::Log::default() })?;
+            report.downstreams = try_all(loaded).await;
+        }
+    }
+    let mut stdout = io::stdout();
+    if arguments.json {
+        writeln!(stdout, "{}", report.as_json())?;
+    } else {
+        let style = Style::of(&stdout);
+        report.print(
+            &mut stdout,
+            style,
+            &arguments.config.display().to_string(),
+            loaded.as_ref().map(|loaded| &loaded.config),
+        )?;
+    }
+    Ok(report.exit())
+}
+
+async fn try_all(loaded: &Loaded) -> Vec<Tried> {
+    join_all(loaded.config.downstreams.iter().map(|(name, downstream)| async move {
+        let outcome = match adapters::build(name, downstream, &loaded.base) {
+            Ok(adapter) => {
+                let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_TIMEOUT));
+                match tokio::time::timeout(LIST_TIMEOUT, adapter.list(&ctx)).await {
+                    Ok(Ok(offer)) => Ok(listed(name, &loaded.config, offer)),
+                    Ok(Err(error)) => Err(with_causes(&error)),
+                    Err(_) => Err(format!("It did not list its tools within {} s.", LIST_TIMEOUT.as_secs())),
+                }
+            }
+            Err(error) => Err(with_causes(&error)),
+        };
+        Tried { name: name.to_string(), outcome }
+    }))
+    .await
+}
+
+/// What went wrong and everything behind it: this is for the operator, who may see it all.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let also = error.to_string();
+        // Some libraries repeat their source in their own text.
+        if !text.contains(&also) {
+            text = format!("{text} ({also})");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn listed(name: &config::DownstreamName, config: &Config, offer: Offer) -> Listed {
+    let downstream = &config.downstreams[name];
+    let exposed: BTreeSet<&str> = downstream.tools.keys().map(String::as_str).collect();
+    let is_exposed = |local: &str| downstream.expose == config::downstream::Expose::All || exposed.contains(local);
+    let offered = offer.tools.iter().filter(|tool| is_exposed(&tool.local_name));
+    let tools = offered.map(|tool| ToolName::form(name, &tool.local_name, &config.names)).collect();
+    Listed { tools, left_out: offer.left_out }
+}
+
+impl Report {
+    fn exit(&self) -> Exit {
+        if !self.problems.is_empty() {
+            Exit::ConfigMistakes
+        } else if self.downstreams.iter().any(|tried| tried.outcome.is_err()) {
+            Exit::DownstreamUnusable
+        } else {
+            Exit::Done
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        let downstreams: Vec<Value> = self.downstreams.iter().map(Tried::as_json).collect();
+        json!({ "problems": self.problems, "warnings": self.warnings, "downstreams": downstreams })
+    }
+
+    fn print(&self, to: &mut impl io::Write, style: Style, file: &str, config: Option<&Config>) -> io::Result<()> {
+        for warning in &self.warnings {
+            writeln!(to, "{} {warning}\n", style.bold("warning:"))?;
+        }
+        if let Some(problems) = Problems::new(self.problems.clone()) {
+            writeln!(to, "{problems}")?;
+            return Ok(());
+        }
+        if let Some(config) = config {
+            let (downstreams, roles) =
+                (count(config.downstreams.len(), "downstream"), count(config.policy.roles.len(), "role"));
+            writeln!(to, "{file} is {}: {downstreams}, {roles}.", style.good("right"))?;
+        }
+        self.downstreams.iter().try_for_each(|tried| tried.print(to, style))
+    }
+}
+
+impl Tried {
+    fn as_json(&self) -> Value {
+        match &self.outcome {
+            Err(reason) => json!({ "name": self.name, "reached": false, "reason": reason }),
+            Ok(Listed { tools, left_out }) => {
+                let tool =
+                    |tool: &ToolName| json!({ "name": tool.shown, "local_name": tool.local, "alias": tool.is_alias });
+                let left = |left: &LeftOut| json!({ "local_name": left.local_name, "reason": left.reason });
+                let (tools, left_out): (Vec<_>, Vec<_>) =
+                    (tools.iter().map(tool).collect(), left_out.iter().map(left).collect());
+                json!({ "name": self.name, "reached": true, "tools": tools, "left_out": left_out })
+            }
+        }
+    }
+
+    fn print(&self, to: &mut impl io::Write, style: Style) -> io::Result<()> {
+        let name = style.bold(&self.name);
+        let Listed { tools, left_out } = match &self.outcome {
+            Ok(listed) => listed,
+            Err(reason) => return writeln!(to, "  {name}: {} {reason}", style.bad("cannot be used.")),
+        };
+        writeln!(to, "  {name}: {}, {}", style.good("reached"), count(tools.len(), "tool"))?;
+        for tool in tools.iter().filter(|tool| tool.is_alias) {
+            writeln!(to, "    {} stands for `{}`", tool.shown, tool.local)?;
+        }
+        for LeftOut { local_name, reason } in left_out {
+            writeln!(to, "    {} `{local_name}`: {reason}", style.bad("left out"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM: the first asks to end, the second ends.
+
+use std::{io::Write as _, process};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that ask a process to end.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on the signals no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// When the system does not let us listen.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for the first signal; the next one then ends the process at once, whatever it is doing.
+    pub(crate) async fn first(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            let number = self.next().await;
+            // The log may be what hangs, so this goes past it.
+            let _ = writeln!(std::io::stderr(), "weir: ended at once by a second signal; running calls were cut off");
+            process::exit(128 + number.as_raw_value());
+        });
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `weir stdio`: MCP on standard input and output. Nothing but protocol is ever written to stdout.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+use config::{Log, environment};
+use router::{
+    Router,
+    bridge::{self, Connector, Target},
+};
+use tracing::warn;
+
+use super::{Exit, connection::IN_MEMORY_BYTES, log, signals::Signals};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The endpoint of a running router, such as http://127.0.0.1:8080/mcp. The key is taken from WEIR_API_KEY.
+    #[arg(long, required_unless_present = "config", conflicts_with = "config")]
+    url: Option<Target>,
+    /// A config file: the router then runs inside this program, and the caller is `local`.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let (target, key) = match (arguments.url, arguments.config) {
+        (Some(target), _) => {
+            log::start(&Log::default())?;
+            (target, environment::api_key())
+        }
+        (None, Some(config)) => (Target::Memory(in_memory(&config)?), None),
+        (None, None) => unreachable!("the command line asks for one of the two"),
+    };
+    let signals = Signals::listen()?;
+    tokio::select! {
+        ended = bridge::run(target, key, tokio::io::stdin(), tokio::io::stdout()) => ended.context("the bridge ended")?,
+        () = signals.first() => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// A router in this process, served over pipes.
+fn in_memory(config: &std::path::Path) -> anyhow::Result<Connector> {
+    let loaded = config::load(config)?;
+    let surroundings = loaded.surroundings()?;
+    log::start(&loaded.config.log)?;
+    for warning in loaded.warnings.iter().chain(&surroundings.warnings) {
+        warn!("{warning}");
+    }
+    let router = Router::new(&loaded, &surroundings)?;
+    Ok(Arc::new(move || {
+        let (near, far) = tokio::io::duplex(IN_MEMORY_BYTES);
+        tokio::spawn(router::serve_io(Arc::clone(&router), far));
+        near
+    }))
+}

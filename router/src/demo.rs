@@ -1,0 +1,181 @@
+//! `weir demo`: real systems, the router in front of them, and a short tour. Leaves nothing behind.
+
+mod config;
+mod show;
+mod systems;
+mod tour;
+
+use std::{
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use router::Running;
+use serde_json::json;
+use standins::customers::{CUSTOMERS, INVOICES, ORDERS};
+
+use crate::cli::{Exit, log, signals::Signals};
+use config::{Credentials, Files};
+use show::Screen;
+use systems::Systems;
+
+/// How long the downstreams have to tell their tools; they run on this machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The port for callers, on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Only serve.
+    #[arg(long)]
+    no_tour: bool,
+    /// When ready, print one line of JSON to stdout with endpoint, keys and token; everything else goes to stderr.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    // A signal during the start is noted at once and obeyed when there is something to end in order.
+    let interrupted = tokio::spawn(Signals::listen()?.first());
+    let mut demo = Demo::start(arguments).await?;
+    let shown_and_interrupted = async {
+        demo.show(arguments).await?;
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        biased;
+        _ = interrupted => Ok(Exit::Done),
+        failed = shown_and_interrupted => failed,
+    };
+    demo.stop().await;
+    ended
+}
+
+/// A running demo.
+struct Demo {
+    screen: Screen,
+    systems: Systems,
+    /// Removed with us.
+    files: Files,
+    credentials: Credentials,
+    running: Running,
+}
+
+impl Demo {
+    async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        let mut screen = if arguments.json { Screen::stderr() } else { Screen::stdout() };
+        let (listen, admin) = addresses(arguments.port)?;
+        let start = Instant::now();
+        let systems = Systems::start().await?;
+        screen.title("Weir: one MCP endpoint in front of a database and another MCP server")?;
+        match systems.crm_missing() {
+            None => screen.done(
+                &format!("Postgres with {CUSTOMERS} customers, {ORDERS} orders, {INVOICES} invoices"),
+                start.elapsed(),
+            )?,
+            Some(reason) => screen.warn(&format!("No customer database in this demo, so no crm__ tools: {reason}"))?,
+        }
+        let start = Instant::now();
+        let (files, credentials) = Files::write(&systems, listen, admin, !arguments.no_tour)?;
+        let (loaded, surroundings) = files.load(&credentials)?;
+        log::start(&loaded.config.log)?;
+        let running = router::start(loaded, surroundings).await?;
+        let demo = Self { screen, systems, files, credentials, running };
+        demo.when_ready(start).await
+    }
+
+    async fn when_ready(mut self, start: Instant) -> anyhow::Result<Self> {
+        if !self.running.catalog_ready(READY_TIMEOUT).await {
+            self.stop().await;
+            bail!(
+                "the demo's own downstreams did not list their tools within {} s; is the machine very busy?",
+                READY_TIMEOUT.as_secs()
+            );
+        }
+        self.screen.done("an MCP server over WebSocket, and Weir in front of both", start.elapsed())?;
+        Ok(self)
+    }
+
+    /// Tells that the demo is ready, and takes the tour.
+    async fn show(&mut self, arguments: &Arguments) -> anyhow::Result<()> {
+        if arguments.json {
+            self.print_json()?;
+        }
+        if !arguments.no_tour {
+            let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
+            if let Err(error) = tour::run(&mut self.screen, &endpoint, &self.credentials, has_crm).await {
+                self.screen.warn(&format!("The tour ends here: {error:#}"))?;
+            }
+        }
+        if !arguments.json {
+            self.print_ready()?;
+        }
+        Ok(())
+    }
+
+    fn print_json(&self) -> io::Result<()> {
+        let Credentials { support_agent, admin, admin_token } = &self.credentials;
+        let ready = json!({
+            "endpoint": self.endpoint(),
+            "admin": self.admin(),
+            "admin_token": admin_token,
+            "keys": { "support_agent": support_agent, "admin": admin },
+        });
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{ready}")?;
+        stdout.flush()
+    }
+
+    fn print_ready(&mut self) -> io::Result<()> {
+        let (endpoint, admin, config) = (self.endpoint(), self.admin(), self.files.config());
+        let Self { screen, credentials: Credentials { support_agent, admin: admin_key, admin_token }, .. } = self;
+        screen.title("Ready")?;
+        screen.copy("endpoint", &endpoint)?;
+        screen.copy("support_agent", support_agent)?;
+        screen.copy("admin", admin_key)?;
+        screen.copy("operators", &admin)?;
+        screen.copy("their token", admin_token)?;
+        screen.copy("config", &config.display().to_string())?;
+        screen.blank()?;
+        screen.say("To use it in Claude Code:")?;
+        screen.command(&format!(
+            "claude mcp add --transport http weir {endpoint} --header \"Authorization: Bearer {support_agent}\""
+        ))?;
+        screen.blank()?;
+        screen.say("Ctrl-C ends all of it.")
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}/mcp", self.running.callers)
+    }
+
+    fn admin(&self) -> String {
+        format!("http://{}", self.running.admin)
+    }
+
+    async fn stop(self) {
+        self.running.stop_now().await;
+        self.systems.stop().await;
+    }
+}
+
+/// Where to listen. Looked at before anything is started, so that a taken port costs no time.
+fn addresses(port: u16) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let on = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if let Err(error) = TcpListener::bind(on(port)) {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => bail!("port {port} is taken: choose another with --port, or 0 for a free one"),
+            _ => {
+                return Err(error)
+                    .with_context(|| format!("cannot listen on port {port} of 127.0.0.1: choose another with --port"));
+            }
+        }
+    }
+    let beside = port.checked_add(1).filter(|_| port != 0);
+    let admin = beside.filter(|&beside| TcpListener::bind(on(beside)).is_ok()).unwrap_or(0);
+    Ok((on(port), on(admin)))
+}

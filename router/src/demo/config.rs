@@ -1,0 +1,103 @@
+//! The demo's own weir.yaml, with its key file, in a folder that ends with the demo.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use config::{Loaded, Surroundings};
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use super::systems::Systems;
+use crate::cli::keys::KeyStore;
+
+const CONFIG: &str = include_str!("config/weir.yaml");
+const CRM: &str = include_str!("config/crm.yaml");
+/// What reads. Not update, delete and export; and not the write of the enrichment service.
+const SUPPORT_AGENT_ALLOWS: &str =
+    r#"["crm__get_*", "crm__list_*", "crm__top_*", "crm__overdue_*", "enrich__get_*", "enrich__check_*"]"#;
+const SUPPORT_AGENT_ALLOWS_WITHOUT_CRM: &str = r#"["enrich__get_*", "enrich__check_*"]"#;
+
+/// The files of a running demo.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: TempDir,
+}
+
+/// What opens a demo. Shown to whoever started it, and to nobody else.
+pub(super) struct Credentials {
+    pub(super) support_agent: String,
+    pub(super) admin: String,
+    /// For `/admin/…` of the admin listener.
+    pub(super) admin_token: String,
+}
+
+impl Files {
+    /// Writes the files into a folder that only we can read.
+    pub(super) fn write(
+        systems: &Systems,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        is_quiet: bool,
+    ) -> anyhow::Result<(Self, Credentials)> {
+        let folder =
+            tempfile::Builder::new().prefix("weir-demo-").tempdir().context("cannot make a temporary folder")?;
+        let files = Self { folder };
+        let mut keys = KeyStore::open_or_new(&files.path("keys.yaml"))?;
+        let mut key = |role: &str| keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None).key;
+        let credentials =
+            Credentials { support_agent: key("support_agent"), admin: key("admin"), admin_token: random_token()? };
+        keys.save()?;
+        if let Some(url) = systems.crm_url() {
+            private_file(&files.path("crm-url"), url)?;
+        }
+        let (crm, support_agent_allows) = match systems.crm_url() {
+            Some(_) => (CRM, SUPPORT_AGENT_ALLOWS),
+            None => ("", SUPPORT_AGENT_ALLOWS_WITHOUT_CRM),
+        };
+        let text = CONFIG
+            .replace("{{listen}}", &listen.to_string())
+            .replace("{{admin}}", &admin.to_string())
+            .replace("{{crm}}\n", crm)
+            .replace("{{enrich_url}}", systems.enrich_url())
+            .replace("{{support_agent_allows}}", support_agent_allows)
+            .replace("{{log_level}}", if is_quiet { "warn" } else { "info" });
+        private_file(&files.config(), &text)?;
+        Ok((files, credentials))
+    }
+
+    /// The config file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.path("weir.yaml")
+    }
+
+    /// Reads the config as `weir serve` would, except that the token for operators is our own.
+    pub(super) fn load(&self, credentials: &Credentials) -> anyhow::Result<(Loaded, Surroundings)> {
+        let loaded = config::load(&self.config())?;
+        let surroundings = loaded.surroundings()?;
+        let admin_token = Some(SecretString::from(credentials.admin_token.as_str()));
+        Ok((loaded, Surroundings { admin_token, ..surroundings }))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn private_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn random_token() -> anyhow::Result<String> {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).context("the system has no random bytes")?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}

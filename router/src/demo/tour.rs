@@ -1,0 +1,170 @@
+//! The tour: what an agent sees through Weir, and what it does not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{config::Credentials, show::Screen};
+use crate::cli::connection::{Connection, ListedTool, RpcError, ToolResult};
+
+/// The customer that the tour asks for.
+const CUSTOMER: &str = "C-00042";
+
+/// One caller on the tour.
+struct Visitor {
+    role: &'static str,
+    connection: Connection,
+}
+
+impl Visitor {
+    async fn arrive(role: &'static str, endpoint: &str, key: &str) -> anyhow::Result<Self> {
+        Ok(Self { role, connection: Connection::to_url(endpoint, Some(key)).await? })
+    }
+
+    async fn list(&mut self) -> anyhow::Result<(Vec<ListedTool>, Duration)> {
+        let start = Instant::now();
+        let tools = self.connection.list_tools().await?;
+        Ok((tools, start.elapsed()))
+    }
+
+    /// Calls a tool, shows the call and what it took, and returns what the tool says.
+    async fn call(&mut self, screen: &mut Screen, name: &str, arguments: Value) -> anyhow::Result<Value> {
+        let start = Instant::now();
+        let result = self.connection.call_tool(name, &arguments).await.with_context(|| format!("{name} failed"))?;
+        screen.done(&shown(name, &arguments), start.elapsed())?;
+        structured(name, result)
+    }
+}
+
+/// Shows the router at work.
+pub(super) async fn run(
+    screen: &mut Screen,
+    endpoint: &str,
+    credentials: &Credentials,
+    has_crm: bool,
+) -> anyhow::Result<()> {
+    let mut agent = Visitor::arrive("support_agent", endpoint, &credentials.support_agent).await?;
+    let mut admin = Visitor::arrive("admin", endpoint, &credentials.admin).await?;
+    list_the_tools(screen, &mut agent).await?;
+    let mut customer_id = CUSTOMER.to_owned();
+    if has_crm {
+        ask_for_a_customer(screen, &mut agent).await?;
+        customer_id = rank_by_revenue(screen, &mut agent).await?;
+    }
+    enrich_a_transaction(screen, &mut agent, &mut admin, &customer_id).await?;
+    be_refused(screen, &mut agent, &mut admin, has_crm).await
+}
+
+async fn list_the_tools(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
+    screen.title("1  A support agent lists the tools")?;
+    let (tools, took) = agent.list().await?;
+    screen.done(&format!("tools/list as {}: {} tools", agent.role, tools.len()), took)?;
+    let widest = tools.iter().map(|tool| tool.name.len()).max().unwrap_or_default();
+    for tool in &tools {
+        screen.detail(&format!("{:<widest$}  {}", tool.name, tool.description))?;
+    }
+    Ok(())
+}
+
+async fn ask_for_a_customer(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
+    screen.title("2  It asks for a customer")?;
+    let answer = agent.call(screen, "crm__get_customer", json!({ "customer_id": CUSTOMER })).await?;
+    let customer = &answer["rows"][0];
+    let of = |key: &str| text(&customer[key]);
+    screen.detail(&format!("{}, {}, {} ({})", of("name"), of("email"), of("city"), of("country")))?;
+    let limit = money(&customer["credit_limit"]);
+    screen.detail(&format!(
+        "{} {}, credit limit {limit}, {} points",
+        of("status"),
+        of("segment"),
+        of("loyalty_points")
+    ))?;
+    Ok(())
+}
+
+/// Returns the id of the first.
+async fn rank_by_revenue(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<String> {
+    screen.title("3  It ranks the top ten by revenue")?;
+    let answer = agent.call(screen, "crm__top_customers", json!({ "limit": 10 })).await?;
+    let rows = answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for row in rows {
+        let of = |key: &str| text(&row[key]);
+        let (rank, id, name, segment) = (of("rank"), of("id"), of("name"), of("segment"));
+        let revenue = money(&row["revenue"]);
+        screen.detail(&format!("{rank:>2}  {id}  {name:<26}  {segment:<10}  {revenue:>14} {}", of("currency")))?;
+    }
+    rows.first().and_then(|row| row["id"].as_str()).map(str::to_owned).context("crm__top_customers gave no rows")
+}
+
+async fn enrich_a_transaction(
+    screen: &mut Screen,
+    agent: &mut Visitor,
+    admin: &mut Visitor,
+    customer_id: &str,
+) -> anyhow::Result<()> {
+    screen.title("4  A card payment is looked into, through another MCP server")?;
+    let history = json!({ "customer_id": customer_id, "limit": 1 });
+    let history = agent.call(screen, "enrich__get_customer_history", history).await?;
+    let payment = &history["payments"][0];
+    let of = |key: &str| text(&payment[key]);
+    let (transaction_id, merchant_id) = (of("transaction_id"), of("merchant_id"));
+    screen.detail(&format!("{transaction_id}: {} {}, {}", of("amount"), text(&history["currency"]), of("status")))?;
+    let merchant = agent.call(screen, "enrich__get_merchant", json!({ "merchant_id": merchant_id })).await?;
+    let about = |key: &str| text(&merchant[key]);
+    screen.detail(&format!("{}, {}, risk {}", about("name"), about("category"), about("risk")))?;
+    let pattern = json!({ "customer_id": customer_id, "transaction_id": transaction_id });
+    let fraud = agent.call(screen, "enrich__check_fraud_patterns", pattern).await?;
+    screen.detail(&format!("{}, score {}", text(&fraud["verdict"]), fraud["score"]))?;
+    screen.say(&format!("The {} may write, so it keeps what was found:", admin.role))?;
+    let entry = json!({ "transaction_id": transaction_id, "category": merchant["category"], "note": "Looked into on the tour." });
+    let entry = admin.call(screen, "enrich__log_transaction_enrichment", entry).await?;
+    screen.detail(&format!("kept as {}", text(&entry["entry"])))?;
+    Ok(())
+}
+
+async fn be_refused(
+    screen: &mut Screen,
+    agent: &mut Visitor,
+    admin: &mut Visitor,
+    has_crm: bool,
+) -> anyhow::Result<()> {
+    screen.title("5  The support agent tries what it may not do")?;
+    let (name, arguments) = match has_crm {
+        true => ("crm__delete_customer", json!({ "customer_id": CUSTOMER })),
+        false => ("enrich__log_transaction_enrichment", json!({ "transaction_id": "T-0000001", "category": "none" })),
+    };
+    let start = Instant::now();
+    let refused = agent.connection.call_tool(name, &arguments).await;
+    screen.done(&shown(name, &arguments), start.elapsed())?;
+    let error = refused.err().with_context(|| format!("{name} was not refused"))?;
+    let RpcError { code, message } = error.downcast_ref().with_context(|| format!("{error:#}"))?;
+    screen.detail(&format!("error {code}: {message}"))?;
+    let (tools, _) = admin.list().await?;
+    screen.say(&format!(
+        "To the agent the tool does not exist; the {} sees {} tools, this one among them. The audit log has the truth.",
+        admin.role,
+        tools.len()
+    ))?;
+    Ok(())
+}
+
+fn structured(name: &str, result: ToolResult) -> anyhow::Result<Value> {
+    anyhow::ensure!(!result.is_error, "{name} answered with an error: {}", result.text());
+    result.structured.with_context(|| format!("{name} gave no structured answer"))
+}
+
+fn shown(name: &str, arguments: &Value) -> String {
+    let pairs = arguments.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
+    format!("{name} {}", pairs.collect::<Vec<_>>().join(" "))
+}
+
+/// An amount as people write it: 1234.50. On the wire it keeps all its digits, which is more than a double can.
+fn money(value: &Value) -> String {
+    value.as_f64().map_or_else(|| text(value), |amount| format!("{amount:.2}"))
+}
+
+/// A value as people write it.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
