@@ -1,1 +1,116 @@
-fn main(){}
+//! The load generator. Each cell starts what it needs on loopback, loads it in a closed loop and prints what it saw. Figures of one run are
+//! comparable with each other, never with those of another machine or day.
+
+mod load;
+mod weir;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+use standins::{
+    Era,
+    mcp::{McpOptions, McpServer},
+    raw::{Action, RawServer},
+};
+
+use load::{Load, Target};
+use weir::Weir;
+
+/// What the router costs beside calling the downstream directly.
+#[derive(Debug, Parser)]
+#[command(name = "weir-bench")]
+struct Arguments {
+    /// The cell to run.
+    #[command(subcommand)]
+    cell: Cell,
+    /// How long each load lasts, in seconds, after a warm-up of a fifth of it.
+    #[arg(long, default_value_t = 10, global = true)]
+    seconds: u64,
+    /// How many connections ask at once.
+    #[arg(long, default_value_t = 16, global = true)]
+    connections: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Cell {
+    /// `tools/list` over 50 downstreams with 40 tools each, one of them dead.
+    List,
+    /// A small tool of an MCP server, asked directly over HTTP and through the router over WebSocket, in turn.
+    Calls,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let load = Load { connections: arguments.connections, period: Duration::from_secs(arguments.seconds) };
+    match arguments.cell {
+        Cell::List => list(&load).await,
+        Cell::Calls => calls(&load).await,
+    }
+}
+
+const DOWNSTREAMS: usize = 50;
+const TOOLS_EACH: usize = 40;
+
+async fn list(load: &Load) -> Result<()> {
+    let mut servers = Vec::new();
+    for _ in 1..DOWNSTREAMS {
+        servers.push(many_tools().await?);
+    }
+    let mut downstreams = serde_json::Map::new();
+    for (index, server) in servers.iter().enumerate() {
+        downstreams.insert(format!("d{index:02}"), json!({ "mcp": { "websocket": { "url": server.url } } }));
+    }
+    // Nobody listens on the discard port of loopback.
+    downstreams.insert("dead".to_owned(), json!({ "mcp": { "websocket": { "url": "ws://127.0.0.1:9/mcp" } } }));
+    let weir = Weir::start(&json!({ "downstreams": downstreams })).await?;
+    let all = (DOWNSTREAMS - 1) * TOOLS_EACH;
+    let names = weir.until_tools(all).await?;
+    println!("{all} tools of {} living downstreams are listed, the dead one's are not", DOWNSTREAMS - 1);
+
+    let target = Target::new(&weir.endpoint, "tools/list", json!({}), "\"name\":\"d00__tool_00\"")?;
+    println!("{}", load.run("tools/list, first page of 500", &target).await?);
+    anyhow::ensure!(weir.tool_names().await? == names, "the order of the list changed under load");
+    println!("the order of all {all} names is the same after the load");
+    Ok(())
+}
+
+/// A server with [`TOOLS_EACH`] tools.
+async fn many_tools() -> Result<RawServer> {
+    let tool = |index: usize| {
+        json!({
+            "name": format!("tool_{index:02}"),
+            "description": "Looks up one record of this system by its id and gives its fields.",
+            "inputSchema": { "type": "object", "properties": { "id": { "type": "string", "description": "The id." } }, "required": ["id"] },
+        })
+    };
+    let tools: Vec<Value> = (0..TOOLS_EACH).map(tool).collect();
+    let result =
+        json!({ "resultType": "complete", "ttlMs": 60_000, "cacheScope": "public", "tools": tools }).to_string();
+    RawServer::start(Era::ModernOnly, move |incoming| {
+        (incoming.method.as_deref() == Some("tools/list")).then(|| vec![Action::result(incoming, &result)])
+    })
+    .await
+}
+
+async fn calls(load: &Load) -> Result<()> {
+    let server = McpServer::new(McpOptions::default());
+    let http = server.http("127.0.0.1:0").await?;
+    let websocket = server.websocket("127.0.0.1:0").await?;
+    let settings = json!({ "mcp": { "websocket": { "url": websocket.url } }, "effects": [{ "match": "get_*", "effect": "read" }] });
+    let weir = Weir::start(&json!({ "downstreams": { "enrich": settings } })).await?;
+    weir.until_tools(4).await?;
+    let call = |name: &str| json!({ "name": name, "arguments": { "merchant_id": "M-0001" } });
+    let direct = Target::new(&http.url, "tools/call", call("get_merchant"), "M-0001")?;
+    let through = Target::new(&weir.endpoint, "tools/call", call("enrich__get_merchant"), "M-0001")?;
+    for round in 1..=3 {
+        println!("round {round}");
+        println!("{}", load.run("directly, over HTTP", &direct).await?);
+        println!("{}", load.run("through Weir, over WebSocket", &through).await?);
+    }
+    let used = weir.cpu_seconds().context("the router's processor time")?;
+    println!("processor time of the router: {used:.2} s");
+    Ok(())
+}
