@@ -137,7 +137,12 @@ impl Default for Settings {
 ///
 /// # Errors
 /// [`BridgeError`] when the bridge cannot start, or when input or output break.
-pub async fn run(target: Target, key: Option<SecretString>, input: impl AsyncRead, output: impl AsyncWrite) -> Result<(), BridgeError> {
+pub async fn run(
+    target: Target,
+    key: Option<SecretString>,
+    input: impl AsyncRead,
+    output: impl AsyncWrite,
+) -> Result<(), BridgeError> {
     run_with(target, key, Settings::default(), input, output).await
 }
 
@@ -323,7 +328,9 @@ impl Bridge {
         if timeout(self.settings.closing_grace, all_done).await.is_err() {
             let running = self.flights.all();
             running.iter().for_each(|flight| flight.silence());
-            let cancelling = running.iter().filter(|flight| !flight.modern && flight.may_have_been_sent() && flight.method != "initialize");
+            let cancelling = running
+                .iter()
+                .filter(|flight| !flight.modern && flight.may_have_been_sent() && flight.method != "initialize");
             let told = futures_util::future::join_all(cancelling.map(|flight| self.tell_cancelled(flight)));
             _ = timeout(CANCEL_TIME, told).await;
             traffic.tasks.shutdown().await;
@@ -335,7 +342,9 @@ impl Bridge {
         for id in &flight.ids {
             let params = format!(r#"{{"requestId":{},"reason":"the client has closed its input"}}"#, id.text());
             let message = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
-            if let Err(failure) = self.wire.post(self.session.headers().0, message.into(), false, &AtomicBool::new(false)).await {
+            if let Err(failure) =
+                self.wire.post(self.session.headers().0, message.into(), false, &AtomicBool::new(false)).await
+            {
                 tracing::debug!("{}", failure.text(&self.wire.names));
             }
         }
@@ -344,7 +353,11 @@ impl Bridge {
 
 impl Traffic {
     /// When a message may go, and what lets the messages behind it go. Modern messages know no handshake and never wait.
-    fn turn_of(&mut self, message: &Message, is_handshake: bool) -> (CancellationToken, Option<tokio_util::sync::DropGuard>) {
+    fn turn_of(
+        &mut self,
+        message: &Message,
+        is_handshake: bool,
+    ) -> (CancellationToken, Option<tokio_util::sync::DropGuard>) {
         if message.modern.is_some() {
             let now = CancellationToken::new();
             now.cancel();

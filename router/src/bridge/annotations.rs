@@ -54,19 +54,24 @@ impl Annotations {
         if !std::str::from_utf8(&answer.line).ok()?.contains(ANNOTATION) {
             return None;
         }
-        let tools: Vec<&RawValue> = serde_json::from_str(Object::parse(answer.member("result")?)?.get("tools")?).ok()?;
+        let tools: Vec<&RawValue> =
+            serde_json::from_str(Object::parse(answer.member("result")?)?.get("tools")?).ok()?;
         let mut kept = Vec::with_capacity(tools.len());
         for raw in &tools {
             match self.learn_tool(raw.get()) {
                 Ok(()) => kept.push(raw.get()),
-                Err(reason) => tracing::warn!(reason, "a tool is left out of the list: its {ANNOTATION} breaks the rules of MCP"),
+                Err(reason) => {
+                    tracing::warn!(reason, "a tool is left out of the list: its {ANNOTATION} breaks the rules of MCP")
+                }
             }
         }
         (kept.len() < tools.len()).then(|| with_tools(answer, &kept)).flatten()
     }
 
     fn learn_tool(&self, raw: &str) -> Result<(), String> {
-        let Ok(Tool { name, input_schema: Some(schema) }) = serde_json::from_str::<Tool<'_>>(raw) else { return Ok(()) };
+        let Ok(Tool { name, input_schema: Some(schema) }) = serde_json::from_str::<Tool<'_>>(raw) else {
+            return Ok(());
+        };
         if !schema.get().contains(ANNOTATION) {
             return Ok(());
         }
@@ -125,10 +130,19 @@ fn collect(schema: &Value, mut path: Option<&mut Vec<String>>, params: &mut Vec<
     Ok(())
 }
 
-fn param(property: &serde_json::Map<String, Value>, annotation: &Value, path: Option<&Vec<String>>) -> Result<Param, String> {
-    let path = path.filter(|path| !path.is_empty()).ok_or("an annotation stands where no chain of `properties` leads")?;
-    let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or("the name of a header must be a text that is not empty")?;
-    let header = HeaderName::try_from(format!("mcp-param-{name}")).map_err(|_| format!("{name:?} is no name for a header"))?;
+fn param(
+    property: &serde_json::Map<String, Value>,
+    annotation: &Value,
+    path: Option<&Vec<String>>,
+) -> Result<Param, String> {
+    let path =
+        path.filter(|path| !path.is_empty()).ok_or("an annotation stands where no chain of `properties` leads")?;
+    let name = annotation
+        .as_str()
+        .filter(|name| !name.is_empty())
+        .ok_or("the name of a header must be a text that is not empty")?;
+    let header =
+        HeaderName::try_from(format!("mcp-param-{name}")).map_err(|_| format!("{name:?} is no name for a header"))?;
     match property.get("type").and_then(Value::as_str) {
         Some("string" | "integer" | "boolean") => Ok(Param { header, path: path.clone() }),
         _ => Err(format!("{} is neither string nor integer nor boolean", path.join("."))),
@@ -162,13 +176,16 @@ mod tests {
                 assert_eq!(changed, r#"{"id":1,"result":{"tools":[]}}"#);
                 None
             }
-            None => Some(annotations.of("t").iter().map(|param| format!("{} {}", param.header, param.path.join("."))).collect()),
+            None => Some(
+                annotations.of("t").iter().map(|param| format!("{} {}", param.header, param.path.join("."))).collect(),
+            ),
         }
     }
 
     #[test]
     fn annotations_are_found_where_the_spec_allows_them() {
-        let nested = r#"{"properties":{"a":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"B"}}}}}"#;
+        let nested =
+            r#"{"properties":{"a":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"B"}}}}}"#;
         assert_eq!(headers(nested), Some(vec!["mcp-param-b a.b".to_owned()]));
         let only_a_name = r#"{"properties":{"x-mcp-header":{"type":"string"}}}"#;
         assert_eq!(headers(only_a_name), Some(vec![]));
@@ -203,7 +220,10 @@ mod tests {
         let list = format!(r#"{{"result": {{"ttlMs":5 ,"tools":[{good},{bad}],"nextCursor":"x"}},"id":1}}"#);
         let annotations = Annotations::default();
         let changed = annotations.learn(&Heard::parse(list.into()).expect("a list"), true);
-        assert_eq!(changed.expect("one tool is bad"), format!(r#"{{"result": {{"ttlMs":5 ,"tools":[{good}],"nextCursor":"x"}},"id":1}}"#));
+        assert_eq!(
+            changed.expect("one tool is bad"),
+            format!(r#"{{"result": {{"ttlMs":5 ,"tools":[{good}],"nextCursor":"x"}},"id":1}}"#)
+        );
         assert_eq!(annotations.of("good").len(), 1);
     }
 

@@ -52,7 +52,8 @@ const OVERLOADED: i32 = -31_005;
 const PARSE_ERROR: i32 = -32_700;
 const INVALID_REQUEST: i32 = -32_600;
 
-const MAYBE_DONE: &str = "It may have been carried out: before repeating a call that changes something, look whether it did.";
+const MAYBE_DONE: &str =
+    "It may have been carried out: before repeating a call that changes something, look whether it did.";
 
 impl Failure {
     /// The answer for the request `id`.
@@ -145,16 +146,26 @@ fn status_text(status: StatusCode, headers: &HeaderMap, sent_bytes: usize, names
 /// The answer to a line that is no message. Its id could not be read.
 pub(super) fn malformed(malformed: &Malformed) -> Bytes {
     match malformed {
-        Malformed::NotJson(reason) => error(None, PARSE_ERROR, &format!("Parse error: {reason}. Each line must be one JSON-RPC message."), None),
-        Malformed::NotAMessage => {
-            error(None, INVALID_REQUEST, "Invalid request: neither a request nor a notification nor a response of JSON-RPC 2.0.", None)
+        Malformed::NotJson(reason) => {
+            error(None, PARSE_ERROR, &format!("Parse error: {reason}. Each line must be one JSON-RPC message."), None)
         }
+        Malformed::NotAMessage => error(
+            None,
+            INVALID_REQUEST,
+            "Invalid request: neither a request nor a notification nor a response of JSON-RPC 2.0.",
+            None,
+        ),
     }
 }
 
 /// The answer to a line beyond the limit.
 pub(super) fn line_too_long(bytes_max: usize) -> Bytes {
-    error(None, INVALID_REQUEST, &format!("Invalid request: a line is longer than {bytes_max} bytes. It was not sent; send less at once."), None)
+    error(
+        None,
+        INVALID_REQUEST,
+        &format!("Invalid request: a line is longer than {bytes_max} bytes. It was not sent; send less at once."),
+        None,
+    )
 }
 
 /// An error of the router that named no request, as the answer to the one it was about: its error object stays as it is.

@@ -32,7 +32,8 @@ impl Flight {
         let (method, patience) = match &message.kind {
             Kind::Request(request) => {
                 let subject = request.subject.clone().unwrap_or_else(|| request.method.clone());
-                let patience = request.progress_token.clone().map(|token| Patience::new(token, subject, Instant::now()));
+                let patience =
+                    request.progress_token.clone().map(|token| Patience::new(token, subject, Instant::now()));
                 (request.method.clone(), patience)
             }
             Kind::Notification { .. } | Kind::Response | Kind::Batch(_) => (String::new(), None),
@@ -114,7 +115,8 @@ impl Flights {
     /// Real progress came, on whichever stream. Says whether the client may be told.
     pub(super) fn admit_progress(&self, token: &str, progress: f64, total: Option<f64>) -> bool {
         let running = self.lock();
-        let patience = running.iter().filter_map(|flight| flight.patience.as_ref()).find(|patience| patience.is_about(token));
+        let patience =
+            running.iter().filter_map(|flight| flight.patience.as_ref()).find(|patience| patience.is_about(token));
         patience.is_none_or(|patience| {
             patience.heard(Instant::now());
             patience.admit(progress, total)

@@ -85,14 +85,17 @@ mod tests {
         let annotations = Annotations::default();
         annotations.learn(&super::super::message::Heard::parse(tools.to_owned().into()).expect("a list"), true);
         let headers = modern(&message, message.modern.as_deref().expect("modern"), &annotations.of("query"));
-        let mut lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("ASCII"))).collect();
+        let mut lines: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("ASCII"))).collect();
         lines.sort();
         lines
     }
 
     fn call(arguments: &str) -> String {
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"query",{meta},"arguments":{arguments}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"query",{meta},"arguments":{arguments}}}}}"#
+        )
     }
 
     #[test]
@@ -116,7 +119,9 @@ mod tests {
 
     #[test]
     fn integers_are_decimal_text() {
-        for (text, expected) in [("42", "42"), ("-7", "-7"), ("42.0", "42"), ("1e3", "1000"), ("9007199254740993", "9007199254740993")] {
+        for (text, expected) in
+            [("42", "42"), ("-7", "-7"), ("42.0", "42"), ("1e3", "1000"), ("9007199254740993", "9007199254740993")]
+        {
             assert_eq!(integer(text).as_deref(), Some(expected));
         }
         assert_eq!((integer("1.5"), integer("1e300")), (None, None));
@@ -147,7 +152,8 @@ mod tests {
     #[test]
     fn what_no_header_can_carry_stays_away_or_is_encoded() {
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"a\nb"}"#;
-        let message = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"name with\r\nX-Evil: 1",{meta}}}}}"#);
+        let message =
+            format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"name with\r\nX-Evil: 1",{meta}}}}}"#);
         let lines = headers_of(r#"{"id":1,"result":{"tools":[]}}"#, &message);
         assert_eq!(lines, ["mcp-method: tools/call", "mcp-name: =?base64?bmFtZSB3aXRoDQpYLUV2aWw6IDE=?="]);
     }

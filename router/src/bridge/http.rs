@@ -1,13 +1,6 @@
 //! HTTP to the router: over TCP, over TLS, or in memory.
 
-use std::{
-    error::Error,
-    fmt,
-    net::IpAddr,
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, uri::Scheme};
@@ -127,7 +120,12 @@ impl Http {
         let router = match self.transport {
             Transport::Memory(_) => "this process".to_owned(),
             // A query could hold what does not belong into an answer.
-            _ => format!("{}://{}{}", self.url.scheme_str().unwrap_or_default(), self.url.host().unwrap_or_default(), self.port_and_path()),
+            _ => format!(
+                "{}://{}{}",
+                self.url.scheme_str().unwrap_or_default(),
+                self.url.host().unwrap_or_default(),
+                self.port_and_path()
+            ),
         };
         Names { router, has_key: self.authorization.is_some() }
     }
@@ -138,25 +136,41 @@ impl Http {
     }
 
     /// Sends one request. Dropping the future, or the body of the answer, closes the request's stream.
-    pub(super) async fn send(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = headers;
-        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(concat!("weir-stdio/", env!("CARGO_PKG_VERSION"))));
+        request
+            .headers_mut()
+            .insert(header::USER_AGENT, HeaderValue::from_static(concat!("weir-stdio/", env!("CARGO_PKG_VERSION"))));
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
         match &self.transport {
-            Transport::Tcp(client) => client.request(request).await.map_err(|error| SendError::new(&error, error.is_connect())),
-            Transport::Tls(client) => client.request(request).await.map_err(|error| SendError::new(&error, error.is_connect())),
-            Transport::Memory(connector) => send_in_memory(connector(), request).await.map_err(|error| SendError::new(&error, false)),
+            Transport::Tcp(client) => {
+                client.request(request).await.map_err(|error| SendError::new(&error, error.is_connect()))
+            }
+            Transport::Tls(client) => {
+                client.request(request).await.map_err(|error| SendError::new(&error, error.is_connect()))
+            }
+            Transport::Memory(connector) => {
+                send_in_memory(connector(), request).await.map_err(|error| SendError::new(&error, false))
+            }
         }
     }
 }
 
 /// One connection for one request: in memory there is nothing to gain from keeping it.
-async fn send_in_memory(io: DuplexStream, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+async fn send_in_memory(
+    io: DuplexStream,
+    mut request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, hyper::Error> {
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
     *request.uri_mut() = request.uri().path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
@@ -258,10 +272,21 @@ mod tests {
 
     #[test]
     fn a_key_goes_over_plain_http_only_to_this_machine() {
-        for url in ["http://127.0.0.1:8080/mcp", "http://localhost:8080/mcp", "http://[::1]:8080/mcp", "http://127.9.9.9/mcp", "https://weir.example/mcp"] {
+        for url in [
+            "http://127.0.0.1:8080/mcp",
+            "http://localhost:8080/mcp",
+            "http://[::1]:8080/mcp",
+            "http://127.9.9.9/mcp",
+            "https://weir.example/mcp",
+        ] {
             assert_eq!(refusal(url, Some("key")), None, "{url}");
         }
-        for url in ["http://weir.example/mcp", "http://10.0.0.1/mcp", "http://localhost.evil.example/mcp", "http://[2001:db8::1]/mcp"] {
+        for url in [
+            "http://weir.example/mcp",
+            "http://10.0.0.1/mcp",
+            "http://localhost.evil.example/mcp",
+            "http://[2001:db8::1]/mcp",
+        ] {
             let refusal = refusal(url, Some("a-secret-key")).unwrap_or_else(|| panic!("{url} is accepted"));
             assert!(refusal.contains("https") && !refusal.contains("a-secret-key"), "{refusal}");
         }
@@ -271,7 +296,8 @@ mod tests {
     #[test]
     fn a_key_that_no_header_can_carry_is_refused_without_showing_it() {
         for key in ["", "two words", "line\nbreak", "schlüssel"] {
-            let refusal = refusal("https://weir.example/mcp", Some(key)).unwrap_or_else(|| panic!("{key:?} is accepted"));
+            let refusal =
+                refusal("https://weir.example/mcp", Some(key)).unwrap_or_else(|| panic!("{key:?} is accepted"));
             assert!(refusal.contains("WEIR_API_KEY"), "{refusal}");
         }
     }

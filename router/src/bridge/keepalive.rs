@@ -39,7 +39,11 @@ struct State {
 
 impl Patience {
     pub(super) fn new(token: String, subject: String, now: Instant) -> Self {
-        Self { token, subject, state: Mutex::new(State { started: now, heard_at: now, last: 0.0, total: None, added: false }) }
+        Self {
+            token,
+            subject,
+            state: Mutex::new(State { started: now, heard_at: now, last: 0.0, total: None, added: false }),
+        }
     }
 
     /// Whether this progress token is the request's.
@@ -65,7 +69,11 @@ impl Patience {
     }
 
     /// Says that the request is still waited for whenever nothing came for `period`.
-    pub(super) async fn keep_alive<F: Future<Output = ()>>(&self, period: Duration, mut say: impl FnMut(String) -> F) -> Infallible {
+    pub(super) async fn keep_alive<F: Future<Output = ()>>(
+        &self,
+        period: Duration,
+        mut say: impl FnMut(String) -> F,
+    ) -> Infallible {
         loop {
             let due = self.state().heard_at + period;
             sleep_until(due).await;
@@ -142,7 +150,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_sign_of_life_before_the_period_is_over() {
         let never = patience();
-        let early = timeout(Duration::from_millis(14_999), never.keep_alive(Duration::from_secs(15), |line| async move { panic!("{line}") }));
+        let early = timeout(
+            Duration::from_millis(14_999),
+            never.keep_alive(Duration::from_secs(15), |line| async move { panic!("{line}") }),
+        );
         early.await.expect_err("it never ends");
     }
 

@@ -106,7 +106,9 @@ mod tests {
     #[tokio::test]
     async fn a_line_over_the_limit_is_told_once_and_the_next_one_is_read() {
         for piece in 1..20 {
-            let lines = lines_of(b"ten bytes.\neleven byte\nmuch more than eleven bytes\nok\nand no end of it", piece, 10).await;
+            let lines =
+                lines_of(b"ten bytes.\neleven byte\nmuch more than eleven bytes\nok\nand no end of it", piece, 10)
+                    .await;
             let expected = [message("ten bytes."), Line::TooLong, Line::TooLong, message("ok"), Line::TooLong];
             assert_eq!(lines, expected, "pieces of {piece}");
         }

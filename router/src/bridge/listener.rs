@@ -69,7 +69,9 @@ impl Bridge {
                 }
                 return Closed::Ended { retry: None };
             }
-            (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => return Closed::Ended { retry: None },
+            (status, _) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                return Closed::Ended { retry: None };
+            }
             _ => return Closed::NotOffered,
         }
         let mut stream = Stream::new(response, self.wire.stream_limits());
@@ -85,7 +87,8 @@ impl Bridge {
 
     async fn pass_on_unasked(&self, bytes: bytes::Bytes) {
         match Heard::parse(bytes) {
-            Some(Heard { kind: HeardKind::Progress { token, progress, total }, .. }) if !self.flights.admit_progress(&token, progress, total) => {}
+            Some(Heard { kind: HeardKind::Progress { token, progress, total }, .. })
+                if !self.flights.admit_progress(&token, progress, total) => {}
             Some(heard) => self.output.line(heard.line).await,
             None => tracing::warn!("the router sent something that is no JSON-RPC message; it is left out"),
         }

@@ -65,7 +65,10 @@ pub(super) struct Message {
 pub(super) enum Kind {
     Request(Request),
     /// `cancels`: the request that `notifications/cancelled` is about.
-    Notification { method: String, cancels: Option<Id> },
+    Notification {
+        method: String,
+        cancels: Option<Id>,
+    },
     /// The answer to a request of the server (legacy).
     Response,
     /// The ids of the requests in a batch (2025-03-26 and before).
@@ -108,12 +111,21 @@ impl Message {
             (Some(_), None) if is_response(&object) => Kind::Response,
             (Some(id), method) => {
                 let method = method.unwrap_or_default().into_owned();
-                let subject = params.as_ref().and_then(|params| unquote(params.get(subject_key(&method)?)?)).map(String::from);
-                let progress_token = meta.as_ref().and_then(|meta| meta.get("progressToken")).filter(|token| *token != "null");
-                Kind::Request(Request { id: Id::new(id), method, subject, progress_token: progress_token.map(str::to_owned) })
+                let subject =
+                    params.as_ref().and_then(|params| unquote(params.get(subject_key(&method)?)?)).map(String::from);
+                let progress_token =
+                    meta.as_ref().and_then(|meta| meta.get("progressToken")).filter(|token| *token != "null");
+                Kind::Request(Request {
+                    id: Id::new(id),
+                    method,
+                    subject,
+                    progress_token: progress_token.map(str::to_owned),
+                })
             }
             (None, Some(method)) => {
-                let cancels = (method == "notifications/cancelled").then(|| params.as_ref()?.get("requestId").map(Id::new)).flatten();
+                let cancels = (method == "notifications/cancelled")
+                    .then(|| params.as_ref()?.get("requestId").map(Id::new))
+                    .flatten();
                 Kind::Notification { method: method.into_owned(), cancels }
             }
             (None, None) if is_response(&object) => Kind::Response,
@@ -179,10 +191,19 @@ pub(super) struct Heard {
 #[derive(Debug, PartialEq)]
 pub(super) enum HeardKind {
     /// `id` is `None` when the error could not be attributed. `code` is that of an error.
-    Response { id: Option<Id>, code: Option<i64> },
-    Progress { token: String, progress: f64, total: Option<f64> },
+    Response {
+        id: Option<Id>,
+        code: Option<i64>,
+    },
+    Progress {
+        token: String,
+        progress: f64,
+        total: Option<f64>,
+    },
     /// Another notification, or a request of the server (legacy).
-    Other { method: String },
+    Other {
+        method: String,
+    },
     /// The ids that a batch answers.
     Batch(Vec<Id>),
 }
@@ -194,7 +215,9 @@ impl Heard {
         let text = valid_json(&line).ok()?;
         let kind = if text.trim_start().starts_with('[') {
             let members: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).ok()?;
-            HeardKind::Batch(members.iter().filter_map(|member| Object::parse(member.get())?.get("id").map(Id::new)).collect())
+            HeardKind::Batch(
+                members.iter().filter_map(|member| Object::parse(member.get())?.get("id").map(Id::new)).collect(),
+            )
         } else {
             let object = Object::parse(text)?;
             match object.get("method").and_then(unquote) {

@@ -49,7 +49,12 @@ struct Expected<'a> {
 impl Bridge {
     /// Relays a request, or a batch, and writes the answer. `turn` comes when the handshake messages before it are done. Returns what
     /// is left of the answer's stream.
-    pub(super) async fn relay_request(&self, message: Message, flight: Arc<Flight>, turn: CancellationToken) -> Option<Stream> {
+    pub(super) async fn relay_request(
+        &self,
+        message: Message,
+        flight: Arc<Flight>,
+        turn: CancellationToken,
+    ) -> Option<Stream> {
         let _landing = self.flights.land(Arc::clone(&flight));
         let exchange = async {
             turn.cancelled().await;
@@ -65,7 +70,9 @@ impl Bridge {
         };
         let signs_of_life = async {
             match &flight.patience {
-                Some(patience) => match patience.keep_alive(self.settings.keepalive_every, |line| self.write(&flight, line)).await {},
+                Some(patience) => {
+                    match patience.keep_alive(self.settings.keepalive_every, |line| self.write(&flight, line)).await {}
+                }
                 None => std::future::pending().await,
             }
         };
@@ -80,7 +87,8 @@ impl Bridge {
     /// Relays a notification or a response. Nobody waits for an answer, so a failure is only logged.
     pub(super) async fn relay_one_way(&self, message: &Message) -> Option<Stream> {
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
-        let is_opening = matches!(&message.kind, Kind::Notification { method, .. } if method == "notifications/initialized");
+        let is_opening =
+            matches!(&message.kind, Kind::Notification { method, .. } if method == "notifications/initialized");
         let mut renewed = false;
         loop {
             let (headers, generation) = self.headers(message);
@@ -90,7 +98,9 @@ impl Bridge {
                 Err(failure) => return self.note_loss(&failure),
             };
             let status = response.status();
-            if let (StatusCode::NOT_FOUND, Some(stale), false, false) = (status, generation, renewed, is_answer(message)) {
+            if let (StatusCode::NOT_FOUND, Some(stale), false, false) =
+                (status, generation, renewed, is_answer(message))
+            {
                 renewed = true;
                 match self.renew(stale).await {
                     Ok(()) => continue,
@@ -134,7 +144,12 @@ impl Bridge {
     }
 
     /// Sends a request, as often as it takes and does no harm, until the client has its answer.
-    async fn exchange(&self, message: &Message, flight: &Flight, waiting: &mut Vec<Id>) -> Result<Option<Stream>, Failure> {
+    async fn exchange(
+        &self,
+        message: &Message,
+        flight: &Flight,
+        waiting: &mut Vec<Id>,
+    ) -> Result<Option<Stream>, Failure> {
         let (mut renewed, mut relearned, mut repetitions) = (false, false, 0);
         let mut delays = self.wire.delays();
         let mut subscription = flight.is_listen().then(Subscription::default);
@@ -205,19 +220,25 @@ impl Bridge {
                     continue;
                 }
                 Ok(None) if !is_stream && expected.ids.is_empty() => return Ok(Outcome::Answered(None)),
-                Ok(None) if !is_stream => return Err(Failure::Unusable { reason: format!("HTTP {status} without an answer") }),
+                Ok(None) if !is_stream => {
+                    return Err(Failure::Unusable { reason: format!("HTTP {status} without an answer") });
+                }
                 Ok(None) => Failure::Lost { reason: "the stream ended".into() },
                 Err(failure @ Failure::Lost { .. }) => failure,
                 Err(failure) => return Err(failure),
             };
             resume_from = stream.last_event_id().map(str::to_owned).or(resume_from);
             let resumed = match &resume_from {
-                Some(id) if expected.message.modern.is_none() && fruitless < RESUMPTIONS_MAX => self.resume(id, &stream).await,
+                Some(id) if expected.message.modern.is_none() && fruitless < RESUMPTIONS_MAX => {
+                    self.resume(id, &stream).await
+                }
                 _ => None,
             };
             match resumed {
                 Some(response) => stream = Stream::new(response, limits),
-                None if subscription.is_some() || (is_harmless(expected.message) && !heard_any) => return Ok(Outcome::Broken(broken)),
+                None if subscription.is_some() || (is_harmless(expected.message) && !heard_any) => {
+                    return Ok(Outcome::Broken(broken));
+                }
                 None => return Err(broken),
             }
             fruitless += 1;
@@ -233,8 +254,14 @@ impl Bridge {
     }
 
     /// Writes one message of an answer. True when everybody has been answered.
-    async fn pass_on(&self, bytes: Bytes, expected: &mut Expected<'_>, subscription: Option<&mut Subscription>) -> Result<bool, Failure> {
-        let heard = Heard::parse(bytes).ok_or_else(|| Failure::Unusable { reason: "text that is no JSON-RPC message".into() })?;
+    async fn pass_on(
+        &self,
+        bytes: Bytes,
+        expected: &mut Expected<'_>,
+        subscription: Option<&mut Subscription>,
+    ) -> Result<bool, Failure> {
+        let heard = Heard::parse(bytes)
+            .ok_or_else(|| Failure::Unusable { reason: "text that is no JSON-RPC message".into() })?;
         let flight = expected.flight;
         if let Some(patience) = &flight.patience {
             patience.heard(tokio::time::Instant::now());
@@ -262,7 +289,9 @@ impl Bridge {
                 let id = expected.ids.remove(0);
                 self.write(flight, attributed(&id, heard.member("error").unwrap_or("{}"))).await;
             }
-            HeardKind::Response { id, .. } => tracing::warn!(?id, "the router answered a request that was not asked on this stream; left out"),
+            HeardKind::Response { id, .. } => {
+                tracing::warn!(?id, "the router answered a request that was not asked on this stream; left out")
+            }
             HeardKind::Batch(ids) => {
                 expected.ids.retain(|id| !ids.contains(id));
                 self.write(flight, heard.line).await;
@@ -292,13 +321,18 @@ impl Bridge {
         let limits = Limits { bytes_max: REFUSAL_BYTES_MAX, ..self.wire.limits() };
         // A body that breaks off has nothing to say; the status remains.
         let text = collect(&mut body, limits).await.unwrap_or_default();
-        let by_status =
-            Failure::Status { status: parts.status, headers: Box::new(parts.headers), sent_bytes: expected.message.bytes.len() };
+        let by_status = Failure::Status {
+            status: parts.status,
+            headers: Box::new(parts.headers),
+            sent_bytes: expected.message.bytes.len(),
+        };
         let [own_id] = expected.ids.as_slice() else { return Err(by_status) };
         let Some(heard) = Heard::parse(text) else { return Err(by_status) };
         let (line, code) = match &heard.kind {
             HeardKind::Response { id: Some(id), code: Some(code) } if id == own_id => (heard.line, *code),
-            HeardKind::Response { id: None, code: Some(code) } => (attributed(own_id, heard.member("error").unwrap_or("{}")), *code),
+            HeardKind::Response { id: None, code: Some(code) } => {
+                (attributed(own_id, heard.member("error").unwrap_or("{}")), *code)
+            }
             _ => return Err(by_status),
         };
         if code == HEADER_MISMATCH && expected.message.modern.is_some() && expected.flight.method == "tools/call" {

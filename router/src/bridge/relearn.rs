@@ -25,7 +25,10 @@ impl Bridge {
         for page in 0..PAGES_MAX {
             let Some(answer) = self.list_tools(&meta, cursor.as_deref()).await else { return false };
             _ = self.annotations.learn(&answer, page == 0);
-            cursor = answer.member("result").and_then(|result| unquote(Object::parse(result)?.get("nextCursor")?)).map(String::from);
+            cursor = answer
+                .member("result")
+                .and_then(|result| unquote(Object::parse(result)?.get("nextCursor")?))
+                .map(String::from);
             if cursor.is_none() {
                 return true;
             }
@@ -35,7 +38,9 @@ impl Bridge {
 
     async fn list_tools(&self, meta: &str, cursor: Option<&str>) -> Option<Heard> {
         let cursor = cursor.map(|cursor| format!(r#","cursor":{}"#, string(cursor))).unwrap_or_default();
-        let text = format!(r#"{{"jsonrpc":"2.0","id":"weir-stdio","method":"tools/list","params":{{"_meta":{meta}{cursor}}}}}"#);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":"weir-stdio","method":"tools/list","params":{{"_meta":{meta}{cursor}}}}}"#
+        );
         let message = Message::parse(text.into()).ok()?;
         let headers = headers::modern(&message, message.modern.as_deref()?, &[]);
         let response = self.wire.post(headers, message.bytes, true, &AtomicBool::new(false)).await.ok()?;

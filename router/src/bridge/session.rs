@@ -64,8 +64,10 @@ struct Settled {
 impl Settled {
     fn new(id: Option<HeaderValue>, answer: &Heard) -> Option<Self> {
         let result = Object::parse(answer.member("result")?)?;
-        let version = result.get("protocolVersion").and_then(unquote).and_then(|version| HeaderValue::from_str(&version).ok());
-        let tools_change = || Object::parse(Object::parse(result.get("capabilities")?)?.get("tools")?)?.get("listChanged");
+        let version =
+            result.get("protocolVersion").and_then(unquote).and_then(|version| HeaderValue::from_str(&version).ok());
+        let tools_change =
+            || Object::parse(Object::parse(result.get("capabilities")?)?.get("tools")?)?.get("listChanged");
         Some(Self { id, version, tools_change: tools_change() == Some("true") })
     }
 
@@ -116,7 +118,8 @@ impl Session {
             let state = self.state();
             (state.initialize.clone(), state.initialized.clone())
         };
-        let initialize = initialize.ok_or_else(|| Failure::Unusable { reason: "the session ended before it began".into() })?;
+        let initialize =
+            initialize.ok_or_else(|| Failure::Unusable { reason: "the session ended before it began".into() })?;
         let settled = say_initialize(wire, initialize).await?;
         if let Some(initialized) = initialized {
             let response = wire.post(settled.headers(), initialized, true, &AtomicBool::new(false)).await?;
@@ -163,7 +166,9 @@ async fn say_initialize(wire: &Wire, initialize: Bytes) -> Result<Settled, Failu
         if let Some(answer) = Heard::parse(bytes)
             && let HeardKind::Response { .. } = answer.kind
         {
-            let refused = || Failure::Unusable { reason: "after a restart it refused the handshake that it had accepted before".into() };
+            let refused = || Failure::Unusable {
+                reason: "after a restart it refused the handshake that it had accepted before".into(),
+            };
             return Settled::new(id, &answer).ok_or_else(refused);
         }
     }

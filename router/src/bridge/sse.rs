@@ -114,7 +114,8 @@ impl Parser {
             b"event" => self.is_message = value.is_empty() || value == b"message",
             b"id" if !value.contains(&0) => self.id_seen = Some(String::from_utf8_lossy(value).into_owned()),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
-                self.retry = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).map(Duration::from_millis);
+                self.retry =
+                    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).map(Duration::from_millis);
             }
             // A comment (the name is empty) or a field that the standard does not know.
             _ => {}

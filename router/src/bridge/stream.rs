@@ -37,7 +37,11 @@ enum Form {
 impl Stream {
     /// The messages in `response`, by its content type.
     pub(super) fn new(response: Response<Incoming>, limits: Limits) -> Self {
-        let form = if is_event_stream(&response) { Form::Events(Parser::new(limits.bytes_max)) } else { Form::Json { ended: false } };
+        let form = if is_event_stream(&response) {
+            Form::Events(Parser::new(limits.bytes_max))
+        } else {
+            Form::Json { ended: false }
+        };
         Self { body: response.into_body(), form, limits }
     }
 

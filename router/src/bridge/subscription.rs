@@ -51,12 +51,15 @@ fn missed(acknowledgment: &Heard) -> Option<Vec<String>> {
     let meta = params.get("_meta")?;
     let filter = Object::parse(params.get("notifications")?)?;
     let lists = LISTS.iter().filter(|(kind, _)| filter.get(kind) == Some("true"));
-    let mut lines: Vec<String> =
-        lists.map(|(_, method)| format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"_meta":{meta}}}}}"#)).collect();
+    let mut lines: Vec<String> = lists
+        .map(|(_, method)| format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"_meta":{meta}}}}}"#))
+        .collect();
     let uris: Vec<&serde_json::value::RawValue> =
         filter.get("resourceSubscriptions").and_then(|uris| serde_json::from_str(uris).ok()).unwrap_or_default();
     lines.extend(uris.iter().map(|uri| uri.get()).filter(|uri| unquote(uri).is_some()).map(|uri| {
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"_meta":{meta},"uri":{uri}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"_meta":{meta},"uri":{uri}}}}}"#
+        )
     }));
     Some(lines)
 }
@@ -76,7 +79,9 @@ mod tests {
         let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":7}"#;
         let expected = [
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{{{meta}}}}}"#),
-            format!(r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{{meta},"uri":"a:b"}}}}"#),
+            format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{{meta},"uri":"a:b"}}}}"#
+            ),
         ];
         assert_eq!(subscription.replaces(&acknowledgment).expect("in its place"), expected);
         assert_eq!(subscription.replaces(&acknowledgment), None, "the loss is told once");

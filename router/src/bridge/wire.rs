@@ -59,14 +59,21 @@ impl Wire {
     }
 
     /// Posts a message. `harmless`: it may reach the router twice. `sent` tells, at any moment, whether the router may have seen it.
-    pub(super) async fn post(&self, mut headers: HeaderMap, body: Bytes, harmless: bool, sent: &AtomicBool) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn post(
+        &self,
+        mut headers: HeaderMap,
+        body: Bytes,
+        harmless: bool,
+        sent: &AtomicBool,
+    ) -> Result<Response<Incoming>, Failure> {
         headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::ACCEPT, JSON_OR_EVENTS);
         let started = Instant::now();
         let mut delays = self.delays();
         loop {
             sent.store(true, Ordering::Release);
-            let answer = timeout(self.settings.silence_max, self.http.send(Method::POST, headers.clone(), body.clone())).await;
+            let answer =
+                timeout(self.settings.silence_max, self.http.send(Method::POST, headers.clone(), body.clone())).await;
             let error = match answer {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => error,
@@ -88,7 +95,11 @@ impl Wire {
     }
 
     /// Asks for the stream of what the server says unasked, from `last_event_id` on. Tried once.
-    pub(super) async fn get(&self, mut headers: HeaderMap, last_event_id: Option<&str>) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn get(
+        &self,
+        mut headers: HeaderMap,
+        last_event_id: Option<&str>,
+    ) -> Result<Response<Incoming>, Failure> {
         headers.insert(header::ACCEPT, EVENTS);
         if let Some(id) = last_event_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(LAST_EVENT_ID, id);

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::{Parser, TooLarge};
 
 fn events(parser: &mut Parser) -> Vec<String> {
-    std::iter::from_fn(|| parser.next()).map(|data| String::from_utf8(data.into()).expect("the tests send text")).collect()
+    std::iter::from_fn(|| parser.next())
+        .map(|data| String::from_utf8(data.into()).expect("the tests send text"))
+        .collect()
 }
 
 fn read(stream: &str) -> (Vec<String>, Parser) {

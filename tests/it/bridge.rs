@@ -1,0 +1,6 @@
+//! The stdio bridge between a client and a router, both played by the test.
+
+mod legacy;
+mod modern;
+mod script;
+mod trouble;
