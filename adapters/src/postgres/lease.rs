@@ -1,0 +1,91 @@
+//! A connection that one call has for itself. Whatever becomes of the call, nothing of it reaches the next one.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_postgres::{ClientWrapper, Object};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::health::Health;
+
+/// Undoes what a statement may have left in its session: settings, role, cursors, session locks, temporary tables, listening.
+/// Prepared statements stay. For a transaction that is over.
+const CLEAN: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP";
+
+/// How long undoing, or cancelling, may take before the connection is closed instead.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection of the pool while one call uses it. Dropped before it is [settled](Self::settle) or [unused](Self::unused) its statement
+/// is cancelled and the connection closed: a cancel request may arrive late, and must not meet the statement of another call.
+pub(super) struct Lease {
+    client: Option<Object>,
+    tls: MakeRustlsConnect,
+    health: Arc<Health>,
+    runtime: Handle,
+}
+
+impl Lease {
+    /// Must run inside a tokio runtime.
+    pub(super) fn new(client: Object, tls: MakeRustlsConnect, health: Arc<Health>) -> Self {
+        Self { client: Some(client), tls, health, runtime: Handle::current() }
+    }
+
+    pub(super) fn client(&self) -> &ClientWrapper {
+        self.client.as_ref().expect("there until the lease ends")
+    }
+
+    /// Gives the connection back as it is: no statement was executed on it.
+    pub(super) fn unused(mut self) {
+        self.client = None;
+    }
+
+    /// Gives the connection back clean, in the background: the caller need not wait.
+    pub(super) fn settle(self, transaction: Transaction) {
+        tokio::spawn(async move {
+            let batch = match transaction {
+                Transaction::Open => format!("ROLLBACK; {CLEAN}"),
+                Transaction::Ended => CLEAN.to_owned(),
+            };
+            // A failure leaves the lease to be dropped.
+            if let Ok(Ok(())) = timeout(SETTLE_TIMEOUT, self.client().batch_execute(&batch)).await {
+                self.unused();
+            }
+        });
+    }
+}
+
+/// Whether a transaction is to be ended. A read has nothing to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transaction {
+    Open,
+    Ended,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        if client.is_closed() {
+            self.health.suspect();
+            drop(Object::take(client));
+            return;
+        }
+        let tls = self.tls.clone();
+        // The place in the pool stays taken until the statement is cancelled, so that there are never more connections than allowed.
+        self.runtime.spawn(async move {
+            let client = Discarded(Some(client));
+            if let Some(client) = &client.0 {
+                let _ = timeout(SETTLE_TIMEOUT, client.cancel_token().cancel_query(tls)).await;
+            }
+        });
+    }
+}
+
+/// A connection that never returns to the pool, whatever becomes of the task that holds it.
+struct Discarded(Option<Object>);
+
+impl Drop for Discarded {
+    fn drop(&mut self) {
+        self.0.take().map(Object::take);
+    }
+}
