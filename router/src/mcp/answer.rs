@@ -13,6 +13,10 @@ use uuid::Uuid;
 use super::{Version, json_response, message::text_of, scan::Fault};
 use crate::{call::Answer, error::CallError, server::Body};
 
+/// What a legacy caller hears of an answer that its revision has no form for.
+const NOT_FOR_LEGACY: &str = "The tool wants to ask something back or to go on in the background, which this client's protocol revision cannot express. \
+     Nothing more is known of its outcome. Use a client that speaks MCP 2026-07-28.";
+
 /// A JSON-RPC error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcError {
@@ -130,6 +134,9 @@ pub(super) fn envelope(id: &Bytes, wire: &Wire) -> Vec<Bytes> {
 /// What a call came to, in the form that `version` has for it.
 pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wire {
     match answer {
+        Ok(Reply::InputRequired(_) | Reply::Task(_)) if !version.is_modern() => Wire::Result(vec![
+            json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
+        ]),
         Ok(reply) => Wire::Result(result_pieces(reply, version)),
         Err(error) => of_error(&error, version, request_id),
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Post, Version,
     answer::{self, RpcError, Wire, envelope},
-    json_response,
+    empty_response, json_response,
     message::{Message, text_of},
     meta::Meta,
     session::Session,
@@ -51,8 +51,7 @@ pub(super) async fn call_tool(post: &Post<'_>, message: &Message, exchange: Exch
         return whole(&pending, &wire);
     }
     match pending.next().await {
-        Step::Answer(wire) if !matches!(wire, Wire::Silent) => whole(&pending, &wire),
-        Step::Answer(_) => events(stream::empty()),
+        Step::Answer(wire) => pending.close(&wire),
         Step::Notice(event) => events(pending.events(event)),
         Step::Quiet => events(pending.events(COMMENT)),
     }
@@ -139,7 +138,9 @@ impl Pending {
     async fn next(&mut self) -> Step {
         tokio::select! {
             biased;
-            Some(notice) = receive(&mut self.notices) => Step::Notice(event(&self.notification(&notice))),
+            Some(notice) = receive(&mut self.notices) => {
+                Step::Notice(self.notification(&notice).map_or(COMMENT, |notification| event(&notification)))
+            }
             answer = &mut self.running => Step::Answer(answer::of_call(answer, self.version, self.request_id)),
             () = tokio::time::sleep_until(Instant::now() + KEEP_ALIVE) => Step::Quiet,
         }
@@ -155,27 +156,42 @@ impl Pending {
             match waiting.next().await {
                 Step::Notice(piece) => Some((piece, (Some(waiting), ready))),
                 Step::Quiet => Some((COMMENT, (Some(waiting), ready))),
-                Step::Answer(Wire::Silent) => None,
-                Step::Answer(wire) => {
-                    // What the downstream told before it answered travels before the answer.
-                    let mut last = BytesMut::new();
-                    while let Some(Ok(notice)) = waiting.notices.as_mut().map(mpsc::Receiver::try_recv) {
-                        last.put(event(&waiting.notification(&notice)));
-                    }
-                    last.put(event(&envelope(&waiting.id, &wire).concat()));
-                    Some((last.freeze(), (None, ready)))
-                }
+                Step::Answer(wire) => Some((waiting.last_events(&wire)?, (None, ready))),
             }
         })
     }
 
-    /// A notice as a notification of our own, under the caller's token.
-    fn notification(&self, notice: &Notice) -> Vec<u8> {
-        let (method, params) = match notice {
-            Notice::Progress(params) => ("notifications/progress", self.under_our_token(text_of(Some(params)))),
-            Notice::Message(params) => ("notifications/message", text_of(Some(params)).to_owned()),
+    /// The whole answer, when nothing had to travel before it.
+    fn close(mut self, wire: &Wire) -> Response<Body> {
+        if !matches!(wire, Wire::Silent) && self.notices.as_ref().is_none_or(mpsc::Receiver::is_empty) {
+            return whole(&self, wire);
+        }
+        events(stream::iter(self.last_events(wire)))
+    }
+
+    /// What the downstream told before it answered, then the answer; nothing when the caller wants none.
+    fn last_events(&mut self, wire: &Wire) -> Option<Bytes> {
+        if matches!(wire, Wire::Silent) {
+            return None;
+        }
+        let mut last = BytesMut::new();
+        while let Some(Ok(notice)) = self.notices.as_mut().map(mpsc::Receiver::try_recv) {
+            if let Some(notification) = self.notification(&notice) {
+                last.put(event(&notification));
+            }
+        }
+        last.put(event(&envelope(&self.id, wire).concat()));
+        Some(last.freeze())
+    }
+
+    /// A notice as a notification of our own, under the caller's token. Log messages are for callers that asked for a level, and Weir
+    /// does not offer them to ask.
+    fn notification(&self, notice: &Notice) -> Option<Vec<u8>> {
+        let params = match notice {
+            Notice::Progress(params) => self.under_our_token(text_of(Some(params))),
+            Notice::Message(_) => return None,
         };
-        format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}").into_bytes()
+        Some(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}").into_bytes())
     }
 
     fn under_our_token(&self, params: &str) -> String {
@@ -197,6 +213,8 @@ async fn receive(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice>
 fn whole(pending: &Pending, wire: &Wire) -> Response<Body> {
     let status = match wire {
         Wire::Error(_, status) if pending.version.is_modern() => *status,
+        // Cancelled, and the client takes no events: the exchange ends without a message.
+        Wire::Silent => return empty_response(StatusCode::NO_CONTENT),
         _ => StatusCode::OK,
     };
     json_response(status, envelope(&pending.id, wire))
