@@ -1,6 +1,7 @@
 //! What the tests share: a router on free ports, a client that speaks plain HTTP to it, and the contract of every adapter.
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "in tests an error is a failed test")]
 
+pub mod contract;
 pub mod harness;
 
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, until};

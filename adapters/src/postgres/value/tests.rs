@@ -47,5 +47,7 @@ proptest! {
 #[test]
 fn a_value_with_bytes_left_over_is_refused() {
     assert!(Decoder::Int4.write(&[0, 0, 0, 1, 0], &mut Vec::new()).is_err());
-    assert!(Decoder::Array(Box::new(Decoder::Int4)).write(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 23], &mut Vec::new()).is_err());
+    assert!(
+        Decoder::Array(Box::new(Decoder::Int4)).write(&[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 23], &mut Vec::new()).is_err()
+    );
 }
