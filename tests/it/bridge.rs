@@ -2,5 +2,6 @@
 
 mod legacy;
 mod modern;
+mod real;
 mod script;
 mod trouble;
