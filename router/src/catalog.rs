@@ -21,7 +21,7 @@ use crate::{Downstream, name::ToolName};
 
 pub(crate) use refresh::keep_fresh;
 pub use rights::{Page, Rights};
-pub use tool::Tool;
+pub use tool::{Mirrored, Tool};
 
 /// The merged list of tools.
 #[derive(Debug)]

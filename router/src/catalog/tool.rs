@@ -1,5 +1,7 @@
 //! One tool as callers see it.
 
+mod mirrored;
+
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -17,6 +19,8 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{Downstream, name::ToolName};
 
+pub use mirrored::Mirrored;
+
 /// One tool as callers see it.
 pub struct Tool {
     /// Its name in all forms.
@@ -32,6 +36,7 @@ pub struct Tool {
     /// What of the caller changes its results.
     pub caller_inputs: CallerInputs,
     validator: OnceLock<Option<Validator>>,
+    mirrored: OnceLock<Vec<Mirrored>>,
 }
 
 /// How many mistakes in the arguments are told at once.
@@ -57,6 +62,7 @@ impl Tool {
             deadline,
             caller_inputs: offered.caller_inputs.clone(),
             validator: OnceLock::new(),
+            mirrored: OnceLock::new(),
         })
     }
 
@@ -83,11 +89,25 @@ impl Tool {
         Err(mistakes.join("; "))
     }
 
+    /// The arguments that callers over HTTP mirror into headers. Nearly no tool has any.
+    #[must_use]
+    pub fn mirrored(&self) -> &[Mirrored] {
+        self.mirrored.get_or_init(|| {
+            let annotated = memchr::memmem::find(&self.definition, b"x-mcp-header").is_some();
+            let schema = annotated.then(|| self.input_schema()).flatten();
+            schema.map_or_else(Vec::new, |schema| mirrored::of_schema(&schema))
+        })
+    }
+
+    fn input_schema(&self) -> Option<Value> {
+        let text = std::str::from_utf8(&self.definition).ok()?;
+        serde_json::from_str(Object::parse(text)?.get("inputSchema")?).ok()
+    }
+
     /// Compiled at the first call: a catalog of thousands of tools must not cost its start. A schema that cannot be compiled leaves the
     /// judgement to the downstream.
     fn compile(&self) -> Option<Validator> {
-        let text = std::str::from_utf8(&self.definition).ok()?;
-        let schema: Value = serde_json::from_str(Object::parse(text)?.get("inputSchema")?).ok()?;
+        let schema = self.input_schema()?;
         // The linear-time engine: a pattern from a downstream meets text from a caller.
         match jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema) {
             Ok(validator) => Some(validator),

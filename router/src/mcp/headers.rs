@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use adapters::json::{self, Object};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
 use super::answer::RpcError;
+use crate::catalog::Mirrored;
 
 /// Compares the version header with the version in `_meta`.
 pub(super) fn check_version(headers: &HeaderMap, in_meta: &str) -> Result<(), RpcError> {
@@ -31,8 +33,25 @@ pub(super) fn check_names(headers: &HeaderMap, method: &str, name: Option<&str>)
     }
 }
 
+/// Compares the headers that mirror arguments with the arguments themselves.
+pub(super) fn check_mirrored(
+    headers: &HeaderMap,
+    mirrored: &[Mirrored],
+    arguments: Option<&str>,
+) -> Result<(), RpcError> {
+    for Mirrored { header, path } in mirrored {
+        let argument = path.iter().try_fold(arguments.unwrap_or("{}"), |value, key| Object::parse(value)?.get(key));
+        let said = argument.filter(|&raw| raw != "null").map(|raw| json::unquote(raw).unwrap_or(Cow::Borrowed(raw)));
+        if value(headers, header)? != said {
+            let path = path.join(".");
+            return Err(RpcError::header_mismatch(&format!("{header} differs from the argument {path:?}")));
+        }
+    }
+    Ok(())
+}
+
 /// The one value of a header, its base64 form decoded. A header that comes twice says two things.
-fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<Cow<'a, str>>, RpcError> {
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
     let mut values = headers.get_all(name).iter();
     let (Some(first), another) = (values.next(), values.next()) else { return Ok(None) };
     let unreadable = || RpcError::header_mismatch(&format!("{name} cannot be read"));
@@ -51,7 +70,8 @@ fn value<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<Cow<'a
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::check_names;
+    use super::{check_mirrored, check_names};
+    use crate::catalog::Mirrored;
 
     #[test]
     fn headers_must_say_what_the_body_says() {
@@ -75,6 +95,30 @@ mod tests {
                 map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             assert_eq!(check_names(&map, "tools/call", Some("crm__get")).is_ok(), fits, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_mirror_arguments_must_say_what_the_arguments_say() {
+        let mirrored = [("region", "Hello"), ("n", "5")]
+            .map(|(name, _)| Mirrored { header: format!("mcp-param-{name}"), path: vec![name.to_owned()] });
+        for (headers, arguments, fits) in [
+            (&[("mcp-param-region", "Hello"), ("mcp-param-n", "5")][..], r#"{"region":"Hello","n":5}"#, true),
+            (&[("mcp-param-region", "=?base64?SGVsbG8=?=")], r#"{"region":"Hello"}"#, true),
+            (&[("mcp-param-region", "=?base64?SGVsbG8=")], r#"{"region":"=?base64?SGVsbG8="}"#, true),
+            (&[], r#"{"region":null}"#, true),
+            (&[], "{}", true),
+            (&[], r#"{"region":"Hello"}"#, false),
+            (&[("mcp-param-region", "hello")], r#"{"region":"Hello"}"#, false),
+            (&[("mcp-param-region", "=?base64?SGVsbG8?=")], r#"{"region":"Hello"}"#, false),
+            (&[("mcp-param-n", "5.0")], r#"{"n":5}"#, false),
+            (&[("mcp-param-region", "Hello")], "{}", false),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            assert_eq!(check_mirrored(&map, &mirrored, Some(arguments)).is_ok(), fits, "{headers:?} {arguments}");
         }
     }
 }

@@ -83,7 +83,23 @@ fn check_request(post: &Post<'_>, params: &Object<'_>, method: &str) -> Result<(
         _ => None,
     };
     let name = named_by.and_then(|member| params.get(member)).and_then(json::unquote);
-    headers::check_names(&post.parts.headers, method, name.as_deref())
+    headers::check_names(&post.parts.headers, method, name.as_deref())?;
+    match name {
+        Some(name) if method == "tools/call" => check_mirrored(post, &name, params.get("arguments")),
+        _ => Ok(()),
+    }
+}
+
+/// A tool that the caller may not use mirrors nothing, so that it still looks like an unknown one.
+fn check_mirrored(post: &Post<'_>, name: &str, arguments: Option<&str>) -> Result<(), RpcError> {
+    let view = post.router.catalog.view();
+    match view.resolve(name) {
+        Some((index, tool)) if !tool.mirrored().is_empty() => {
+            let may_use = view.rights(&post.router.policy, &post.caller).rule(index).is_some();
+            if may_use { headers::check_mirrored(&post.parts.headers, tool.mirrored(), arguments) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn discover() -> Wire {
