@@ -1,2 +1,4 @@
 mod bridge;
+mod cli;
+mod demo;
 mod postgres;

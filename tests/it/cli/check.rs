@@ -1,0 +1,51 @@
+//! `weir check`.
+
+use standins::mcp::{McpOptions, McpServer, Tools};
+
+use super::{Folder, binary::run};
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once_with_their_lines() {
+    let folder = Folder::with_config(
+        "server:\n  lissten: 127.0.0.1:8080\n  grace: 5\npolicy:\n  roles:\n    a:\n      alow: []\n",
+    );
+    let told = run(&["check", "--config", &folder.config()]).await.with_code(3);
+    for part in ["weir.yaml:2:", "weir.yaml:3:", "weir.yaml:7:", "`listen`", "`5s`", "`allow`", "3 problems"] {
+        assert!(told.stdout.contains(part), "{part}: {told:#?}");
+    }
+    let json = run(&["check", "--config", &folder.config(), "--json"]).await.with_code(3).json();
+    let lines: Vec<_> =
+        json["problems"].as_array().expect("a list").iter().map(|problem| problem["line"].as_u64()).collect();
+    assert_eq!(lines, [Some(2), Some(3), Some(7)]);
+    let served = run(&["serve", "--config", &folder.config()]).await.with_code(3);
+    assert!(served.stderr.contains("3 problems"), "{served:#?}");
+    let missing = run(&["check", "--config", &folder.path("none.yaml")]).await.with_code(3);
+    assert!(missing.stdout.contains("weir init"), "{missing:#?}");
+}
+
+#[tokio::test]
+async fn connect_tells_of_each_downstream_what_it_offers_or_why_it_cannot_be_used() {
+    let server = McpServer::new(McpOptions { tools: Tools::Awkward, ..McpOptions::default() });
+    let enrich = server.websocket("127.0.0.1:0").await.expect("a server");
+    let with = |more: &str| {
+        let config = format!(
+            "policy: {{ roles: {{ all: {{ allow: ['*'] }} }} }}\ndownstreams:\n  enrich: {{ mcp: {{ websocket: {{ url: \"{}\" }} }} }}\n{more}",
+            enrich.url
+        );
+        Folder::with_config(&config)
+    };
+    let folder = with("");
+    let told = run(&["check", "--config", &folder.config(), "--connect"]).await.with_code(0);
+    for part in ["enrich: reached", "stands for `dots.in.name`", "stands for `ünïcode`"] {
+        assert!(told.stdout.contains(part), "{part}: {told:#?}");
+    }
+    // Nothing listens on port 1.
+    let folder = with("  gone: { mcp: { websocket: { url: \"ws://127.0.0.1:1/mcp\" } } }\n");
+    let told = run(&["check", "--config", &folder.config(), "--connect", "--json"]).await.with_code(4).json();
+    let (reached, gone) = (&told["downstreams"][0], &told["downstreams"][1]);
+    assert_eq!((&reached["reached"], &gone["reached"]), (&true.into(), &false.into()), "{told:#}");
+    assert!(gone["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{told:#}");
+    let tools = reached["tools"].as_array().expect("a list");
+    assert!(tools.iter().any(|tool| tool["name"] == "enrich__get_merchant" && tool["alias"] == false), "{told:#}");
+    enrich.stop().await;
+}

@@ -1,0 +1,51 @@
+//! `weir init`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{
+    Folder,
+    binary::{command, finish, run, weir},
+};
+
+#[tokio::test]
+async fn a_first_config_is_right_and_is_never_overwritten() {
+    let folder = Folder::new();
+    run(&["init", "--dir", &folder.path("")]).await.with_code(0);
+    let checked = run(&["check", "--config", &folder.config()]).await.with_code(3);
+    assert!(checked.stdout.contains("CRM_URL") && checked.stdout.contains("1 problem"), "{checked:#?}");
+    let url = "postgres://crm:pass@127.0.0.1/crm";
+    finish(command(&["check", "--config", &folder.config()]).env("CRM_URL", url)).await.with_code(0);
+
+    fs::write(folder.config(), "server:\n  listen: 127.0.0.1:9123\n").expect("a file");
+    let again = run(&["init", "--dir", &folder.path(""), "--claude-code"]).await.with_code(0);
+    assert_eq!(fs::read_to_string(folder.config()).expect("the file"), "server:\n  listen: 127.0.0.1:9123\n");
+    assert_eq!(again.stdout, "claude mcp add --transport http weir http://127.0.0.1:9123/mcp\n");
+}
+
+#[tokio::test]
+async fn snippets_hold_the_real_paths_and_what_the_config_asks_for() {
+    let folder = Folder::new();
+    let desktop = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).json();
+    let server = &desktop["mcpServers"]["weir"];
+    let real = fs::canonicalize(folder.config()).expect("the file");
+    assert_eq!(server["command"].as_str(), weir().to_str());
+    assert_eq!(
+        server["args"],
+        Value::from(["stdio", "--config", real.to_str().expect("a plain name")].map(Value::from).to_vec())
+    );
+    assert!(server["env"]["CRM_URL"].is_string(), "{desktop}");
+
+    let keyed = "server: { public_url: \"https://weir.example\" }\nidentity: { api_keys: { file: keys.yaml } }\n";
+    fs::write(folder.config(), keyed).expect("a file");
+    let code = run(&["init", "--dir", &folder.path(""), "--claude-code"]).await.with_code(0);
+    assert_eq!(
+        code.stdout,
+        "claude mcp add --transport http weir https://weir.example/mcp --header \"Authorization: Bearer YOUR_KEY\"\n"
+    );
+    let api = run(&["init", "--dir", &folder.path(""), "--api"]).await.with_code(0).json();
+    assert_eq!(api["mcp_servers"][0]["url"], "https://weir.example/mcp");
+    assert_eq!(api["mcp_servers"][0]["authorization_token"], "YOUR_KEY");
+    assert_eq!(api["tools"][0]["mcp_server_name"], "weir");
+}
