@@ -20,7 +20,7 @@ import customers
 import enrichment
 from report import Report, holds, same
 from session import UNKNOWN_TOOL, Session
-from ways import MODERN_VERSION, WAYS, Demo, Way
+from ways import MODERN_VERSION, WAYS, Way, Weir
 
 READS = {
     "crm__get_customer",
@@ -89,18 +89,18 @@ async def check_together(session: Session) -> None:
         await customers.customer(session, customers.CUSTOMER)
 
 
-async def check_wrong_keys(demo: Demo, way: Way, report: Report) -> None:
+async def check_wrong_keys(weir: Weir, way: Way, report: Report) -> None:
     async with report.check(str(way), "a wrong key gets nothing"):
         listed = None
         try:
-            async with way.connect(demo, "weir_wrong") as client:
+            async with way.connect(weir, "weir_wrong") as client:
                 listed = await client.list_tools()
         except* (MCPError, httpx2.HTTPError):
             pass
         same(listed, None, "the list")
 
 
-async def check_way(demo: Demo, way: Way, number: int, report: Report) -> None:
+async def check_way(weir: Weir, keys: dict[str, str], way: Way, number: int, report: Report) -> None:
     async def as_role(role: str, client: Client) -> None:
         session = Session(client, f"{way}, {role}", report)
         await check_list(session, way, READS if role == "support_agent" else READS | set(REFUSED))
@@ -113,17 +113,17 @@ async def check_way(demo: Demo, way: Way, number: int, report: Report) -> None:
             await customers.check_writes(session, number)
             await enrichment.check_write(session)
 
-    for role, key in demo.keys.items():
+    for role, key in keys.items():
         async with report.check(f"{way}, {role}", "connects and disconnects", ROLE_SECONDS_MAX):
-            async with way.connect(demo, key) as client:
+            async with way.connect(weir, key) as client:
                 await as_role(role, client)
-    await check_wrong_keys(demo, way, report)
+    await check_wrong_keys(weir, way, report)
 
 
-async def check(demo: Demo) -> int:
+async def check(weir: Weir, keys: dict[str, str]) -> int:
     report = Report()
     for number, way in enumerate(WAYS):
-        await check_way(demo, way, number, report)
+        await check_way(weir, keys, way, number, report)
     return report.close()
 
 
@@ -133,7 +133,7 @@ def main() -> int:
     parser.add_argument("--weir", required=True, help="the program, for the stdio bridge")
     arguments = parser.parse_args()
     ready = json.loads(arguments.demo.read_text())
-    return anyio.run(check, Demo(endpoint=ready["endpoint"], keys=ready["keys"], weir=arguments.weir))
+    return anyio.run(check, Weir(arguments.weir, ready["endpoint"]), ready["keys"])
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ MODERN_VERSION = "2026-07-28"
 
 
 @dataclass(frozen=True)
-class Demo:
-    """A running demo, and the program that serves it."""
+class Weir:
+    """The program, and where it serves."""
 
+    program: str
     endpoint: str
-    keys: dict[str, str]
-    weir: str
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,18 @@ class Way:
         return "legacy" if self.version == LEGACY_VERSION else self.version
 
     @asynccontextmanager
-    async def connect(self, demo: Demo, key: str) -> AsyncGenerator[Client]:
-        """A client that is connected under this key."""
+    async def connect(self, weir: Weir, key: str | None = None) -> AsyncGenerator[Client]:
+        """A client that is connected, under this key if there is one."""
         if self.transport == "http":
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
             async with (
-                httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
-                Client(streamable_http_client(demo.endpoint, http_client=http), mode=self.mode) as client,
+                httpx2.AsyncClient(headers=headers, timeout=60) as http,
+                Client(streamable_http_client(weir.endpoint, http_client=http), mode=self.mode) as client,
             ):
                 yield client
         else:
-            bridge = StdioServerParameters(
-                command=demo.weir, args=["stdio", "--url", demo.endpoint], env={"WEIR_API_KEY": key}
-            )
+            env = {} if key is None else {"WEIR_API_KEY": key}
+            bridge = StdioServerParameters(command=weir.program, args=["stdio", "--url", weir.endpoint], env=env)
             async with Client(bridge, mode=self.mode) as client:
                 yield client
 
