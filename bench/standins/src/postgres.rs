@@ -34,7 +34,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const RELAUNCH_INTERVAL: Duration = Duration::from_millis(200);
-/// Postgres refuses to run as root. This is `nobody`, which needs no entry in the password file.
+/// Postgres refuses to run as root, and wants a user that has a name. This is `nobody`.
 const UNPRIVILEGED_ID: u32 = 65_534;
 /// The kernel's limit for the path of a Unix socket, less the file name that Postgres adds.
 const SOCKET_DIR_BYTES_MAX: usize = 107 - "/.s.PGSQL.5432".len();

@@ -102,7 +102,7 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if self.get_tool(&request.name).is_none() {
+        if self.server.0.tools.iter().all(|tool| tool.name != request.name) {
             return Err(unknown(&request.name));
         }
         let open = Open::new(&self.server, &request.name);

@@ -22,10 +22,15 @@ async fn echo_behind_proxy() -> FaultProxy {
     proxy
 }
 
+/// A test that waits for ever says less than one that fails.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+}
+
 async fn exchange(stream: &mut TcpStream, text: &str) -> std::io::Result<String> {
     stream.write_all(text.as_bytes()).await?;
     let mut answer = vec![0; text.len()];
-    stream.read_exact(&mut answer).await?;
+    soon(stream.read_exact(&mut answer)).await?;
     Ok(String::from_utf8(answer).expect("text"))
 }
 
@@ -35,7 +40,7 @@ async fn bytes_and_ends_pass_and_are_counted() {
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("it listens");
     assert_eq!(exchange(&mut stream, "hello").await.expect("an answer"), "hello");
     stream.shutdown().await.expect("our end");
-    assert_eq!(stream.read(&mut [0]).await.expect("their end"), 0);
+    assert_eq!(soon(stream.read(&mut [0])).await.expect("their end"), 0);
     proxy.wait_until(|stats| stats.open == 0).await.expect("it is over");
     let stats = proxy.stats();
     assert_eq!((stats.accepted, stats.bytes_to_target, stats.bytes_from_target), (1, 5, 5));
@@ -59,7 +64,7 @@ async fn a_black_hole_keeps_sockets_open_and_lets_nothing_through() {
     proxy.set(Fault::Pass).await.expect("set");
     for stream in [&mut old, &mut new] {
         let mut late = [0; 4];
-        stream.read_exact(&mut late).await.expect("what was sent arrives");
+        soon(stream.read_exact(&mut late)).await.expect("what was sent arrives");
         assert_eq!(&late, b"lost");
     }
 }
@@ -84,7 +89,7 @@ async fn connections_are_reset_and_refused_and_come_back() {
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("it listens");
     exchange(&mut stream, "hello").await.expect("an answer");
     proxy.reset_connections();
-    assert_eq!(stream.read(&mut [0]).await.expect_err("no end").kind(), ErrorKind::ConnectionReset);
+    assert_eq!(soon(stream.read(&mut [0])).await.expect_err("no end").kind(), ErrorKind::ConnectionReset);
     proxy.wait_until(|stats| stats.open == 0).await.expect("it is over");
 
     let mut open = TcpStream::connect(proxy.addr()).await.expect("it listens");
@@ -107,5 +112,5 @@ async fn a_target_that_does_not_answer_is_a_reset() {
     drop(unused);
     let proxy = FaultProxy::start(target).await.expect("a proxy");
     let mut stream = TcpStream::connect(proxy.addr()).await.expect("it listens");
-    assert_eq!(stream.read(&mut [0]).await.expect_err("no end").kind(), ErrorKind::ConnectionReset);
+    assert_eq!(soon(stream.read(&mut [0])).await.expect_err("no end").kind(), ErrorKind::ConnectionReset);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderValue;
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Action, Incoming, RawServer};
 use crate::Era;
@@ -18,9 +18,13 @@ async fn connect(server: &RawServer) -> Socket {
     tokio_tungstenite::connect_async(request).await.expect("an upgrade").0
 }
 
+/// A test that waits for ever says less than one that fails.
+async fn next(socket: &mut Socket) -> Option<Result<Message, Error>> {
+    tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("in time")
+}
+
 async fn text(socket: &mut Socket) -> String {
-    let next = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.expect("in time");
-    match next {
+    match next(socket).await {
         Some(Ok(Message::Text(text))) => text.to_string(),
         other => panic!("{other:?}"),
     }
@@ -105,7 +109,7 @@ async fn pings_are_answered_until_it_is_told_not_to() {
     let server = server.expect("it listens");
     let mut socket = connect(&server).await;
     socket.send(Message::Ping("1".into())).await.expect("sent");
-    assert_eq!(socket.next().await.expect("a frame").expect("a frame"), Message::Pong("1".into()));
+    assert_eq!(next(&mut socket).await.expect("a frame").expect("a frame"), Message::Pong("1".into()));
     assert_eq!(ask(&mut socket, "{}").await, "deaf");
     socket.send(Message::Ping("2".into())).await.expect("sent");
     assert_eq!(ask(&mut socket, "{}").await, "deaf", "the next frame is no pong");
@@ -126,16 +130,16 @@ async fn it_can_hang_up_politely_rudely_and_never_end() {
 
     let mut socket = connect(&server).await;
     socket.send(call("close")).await.expect("sent");
-    let Some(Ok(Message::Close(Some(frame)))) = socket.next().await else { panic!("a farewell") };
+    let Some(Ok(Message::Close(Some(frame)))) = next(&mut socket).await else { panic!("a farewell") };
     assert_eq!(u16::from(frame.code), 1012);
 
     let mut socket = connect(&server).await;
     socket.send(call("drop")).await.expect("sent");
-    assert!(!matches!(socket.next().await, Some(Ok(_))), "no farewell");
+    assert!(!matches!(next(&mut socket).await, Some(Ok(_))), "no farewell");
 
     let mut socket = connect(&server).await;
     socket.send(call("endless")).await.expect("sent");
-    assert!(socket.next().await.expect("the limit of the library").is_err());
+    assert!(next(&mut socket).await.expect("the limit of the library").is_err());
     assert!(server.bytes_sent() > 32 << 20, "{}", server.bytes_sent());
     drop(socket);
     server.wait_until(|received| received.len() == 3).await.expect("three messages");
