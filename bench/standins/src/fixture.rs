@@ -8,7 +8,6 @@
 
 mod ask;
 mod call;
-pub mod command;
 mod content;
 mod prompts;
 mod resources;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use standins::fixture::Fixture;
 use standins::mcp::{McpOptions, McpServer, Running, Tools};
 use standins::postgres::{PgOptions, PrivatePg};
-use standins::{Era, customers, fixture};
+use standins::{Era, customers};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -25,11 +26,8 @@ enum Standin {
     Mcp(Mcp),
     /// A private Postgres with customers, orders and invoices. Prints its URL.
     Postgres(Postgres),
-    /// The MCP server of the conformance suite. Takes the options of `mcp`, without --awkward and --seed.
-    Fixture {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    /// The MCP server that the official conformance suite asks for. Prints its URL.
+    Fixture(ConformanceFixture),
 }
 
 #[derive(Args, Debug)]
@@ -44,6 +42,15 @@ struct Mcp {
     awkward: bool,
     #[arg(long, default_value_t = customers::SEED)]
     seed: u64,
+}
+
+#[derive(Args, Debug)]
+struct ConformanceFixture {
+    #[command(flatten)]
+    transport: Transport,
+    /// both, legacy or modern
+    #[arg(long, default_value = "both")]
+    era: Era,
 }
 
 #[derive(Args, Debug)]
@@ -82,7 +89,7 @@ async fn main() -> Result<()> {
     match Command::parse().standin {
         Standin::Mcp(arguments) => mcp(arguments).await,
         Standin::Postgres(arguments) => postgres(arguments).await,
-        Standin::Fixture { arguments } => fixture::command::run(arguments.into_iter()).await,
+        Standin::Fixture(arguments) => fixture(arguments).await,
     }
 }
 
@@ -94,10 +101,17 @@ async fn mcp(Mcp { transport, era, awkward, seed }: Mcp) -> Result<()> {
         Transport { http: Some(address), .. } => server.http(&address).await?,
         Transport { .. } => return server.stdio().await,
     };
-    println!("{}", running.url);
-    told_to_end().await?;
-    running.stop().await;
-    Ok(())
+    serve_until_told_to_end(running).await
+}
+
+async fn fixture(ConformanceFixture { transport, era }: ConformanceFixture) -> Result<()> {
+    let fixture = Fixture::new(era);
+    let running = match transport {
+        Transport { websocket: Some(address), .. } => fixture.websocket(&address).await?,
+        Transport { http: Some(address), .. } => fixture.http(&address).await?,
+        Transport { .. } => return fixture.stdio().await,
+    };
+    serve_until_told_to_end(running).await
 }
 
 async fn postgres(Postgres { tcp, empty, seed, bin }: Postgres) -> Result<()> {
@@ -108,6 +122,13 @@ async fn postgres(Postgres { tcp, empty, seed, bin }: Postgres) -> Result<()> {
     println!("{}", pg.url());
     told_to_end().await?;
     pg.stop().await
+}
+
+async fn serve_until_told_to_end(running: Running) -> Result<()> {
+    println!("{}", running.url);
+    told_to_end().await?;
+    running.stop().await;
+    Ok(())
 }
 
 /// Ctrl-C, or what a supervisor sends.
