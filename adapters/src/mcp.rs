@@ -29,8 +29,8 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInput, CallerInputs, Deadline, ErrorClass, Offer,
-    Rejection, Reply, Request, Sent, State,
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInput, CallerInputs, Deadline, ErrorClass,
+    Offer, Rejection, Reply, Request, Sent, State,
 };
 use answer::reply;
 use connection::Connector;
@@ -172,20 +172,40 @@ impl Shared {
         }
     }
 
-    /// Finds a connection and puts the request on its way.
+    /// Finds a connection and puts the request on its way. One that ended before the request could be queued is passed over.
     async fn ask(
         &self,
         ctx: &CallContext,
         request: &Request,
         limit: Deadline,
     ) -> Result<(Lease, InFlight), AdapterError> {
+        loop {
+            let lease = self.lease(ctx, limit).await?;
+            match self.start(&lease, ctx, request, limit).await {
+                Ok(in_flight) => return Ok((lease, in_flight)),
+                Err(error) if lease.connection.peer.has_ended() && error.class == ErrorClass::ConnectionLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn lease(&self, ctx: &CallContext, limit: Deadline) -> Result<Lease, AdapterError> {
         // Also where calls have connections of their own: when this one is known to be down they fail at once.
         let kept = self.keeper.connection().await?;
-        let lease = match self.sharing {
-            Sharing::Shared => Lease::shared(kept),
-            Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller.principal).await?,
-            Sharing::PerCall => self.pool.for_call(&self.connector, limit).await?,
-        };
+        match self.sharing {
+            Sharing::Shared => Ok(Lease::shared(kept)),
+            Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller.principal).await,
+            Sharing::PerCall => self.pool.for_call(&self.connector, limit).await,
+        }
+    }
+
+    async fn start(
+        &self,
+        lease: &Lease,
+        ctx: &CallContext,
+        request: &Request,
+        limit: Deadline,
+    ) -> Result<InFlight, AdapterError> {
         let peer = &lease.connection.peer;
         let build = |id| {
             let deadline_ms = u64::try_from(limit.remaining().as_millis()).unwrap_or(u64::MAX);
@@ -195,8 +215,7 @@ impl Shared {
             })
         };
         let write = request.effect.writes().then_some(ctx);
-        let in_flight = peer.start(write, ctx.notices.clone(), build).await?;
-        Ok((lease, in_flight))
+        peer.start(write, ctx.notices.clone(), build).await
     }
 
     fn settle(&self, request: &Request, answer: Answer, modern: bool) -> Result<Reply, AdapterError> {
@@ -214,14 +233,15 @@ impl Shared {
                 Err(AdapterError::rejected(format!("{downstream} refused `{tool}`."), Rejection::Rpc(error)))
             }
             Answer::Malformed => broken("is neither a result nor an error"),
-            Answer::Lost(failure, sent) => Err(failure.for_call(downstream, sent)),
+            Answer::Lost { failure, sent, alone } => Err(failure.for_call(downstream, sent, alone)),
         }
     }
 
     fn too_late(&self, request: &Request, started: Instant, sent: Sent) -> AdapterError {
         let (tool, waited_ms) = (&request.local_name, started.elapsed().as_millis());
         let what = if sent == Sent::No { "could not be asked" } else { "gave no answer" };
-        let message = format!("`{tool}` of {} {what} within {waited_ms} ms; try again later or ask for less.", self.downstream);
+        let message =
+            format!("`{tool}` of {} {what} within {waited_ms} ms; try again later or ask for less.", self.downstream);
         AdapterError::new(ErrorClass::Timeout, sent, message)
     }
 }

@@ -1,4 +1,7 @@
 mod bridge;
+mod bytes;
+mod calls;
 mod cli;
 mod demo;
 mod postgres;
+mod websocket;

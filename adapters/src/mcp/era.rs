@@ -71,7 +71,7 @@ async fn discover(peer: &Arc<Peer>, patience: Duration) -> Result<Discovered, Fa
     match answer {
         Some(Answer::Result(result)) => discovered(&result),
         Some(Answer::Error(error)) => refused(&error),
-        Some(Answer::Lost(failure, _)) => Err(failure.as_ref().clone()),
+        Some(Answer::Lost { failure, .. }) => Err(failure.as_ref().clone()),
         Some(Answer::Malformed) | None => Ok(Discovered::Legacy),
     }
 }
@@ -142,7 +142,7 @@ async fn initialize(peer: &Arc<Peer>) -> Result<Server, Failure> {
     let result = match answer {
         Some(Answer::Result(result)) => result,
         Some(Answer::Error(_)) => return Err(Failure::protocol("it refuses `initialize`")),
-        Some(Answer::Lost(failure, _)) => return Err(failure.as_ref().clone()),
+        Some(Answer::Lost { failure, .. }) => return Err(failure.as_ref().clone()),
         Some(Answer::Malformed) => return Err(Failure::protocol("its answer to `initialize` is none")),
         None => {
             return Err(Failure::unreachable(format!("no answer to `initialize` within {} ms", HANDSHAKE.as_millis())));

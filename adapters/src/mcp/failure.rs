@@ -50,15 +50,16 @@ impl Failure {
         }
     }
 
-    /// What this means to a call that was on the connection.
-    pub(super) fn for_call(&self, downstream: &str, sent: Sent) -> AdapterError {
+    /// What this means to a call that was on the connection; `alone` says that no other one was.
+    pub(super) fn for_call(&self, downstream: &str, sent: Sent, alone: bool) -> AdapterError {
         let what = match sent {
             Sent::No => "before it was asked",
             Sent::Yes | Sent::Unknown => "before it answered",
         };
         let message = format!("The connection to {downstream} ended {what}: {}.", self.told);
-        // What the connection died of concerns this call only where its answer alone can have been the cause.
-        let class = if self.class == ErrorClass::TooLarge { ErrorClass::TooLarge } else { ErrorClass::ConnectionLost };
+        // Whose answer was too large is known only where one call waited.
+        let its_own = alone && sent != Sent::No && self.class == ErrorClass::TooLarge;
+        let class = if its_own { ErrorClass::TooLarge } else { ErrorClass::ConnectionLost };
         AdapterError::new(class, sent, message).caused_by(self.reason())
     }
 }

@@ -170,7 +170,7 @@ async fn listen(connector: &Connector, connection: &Connection) -> Infallible {
                 tracing::debug!("the server does not tell when its tools change, though it says so");
                 return future::pending().await;
             }
-            Answer::Lost(..) => return future::pending().await,
+            Answer::Lost { .. } => return future::pending().await,
         }
     }
 }

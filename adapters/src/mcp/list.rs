@@ -92,7 +92,7 @@ async fn page(
             Err(AdapterError::rejected(message, Rejection::Rpc(error)))
         }
         Answer::Malformed => Err(protocol(terms, "is neither a result nor an error")),
-        Answer::Lost(failure, sent) => Err(failure.for_call(terms.downstream, sent)),
+        Answer::Lost { failure, sent, alone } => Err(failure.for_call(terms.downstream, sent, alone)),
     }
 }
 

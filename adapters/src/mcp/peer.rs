@@ -61,8 +61,8 @@ pub(super) enum Answer {
     Error(Bytes),
     /// The server answered, and not as the protocol allows.
     Malformed,
-    /// The connection ended first.
-    Lost(Arc<Failure>, Sent),
+    /// The connection ended first. `alone`: no other call waited, so whatever it ended of was this answer.
+    Lost { failure: Arc<Failure>, sent: Sent, alone: bool },
 }
 
 impl Peer {
@@ -105,7 +105,7 @@ impl Peer {
         match self.table.insert(id, waiter, IN_FLIGHT_MAX) {
             Ok(()) => {}
             Err(table::Refused::Full) => return Err(self.full()),
-            Err(table::Refused::Ended(failure)) => return Err(failure.for_call(&self.downstream, Sent::No)),
+            Err(table::Refused::Ended(failure)) => return Err(failure.for_call(&self.downstream, Sent::No, false)),
         }
         place.send(Outgoing { text, ticket: ticket.clone() });
         Ok(InFlight { peer: Arc::clone(self), id, ticket, answer, over: false })
@@ -251,11 +251,16 @@ impl Peer {
     /// The connection is over: whoever waits learns it now.
     pub(super) fn end(&self, failure: Failure) {
         let failure = Arc::new(failure);
-        for waiter in self.table.end(&failure) {
-            let sent = if waiter.ticket.withdraw() { Sent::No } else { Sent::Unknown };
-            let _ = waiter.answer.send(Answer::Lost(Arc::clone(&failure), sent));
-        }
+        let mut waiters = self.table.end(&failure);
+        // First of all no new call takes this connection, not even one of a caller who learns the end of another.
         self.over.cancel();
+        // Nobody's call: what it waits for is the end.
+        let listening = waiters.remove(&self.listening.load(Ordering::Acquire));
+        let alone = waiters.len() == 1;
+        for waiter in waiters.into_values().chain(listening) {
+            let sent = if waiter.ticket.withdraw() { Sent::No } else { Sent::Unknown };
+            let _ = waiter.answer.send(Answer::Lost { failure: Arc::clone(&failure), sent, alone });
+        }
     }
 
     /// Waits for the end of the connection and says why it came.
@@ -268,14 +273,9 @@ impl Peer {
         self.over.is_cancelled()
     }
 
-    /// Whether exactly one call waits: then a message that ends the connection is that call's answer.
-    pub(super) fn awaits_one(&self) -> bool {
-        self.table.len_without(self.listening.load(Ordering::Acquire)) == 1
-    }
-
     fn lost_before(&self) -> AdapterError {
         let failure = self.table.failure().unwrap_or_else(|| Arc::new(Failure::lost("the connection was closed")));
-        failure.for_call(&self.downstream, Sent::No)
+        failure.for_call(&self.downstream, Sent::No, false)
     }
 
     fn full(&self) -> AdapterError {
@@ -301,7 +301,10 @@ impl InFlight {
     pub(super) async fn answer(&mut self) -> Answer {
         let answer = (&mut self.answer).await;
         self.over = true;
-        answer.unwrap_or_else(|_| Answer::Lost(Arc::new(Failure::lost("the connection was closed")), Sent::Unknown))
+        answer.unwrap_or_else(|_| {
+            let failure = Arc::new(Failure::lost("the connection was closed"));
+            Answer::Lost { failure, sent: Sent::Unknown, alone: false }
+        })
     }
 
     /// Gives the request up and says whether it may have left. The server is told if so; a late answer is dropped.

@@ -88,7 +88,7 @@ async fn read(stream: &mut SplitStream<Stream>, peer: &Peer, message_bytes_max: 
             Some(Ok(Message::Binary(_))) => peer.receive(&Bytes::new()),
             Some(Ok(Message::Close(frame))) => return closed_by_server(frame.as_ref()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
-            Some(Err(error)) => return broken(&error, peer, message_bytes_max),
+            Some(Err(error)) => return broken(&error, message_bytes_max),
             None => return Failure::lost("the server closed the connection"),
         };
         if let Err(failure) = received {
@@ -163,12 +163,11 @@ fn closed_by_server(frame: Option<&CloseFrame>) -> Failure {
     }
 }
 
-fn broken(error: &tungstenite::Error, peer: &Peer, message_bytes_max: usize) -> Failure {
+fn broken(error: &tungstenite::Error, message_bytes_max: usize) -> Failure {
     match error {
         tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            // Whose answer it was is known only where one call waits.
-            let class = if peer.awaits_one() { ErrorClass::TooLarge } else { ErrorClass::ConnectionLost };
-            Failure::new(class, format!("the server sent a message of more than {message_bytes_max} bytes"))
+            let told = format!("the server sent a message of more than {message_bytes_max} bytes");
+            Failure::new(ErrorClass::TooLarge, told)
         }
         tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
         | tungstenite::Error::ConnectionClosed

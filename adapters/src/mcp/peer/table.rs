@@ -90,14 +90,14 @@ impl Table {
     }
 
     /// Ends it for everyone who waits, once.
-    pub(super) fn end(&self, failure: &Arc<Failure>) -> Vec<Waiter> {
+    pub(super) fn end(&self, failure: &Arc<Failure>) -> HashMap<u64, Waiter> {
         let mut state = self.lock();
         if matches!(&*state, State::Ended(_)) {
-            return Vec::new();
+            return HashMap::new();
         }
         match mem::replace(&mut *state, State::Ended(Arc::clone(failure))) {
-            State::Open(waiters) => waiters.into_values().collect(),
-            State::Ended(_) => Vec::new(),
+            State::Open(waiters) => waiters,
+            State::Ended(_) => HashMap::new(),
         }
     }
 
@@ -105,14 +105,6 @@ impl Table {
         match &*self.lock() {
             State::Open(_) => None,
             State::Ended(failure) => Some(Arc::clone(failure)),
-        }
-    }
-
-    /// How many wait, not counting `id`.
-    pub(super) fn len_without(&self, id: u64) -> usize {
-        match &*self.lock() {
-            State::Open(waiters) => waiters.len() - usize::from(waiters.contains_key(&id)),
-            State::Ended(_) => 0,
         }
     }
 

@@ -97,8 +97,8 @@ async fn the_end_of_the_connection_fails_every_call_at_once_and_says_what_was_se
     let (mut sent, mut queued) = (start(&wire.peer).await, start(&wire.peer).await);
     wire.outbox.next().await;
     wire.peer.end(Failure::lost("the server closed the connection"));
-    assert!(matches!(sent.answer().await, Answer::Lost(_, Sent::Unknown)));
-    assert!(matches!(queued.answer().await, Answer::Lost(_, Sent::No)));
+    assert!(matches!(sent.answer().await, Answer::Lost { sent: Sent::Unknown, alone: false, .. }));
+    assert!(matches!(queued.answer().await, Answer::Lost { sent: Sent::No, .. }));
     assert_eq!(wire.outbox.try_next(), None, "what was queued does not leave after all");
     let after = wire.peer.start(None, None, |_| Ok(String::new())).await.err().expect("no connection");
     assert_eq!((after.class, after.sent), (ErrorClass::ConnectionLost, Sent::No));
