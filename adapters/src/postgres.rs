@@ -12,6 +12,7 @@ mod lease;
 mod number;
 mod run;
 mod schema;
+mod socket;
 mod statement;
 mod value;
 
@@ -27,11 +28,11 @@ use deadpool_postgres::Pool;
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use indexmap::IndexMap;
 use tokio::time::timeout_at;
-use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     answer::Caps,
+    connect::Connector,
     failure::{Subject, count_mismatch},
     health::Health,
     run::Call,
@@ -53,7 +54,7 @@ pub struct Postgres {
 struct Database {
     name: Box<str>,
     pool: Pool,
-    tls: MakeRustlsConnect,
+    connector: Connector,
     health: Arc<Health>,
     connect_timeout: Duration,
     statement_timeout: Duration,
@@ -99,14 +100,14 @@ impl Postgres {
             settings.url.resolve(base).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
         let health = Arc::new(Health::new());
         let connect_timeout = settings.connect_timeout.0;
-        let (pool, tls) = connect::pool(&url, settings.pool_max, connect_timeout, health.clone())
+        let caps = Caps { rows_max: settings.rows_max, bytes_max: settings.bytes_max.bytes() };
+        let (pool, connector) = connect::pool(&url, settings.pool_max, connect_timeout, caps.bytes_max, health.clone())
             .map_err(|message| BuildError::Setting { setting, message })?;
         let tools = tools.iter().map(|(tool, config)| SqlTool::new(name, tool, config)).collect::<Result<_, _>>()?;
         let watch = tokio::spawn(health::watch(pool.clone(), health.clone(), connect_timeout));
-        let caps = Caps { rows_max: settings.rows_max, bytes_max: settings.bytes_max.bytes() };
         let statement_timeout = settings.statement_timeout.0;
         let database =
-            Database { name: name.as_str().into(), pool, tls, health, connect_timeout, statement_timeout, caps };
+            Database { name: name.as_str().into(), pool, connector, health, connect_timeout, statement_timeout, caps };
         Ok(Self { database, tools, _watch: AbortOnDropHandle::new(watch) })
     }
 

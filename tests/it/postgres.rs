@@ -3,6 +3,7 @@
 mod arguments;
 mod outages;
 mod sessions;
+mod tls;
 mod values;
 mod writes;
 
@@ -173,11 +174,13 @@ impl Database {
     }
 
     async fn at(url: &str, settings: &str, tools: &str) -> Result<Self> {
-        Ok(Self {
-            connected: Connected::new(url, settings, tools)?,
-            url: url.to_owned(),
-            observer: observe(url).await?,
-        })
+        Self::beside(url, url, settings, tools).await
+    }
+
+    /// The adapter goes the way of `url`, the observer that of `plain`.
+    async fn beside(url: &str, plain: &str, settings: &str, tools: &str) -> Result<Self> {
+        let (connected, observer) = (Connected::new(url, settings, tools)?, observe(plain).await?);
+        Ok(Self { connected, url: url.to_owned(), observer })
     }
 
     async fn call(&self, tool: &str, arguments: &str) -> Result<Answer, AdapterError> {

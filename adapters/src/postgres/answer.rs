@@ -59,8 +59,7 @@ impl<'a> Rows<'a> {
     /// Adds a row if it fits; from the first that does not, nothing is added any more.
     pub(super) fn add(&mut self, row: &Row) -> Result<Fit, Unreadable> {
         if self.truncated || self.count == self.caps.rows_max {
-            self.truncated = true;
-            return Ok(Fit::Full);
+            return Ok(self.cut());
         }
         let start = self.json.len();
         if self.count > 0 {
@@ -71,17 +70,22 @@ impl<'a> Rows<'a> {
         let answer_bytes = self.answer_bytes + added.len() + escaped_length(added);
         if answer_bytes > self.caps.bytes_max {
             self.json.truncate(start);
-            self.truncated = true;
-            return Ok(Fit::Full);
+            return Ok(self.cut());
         }
         self.answer_bytes = answer_bytes;
         self.count += 1;
         Ok(Fit::Added)
     }
 
-    /// Whether not even one row fits.
-    pub(super) fn is_too_large(&self) -> bool {
-        self.truncated && self.count == 0
+    /// Ends the rows here: there are more, and they do not fit.
+    pub(super) fn cut(&mut self) -> Fit {
+        self.truncated = true;
+        Fit::Full
+    }
+
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// `{"rows":[…],"row_count":n,"truncated":false}`

@@ -1,30 +1,48 @@
 //! Opening connections: the connection string, TLS, the pool.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use futures_util::future::{BoxFuture, FutureExt as _};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    task::JoinHandle,
+};
 use tokio_postgres::{
-    Client, Config, Error,
-    config::{Host, SslMode},
+    CancelToken, Client, Config, Connection, Error, NoTls,
+    config::{Host, SslMode, SslNegotiation},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::health::Health;
+use super::{
+    health::Health,
+    socket::{Bounded, Securing},
+};
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
 const APPLICATION_NAME: &str = "weir";
+const DEFAULT_PORT: u16 = 5432;
 
-/// How connections are opened.
+/// How connections are opened, and statements on them cancelled.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tls: MakeRustlsConnect,
+    securing: Securing,
+    /// The database's socket, if it is on this machine and has one. There is no TLS on it.
+    unix_socket: Option<Arc<Path>>,
     health: Arc<Health>,
 }
 
-/// Makes the pool. Connects to nothing.
+/// What the messages of a database other than rows are smaller than.
+const OTHER_MESSAGES_BYTES_MAX: usize = 64 << 10;
+
+/// Makes the pool. Connects to nothing. An answer of at most `answer_bytes_max` has no row that is larger by itself.
 ///
 /// # Errors
 /// What is wrong with the connection string, without any part of it.
@@ -32,19 +50,45 @@ pub(super) fn pool(
     url: &SecretString,
     connections_max: usize,
     connect_timeout: Duration,
+    answer_bytes_max: usize,
     health: Arc<Health>,
-) -> Result<(Pool, MakeRustlsConnect), String> {
-    let config = read_connection_string(url, connect_timeout)?;
+) -> Result<(Pool, Connector), String> {
+    let mut config = read_connection_string(url, connect_timeout)?;
+    let unix_socket = unix_socket(&config)?.map(Into::into);
     let tls = MakeRustlsConnect::new(tls_config(&config)?);
-    let connector = Connector { tls: tls.clone(), health };
+    let message_bytes_max = answer_bytes_max.saturating_add(OTHER_MESSAGES_BYTES_MAX);
+    let securing = Securing { tls, mode: config.get_ssl_mode(), message_bytes_max };
+    if unix_socket.is_some() {
+        config.ssl_mode(SslMode::Disable);
+    } else {
+        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    }
+    let connector = Connector { securing, unix_socket, health };
     // A connection is made clean when a call ends, so nothing is to be done when the next one takes it.
-    let manager = Manager::from_connect(config, connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let manager =
+        Manager::from_connect(config, connector.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
     let pool = Pool::builder(manager)
         .max_size(connections_max)
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| format!("no pool can be made: {error}"))?;
-    Ok((pool, tls))
+    Ok((pool, connector))
+}
+
+/// The path of the one socket that the connection string names, if it names one.
+fn unix_socket(config: &Config) -> Result<Option<PathBuf>, String> {
+    let folder = |host: &Host| match host {
+        Host::Unix(folder) => Some(folder.clone()),
+        Host::Tcp(_) => None,
+    };
+    match (config.get_hosts(), config.get_hosts().iter().find_map(folder)) {
+        (_, None) => Ok(None),
+        ([_], Some(folder)) => {
+            let port = config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
+            Ok(Some(folder.join(format!(".s.PGSQL.{port}"))))
+        }
+        _ => Err("names a Unix socket among several hosts: name one socket, or hosts alone".to_owned()),
+    }
 }
 
 fn read_connection_string(url: &SecretString, connect_timeout: Duration) -> Result<Config, String> {
@@ -79,25 +123,57 @@ fn tls_config(config: &Config) -> Result<ClientConfig, String> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-impl Connect for Connector {
-    fn connect(
-        &self,
-        config: &Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
-        let config = config.clone();
-        Box::pin(async move {
-            let (client, mut connection) = config.connect(self.tls.clone()).await?;
-            let health = self.health.clone();
-            let task = tokio::spawn(async move {
-                // Notices of the database may hold the data of a caller, and nobody waits for them.
-                while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                    if message.is_err() {
-                        health.suspect();
-                        break;
-                    }
+impl Connector {
+    /// Asks the database to end what runs on a connection.
+    pub(super) async fn cancel(&self, token: &CancelToken) -> Result<(), Error> {
+        match &self.unix_socket {
+            None => token.cancel_query(self.securing.clone()).await,
+            Some(path) => match UnixStream::connect(path).await {
+                Ok(stream) => token.cancel_query_raw(stream, NoTls).await,
+                // A database that is gone runs nothing.
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Lets a connection work until it ends.
+    fn spawn<S, T>(&self, mut connection: Connection<S, T>) -> JoinHandle<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let health = self.health.clone();
+        tokio::spawn(async move {
+            // Notices of the database may hold the data of a caller, and nobody waits for them.
+            while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if message.is_err() {
+                    health.suspect();
+                    break;
                 }
-            });
-            Ok((client, task))
+            }
         })
+    }
+}
+
+impl Connect for Connector {
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
+        let config = config.clone();
+        async move {
+            let Some(path) = &self.unix_socket else {
+                let (client, connection) = config.connect(self.securing.clone()).await?;
+                return Ok((client, self.spawn(connection)));
+            };
+            let stream = loop {
+                match UnixStream::connect(path).await {
+                    Ok(stream) => break stream,
+                    // The same in the library's own way gives its own error; if it goes well, so does the next round.
+                    Err(_) => drop(config.connect(NoTls).await?),
+                }
+            };
+            let stream = Bounded::new(stream, self.securing.message_bytes_max);
+            let (client, connection) = config.connect_raw(stream, NoTls).await?;
+            Ok((client, self.spawn(connection)))
+        }
+        .boxed()
     }
 }

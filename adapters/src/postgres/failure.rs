@@ -167,8 +167,10 @@ impl Subject<'_> {
 
     /// Not even one row fits into an answer.
     pub(super) fn too_large(&self, bytes_max: usize) -> AdapterError {
+        let undone = if self.writes { ROLLED_BACK } else { "" };
         let message = format!(
-            "The first row of {} alone is larger than an answer may be ({bytes_max} bytes). Ask for less, or have its operator choose fewer columns.",
+            "One row of {} is larger than a whole answer may be ({bytes_max} bytes). \
+             Ask for less, or have its operator choose fewer columns.{undone}",
             self.tool
         );
         AdapterError::new(ErrorClass::TooLarge, Sent::Yes, message)
@@ -228,9 +230,10 @@ fn why_not_connected(error: &Error) -> String {
             if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return why_no_tls(tls);
             }
-            return match io.raw_os_error() {
-                Some(_) => io.kind().to_string(),
-                None => format!("connecting failed ({})", io.kind()),
+            return match io.kind() {
+                io::ErrorKind::Unsupported => "it does not offer TLS, and `sslmode=require` asks for it".to_owned(),
+                kind if io.raw_os_error().is_some() => kind.to_string(),
+                kind => format!("connecting failed ({kind})"),
             };
         }
         source = cause.source();

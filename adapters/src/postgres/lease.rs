@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::{runtime::Handle, time::timeout};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::health::Health;
+use super::{connect::Connector, health::Health};
 
 /// Undoes what a statement may have left in its session: settings, role, cursors, session locks, temporary tables, listening.
 /// Prepared statements stay. For a transaction that is over.
@@ -20,15 +19,15 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// is cancelled and the connection closed: a cancel request may arrive late, and must not meet the statement of another call.
 pub(super) struct Lease {
     client: Option<Object>,
-    tls: MakeRustlsConnect,
+    connector: Connector,
     health: Arc<Health>,
     runtime: Handle,
 }
 
 impl Lease {
     /// Must run inside a tokio runtime.
-    pub(super) fn new(client: Object, tls: MakeRustlsConnect, health: Arc<Health>) -> Self {
-        Self { client: Some(client), tls, health, runtime: Handle::current() }
+    pub(super) fn new(client: Object, connector: Connector, health: Arc<Health>) -> Self {
+        Self { client: Some(client), connector, health, runtime: Handle::current() }
     }
 
     pub(super) fn client(&self) -> &ClientWrapper {
@@ -70,12 +69,12 @@ impl Drop for Lease {
             drop(Object::take(client));
             return;
         }
-        let tls = self.tls.clone();
+        let connector = self.connector.clone();
         // The place in the pool stays taken until the statement is cancelled, so that there are never more connections than allowed.
         self.runtime.spawn(async move {
             let client = Discarded(Some(client));
             if let Some(client) = &client.0 {
-                let _ = timeout(SETTLE_TIMEOUT, client.cancel_token().cancel_query(tls)).await;
+                let _ = timeout(SETTLE_TIMEOUT, connector.cancel(&client.cancel_token())).await;
             }
         });
     }

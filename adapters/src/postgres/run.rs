@@ -17,12 +17,17 @@ use super::{
     argument::{Parameter, parameters},
     failure::{self, Stage, Subject},
     lease::{Lease, Transaction},
+    socket::ROW_TOO_LARGE,
     statement::{self, Statement},
 };
-use crate::{AdapterError, CallContext, Deadline};
+use crate::{AdapterError, CallContext, Deadline, ErrorClass};
 
 /// How much longer than the database itself an answer is waited for, so that its own timeout is heard.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// What `statement_timeout` can be; zero would be none.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// One call to one tool.
 #[derive(Clone, Copy)]
@@ -69,7 +74,7 @@ impl Database {
         let timeouts =
             Timeouts { wait: Some(deadline.remaining()), create: Some(connecting), recycle: Some(connecting) };
         match timeout_at(deadline.at(), self.pool.timeout_get(&timeouts)).await {
-            Ok(Ok(client)) => Ok(Lease::new(client, self.tls.clone(), self.health.clone())),
+            Ok(Ok(client)) => Ok(Lease::new(client, self.connector.clone(), self.health.clone())),
             Ok(Err(error)) => {
                 if let Some(reason) = failure::why_unreachable(&error, connecting) {
                     self.health.down(&reason);
@@ -87,7 +92,7 @@ impl Database {
         let soon = step.deadline.within(self.connect_timeout);
         let statement = match step.before(soon, statement::prepare(lease.client(), call.sql)).await {
             Ok(statement) => statement,
-            Err(failed) => return Err(failed.giving_back(lease)),
+            Err(failed) => return Err(self.stop_early(failed, lease)),
         };
         let ready = match step.parameters(&statement) {
             Ok(parameters) if call.subject.writes => call.ctx.about_to_send().await.map(|()| parameters),
@@ -101,13 +106,27 @@ impl Database {
             }
         };
         let soon = step.deadline.within(self.connect_timeout);
-        step.before(soon, lease.client().batch_execute(&step.begin())).await?;
+        if let Err(failed) = step.before(soon, lease.client().batch_execute(&step.begin())).await {
+            self.health.suspect();
+            return Err(failed);
+        }
         let outcome = if call.subject.writes {
             step.write(&lease, &statement, parameters).await.map(|answer| (answer, End::Whole))
         } else {
             step.read(&lease, &statement, parameters).await
         };
         self.conclude(call, lease, outcome)
+    }
+
+    /// Keeps the connection for others, if it is good: there is no transaction on it yet.
+    fn stop_early(&self, failed: Failed, lease: Lease) -> Failed {
+        if failed.answered {
+            lease.unused();
+            self.health.up();
+        } else {
+            self.health.suspect();
+        }
+        failed
     }
 
     /// What becomes of the connection, by how the statement ended.
@@ -146,7 +165,7 @@ struct Step<'a> {
 
 impl<'a> Step<'a> {
     fn new(call: Call<'a>, database: &Database) -> Self {
-        let limit = database.statement_timeout.min(call.ctx.deadline.remaining()).max(Duration::from_millis(1));
+        let limit = database.statement_timeout.min(call.ctx.deadline.remaining()).clamp(TIMEOUT_MIN, TIMEOUT_MAX);
         let deadline = call.ctx.deadline.within(limit + GRACE);
         Self { call, caps: database.caps, started: Instant::now(), limit, deadline }
     }
@@ -173,15 +192,20 @@ impl<'a> Step<'a> {
     ) -> Result<(Bytes, End), Failed> {
         let mut rows = Rows::new(&statement.columns, self.caps);
         let mut stream = pin!(self.execute(lease, statement, parameters).await?);
-        while let Some(row) = self.within(Stage::Running, stream.try_next()).await? {
-            if rows.add(&row).map_err(|error| self.unreadable(error))? == Fit::Full {
-                if rows.is_too_large() {
+        loop {
+            let fit = match self.within(Stage::Running, stream.try_next()).await {
+                Ok(Some(row)) => rows.add(&row).map_err(|error| self.unreadable(error))?,
+                Ok(None) => return Ok((rows.read(), End::Whole)),
+                Err(failed) if failed.error.class == ErrorClass::TooLarge => rows.cut(),
+                Err(failed) => return Err(failed),
+            };
+            if fit == Fit::Full {
+                if rows.is_empty() {
                     return Err(Failed::after(self.call.subject.too_large(self.caps.bytes_max)));
                 }
                 return Ok((rows.read(), End::CutOff));
             }
         }
-        Ok((rows.read(), End::Whole))
     }
 
     /// Rows beyond the caps are read and dropped: a write runs to its end.
@@ -238,6 +262,9 @@ impl<'a> Step<'a> {
     }
 
     fn failed(&self, stage: Stage, error: Error) -> Failed {
+        if error.code().is_some_and(|code| code.code() == ROW_TOO_LARGE) {
+            return Failed::after(self.call.subject.too_large(self.caps.bytes_max));
+        }
         // An error that ends the session is not one after which the connection serves on.
         let answered = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
         let timeout = Some(self.limit).filter(|limit| self.started.elapsed() >= *limit);
@@ -258,14 +285,6 @@ impl Failed {
     /// The statement was on its way: the connection cannot be used any more.
     fn after(error: AdapterError) -> Self {
         Self { error, try_again: false, answered: false }
-    }
-
-    /// Keeps the connection for others, if it is good.
-    fn giving_back(self, lease: Lease) -> Self {
-        if self.answered {
-            lease.unused();
-        }
-        self
     }
 }
 

@@ -106,6 +106,8 @@ async fn answers_stay_within_their_caps_and_say_so() -> Result<()> {
     let tools = r"
       count: { effect: read, sql: 'SELECT generate_series(1, $1::int) AS n', arguments: { n: { type: integer } } }
       wide: { effect: read, sql: 'SELECT n, repeat(''é'', $1::int) AS text FROM generate_series(1, 50) n', arguments: { n: { type: integer } } }
+      growing: { effect: read, sql: 'SELECT repeat(''x'', (1000 ^ n)::int) FROM generate_series(0, 2) n' }
+      copy_large: { effect: write, sql: 'INSERT INTO things VALUES (1) RETURNING repeat(''x'', 1000000)' }
       copy: { effect: write, sql: 'INSERT INTO things SELECT generate_series(1, 25) RETURNING id' }";
     let database = Database::new("CREATE TABLE things (id int)", "{ rows_max: 10, bytes_max: 4KiB }", tools).await?;
     for (asked, rows, truncated) in
@@ -122,8 +124,16 @@ async fn answers_stay_within_their_caps_and_say_so() -> Result<()> {
     let structured = answer.structured();
     assert!(structured.truncated == Some(true) && structured.rows.len() >= 3, "{}", answer.text());
     assert!(2 * answer.text().len() <= 4 << 10, "{} bytes", answer.text().len());
-    let error = database.call("wide", r#"{"n":3000}"#).await.expect_err("no row fits");
+    // No row fits; the larger ones not even into memory, if they came.
+    for size in [3_000, 60_000, 200_000, 100_000_000] {
+        let error = database.call("wide", &format!(r#"{{"n":{size}}}"#)).await.expect_err("no row fits");
+        assert_eq!(error.class, ErrorClass::TooLarge, "{size}: {error:?}");
+    }
+    let answer = database.call("growing", "{}").await?.structured();
+    assert_eq!((answer.rows.len(), answer.truncated), (2, Some(true)), "what came before the large row is shown");
+    let error = database.call("copy_large", "{}").await.expect_err("a row does not fit");
     assert_eq!(error.class, ErrorClass::TooLarge, "{error:?}");
+    assert!(error.message.contains("rolled back"), "{}", error.message);
     // A write is done whole, however little of it is shown.
     let answer = database.call("copy", "{}").await?.structured();
     assert_eq!((answer.rows.len(), answer.rows_affected, answer.truncated), (10, Some(25), Some(true)));
