@@ -15,17 +15,22 @@ use super::{
     message::{Kind, Message},
     session::Session,
 };
-use crate::server::Body;
+use crate::{front::text_header, server::Body};
 
 /// How many messages one batch may hold.
 const ITEMS_MAX: usize = 64;
+const OTHER_REVISION: &str = "batches are not part of this revision: send one message a request";
 
 /// Answers a body that is an array.
 pub(super) async fn handle(post: &Post<'_>, body: &Bytes, text: &str) -> Response<Body> {
     let refuse = |what: &str| RpcError::invalid_request(what).respond(None, StatusCode::BAD_REQUEST);
-    let session = match legacy::speaker(post) {
+    // A batch is never modern, whatever session it names beside a modern version.
+    if text_header(&post.parts.headers, "mcp-protocol-version").and_then(Version::parse).is_some_and(Version::is_modern) {
+        return refuse(OTHER_REVISION);
+    }
+    let session = match legacy::speaker(post, None) {
         Ok((Some(session), Version::V2025_03_26)) => session,
-        Ok(_) => return refuse("batches are not part of this revision: send one message a request"),
+        Ok(_) => return refuse(OTHER_REVISION),
         Err(refused) => return *refused,
     };
     let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();

@@ -6,6 +6,7 @@ use adapters::{
     Caller,
     json::{self, Object},
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -37,7 +38,8 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
     {
         return initialize(post, &message, id);
     }
-    let (session, version) = match speaker(post) {
+    let id = if let Kind::Request { id, .. } = &message.kind { Some(id) } else { None };
+    let (session, version) = match speaker(post, id) {
         Ok(speaker) => speaker,
         Err(refused) => return *refused,
     };
@@ -62,7 +64,7 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
 /// What is answered at once, from memory.
 pub(super) fn simple(post: &Post<'_>, message: &Message, method: &str, version: Version) -> Wire {
     match (method, Object::parse(message.params_text())) {
-        ("ping", _) => Wire::Result(vec![bytes::Bytes::from_static(b"{}")]),
+        ("ping", _) => Wire::Result(vec![Bytes::from_static(b"{}")]),
         ("tools/list", Some(params)) => list::tools(post.router, &post.caller, &params, version),
         _ => RpcError::method_not_found(method).wire(),
     }
@@ -77,24 +79,31 @@ pub(super) fn cancel(router: &Router, session: Option<&Session>, message: &Messa
 }
 
 /// The session and revision that a message belongs to. A session is optional: without one a client is served, and told nothing unasked.
-pub(super) fn speaker(post: &Post<'_>) -> Result<(Option<Session>, Version), Box<Response<Body>>> {
+pub(super) fn speaker(
+    post: &Post<'_>,
+    id: Option<&Bytes>,
+) -> Result<(Option<Session>, Version), Box<Response<Body>>> {
     let headers = &post.parts.headers;
     let session = match session_of(post.router, &post.caller, headers) {
         Ok(session) => session,
         Err(()) => return Err(Box::new(problem(StatusCode::NOT_FOUND, SESSION_UNKNOWN))),
     };
-    let stated = match text_header(headers, "mcp-protocol-version") {
-        None => None,
-        Some(name) => match Version::parse(name) {
+    let refuse = |error: RpcError| Err(Box::new(error.respond(id, StatusCode::BAD_REQUEST)));
+    let mut stated_names = headers.get_all("mcp-protocol-version").iter().map(|name| name.to_str().unwrap_or_default());
+    let stated = match (stated_names.next(), stated_names.next()) {
+        (None, _) => None,
+        // Two say two things, and whoever reads the other one takes the message for another revision's.
+        (Some(_), Some(_)) => return refuse(RpcError::invalid_request("MCP-Protocol-Version stands twice")),
+        (Some(name), None) => match Version::parse(name) {
             Some(version) => Some(version),
-            None => return Err(Box::new(RpcError::unsupported_version(name).respond(None, StatusCode::BAD_REQUEST))),
+            None => return refuse(RpcError::unsupported_version(name)),
         },
     };
     let version = session.as_ref().map(|session| session.version).or(stated).unwrap_or(Version::ASSUMED);
     Ok((session, version))
 }
 
-fn initialize(post: &Post<'_>, message: &Message, id: &bytes::Bytes) -> Response<Body> {
+fn initialize(post: &Post<'_>, message: &Message, id: &Bytes) -> Response<Body> {
     let params = Object::parse(message.params_text());
     let asked = params.as_ref().and_then(|params| params.get("protocolVersion")).and_then(json::unquote);
     let (Some(params), Some(asked)) = (&params, asked) else {
