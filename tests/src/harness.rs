@@ -99,6 +99,11 @@ impl TestRouter {
         Ok(self.client.request(request(Method::POST, &self.url(), &headers, body)?).await?)
     }
 
+    /// Sends bytes to the MCP endpoint with these headers alone, and gives the answer as it begins.
+    pub async fn raw_post(&self, headers: &[(&str, &str)], body: Bytes) -> Result<http::Response<Incoming>> {
+        Ok(self.client.request(request(Method::POST, &self.url(), headers, body)?).await?)
+    }
+
     /// Sends a message to the MCP endpoint with the headers that every message has.
     pub async fn post(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Answer> {
         read(self.open(headers, body).await?).await

@@ -1,7 +1,9 @@
 //! What the tests share: a router on free ports, a client that speaks plain HTTP to it, and the contract of every adapter.
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "in tests an error is a failed test")]
 
+pub mod ask;
 pub mod contract;
 pub mod harness;
 
+pub use ask::{Ask, Events, events, hang_up, open_house, speak};
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, until};
