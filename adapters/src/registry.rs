@@ -2,7 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use config::{Downstream, DownstreamName, downstream::Kind, secret::SecretError};
+use config::{Downstream, DownstreamName, Tool, downstream::Kind, secret::SecretError};
+use indexmap::IndexMap;
 
 use crate::{Adapter, mcp, postgres};
 
@@ -38,7 +39,16 @@ pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Res
         message: "give exactly one of `postgres` and `mcp`".to_owned(),
     };
     Ok(match downstream.kind().ok_or_else(several_kinds)? {
-        Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &downstream.tools, base)?),
+        Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &with_effects(downstream), base)?),
         Kind::Mcp(settings) => Arc::new(mcp::McpServer::new(name, settings, base)?),
     })
+}
+
+/// The tools with the effect that holds for each: what callers read of a tool agrees with what is enforced.
+fn with_effects(downstream: &Downstream) -> IndexMap<String, Tool> {
+    let mut tools = downstream.tools.clone();
+    for (name, tool) in &mut tools {
+        tool.effect = Some(downstream.effect_of(name));
+    }
+    tools
 }

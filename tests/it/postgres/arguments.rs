@@ -140,6 +140,21 @@ async fn a_definition_says_what_goes_in_and_what_comes_out() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn hints_of_a_tool_agree_with_the_effect_that_a_rule_gives_it() -> Result<()> {
+    // The tools are looked at without a database: `list` must not need one.
+    let tools = "
+      get_one: { sql: SELECT 1 }
+      put_one: { sql: SELECT 1 }
+    effects: [ { match: \"get_*\", effect: read } ]";
+    let connected = Connected::new("postgres://weir@127.0.0.1:1/nowhere", "{}", tools)?;
+    let offer = connected.adapter.list(&contract::context(super::PATIENCE)).await?;
+    let hints: Vec<_> =
+        offer.tools.iter().map(|tool| tool.definition.get().contains(r#""readOnlyHint":true"#)).collect();
+    assert_eq!(hints, [true, false]);
+    Ok(())
+}
+
 /// Tools that return their one argument, one for each type.
 fn echo_tools() -> String {
     let types = [
