@@ -5,6 +5,7 @@ mod check;
 mod init;
 mod keys;
 mod serve;
+mod stdio;
 mod tools;
 
 use std::path::PathBuf;

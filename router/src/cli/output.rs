@@ -18,8 +18,9 @@ impl Style {
         self.wrap("1", text)
     }
 
-    pub(crate) fn dim(self, text: &str) -> String {
-        self.wrap("2", text)
+    #[cfg(feature = "demo")]
+    pub(crate) fn call(self, text: &str) -> String {
+        self.wrap("36", text)
     }
 
     pub(crate) fn good(self, text: &str) -> String {

@@ -1,6 +1,10 @@
 //! `weir stdio`: MCP on standard input and output. Nothing but protocol is ever written to stdout.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -11,7 +15,10 @@ use router::{
 };
 use tracing::warn;
 
-use super::{Exit, connection::IN_MEMORY_BYTES, log, signals::Signals};
+use super::{Exit, connection::IN_MEMORY_BYTES, log, signals::Signals, target::wait_for_lists};
+
+/// How long a downstream that is not there may delay the first answer.
+const LISTS_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -29,7 +36,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             log::start(&Log::default())?;
             (target, environment::api_key())
         }
-        (None, Some(config)) => (Target::Memory(in_memory(&config)?), None),
+        (None, Some(config)) => (Target::Memory(in_memory(&config).await?), None),
         (None, None) => unreachable!("the command line asks for one of the two"),
     };
     let signals = Signals::listen()?;
@@ -41,7 +48,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 }
 
 /// A router in this process, served over pipes.
-fn in_memory(config: &std::path::Path) -> anyhow::Result<Connector> {
+async fn in_memory(config: &Path) -> anyhow::Result<Connector> {
     let loaded = config::load(config)?;
     let surroundings = loaded.surroundings()?;
     log::start(&loaded.config.log)?;
@@ -49,6 +56,8 @@ fn in_memory(config: &std::path::Path) -> anyhow::Result<Connector> {
         warn!("{warning}");
     }
     let router = Router::new(&loaded, &surroundings)?;
+    // A client asks for the tools once, right after its start, and few look again when told of a change.
+    wait_for_lists(&router, LISTS_TIMEOUT).await;
     Ok(Arc::new(move || {
         let (near, far) = tokio::io::duplex(IN_MEMORY_BYTES);
         tokio::spawn(router::serve_io(Arc::clone(&router), far));

@@ -52,9 +52,7 @@ impl Target {
         }
         check_roles(&loaded.config)?;
         let router = Router::new(&loaded, &surroundings)?;
-        if tokio::time::timeout(LISTS_TIMEOUT, all_tried(&router)).await.is_err() {
-            tracing::warn!("not every downstream told its tools within {} s", LISTS_TIMEOUT.as_secs());
-        }
+        wait_for_lists(&router, LISTS_TIMEOUT).await;
         let connection = Connection::to_router(Arc::clone(&router)).await?;
         Ok(Opened { connection, router: Some(router) })
     }
@@ -65,17 +63,22 @@ fn quiet() -> Log {
     Log { level: LogLevel::Warn, ..Log::default() }
 }
 
-/// Waits until every downstream has been listed or found unusable.
-async fn all_tried(router: &Router) {
-    let tried = || {
+/// Waits until every downstream has been listed or found unusable, but not longer than `most`.
+pub(super) async fn wait_for_lists(router: &Router, most: Duration) {
+    let all_tried = || {
         router
             .downstreams()
             .iter()
             .all(|downstream| downstream.offer().is_some() || downstream.state().health == Health::Down)
     };
-    while !tried() {
-        // A downstream that goes down changes no list, so there is nothing to be woken by.
-        tokio::time::sleep(LOOK_INTERVAL).await;
+    let waiting = async {
+        while !all_tried() {
+            // A downstream that goes down changes no list, so there is nothing to be woken by.
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    if tokio::time::timeout(most, waiting).await.is_err() {
+        tracing::warn!("not every downstream told its tools within {} s", most.as_secs());
     }
 }
 

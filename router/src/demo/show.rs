@@ -36,12 +36,12 @@ impl Screen {
         let room = WIDTH - INDENT - 1 - took.chars().count();
         let what = cut(what, room);
         let gap = room - what.chars().count() + 1;
-        writeln!(self.to, "{:INDENT$}{what}{:gap$}{}", "", "", self.style.good(&took))
+        writeln!(self.to, "{:INDENT$}{}{:gap$}{}", "", self.style.call(&what), "", self.style.good(&took))
     }
 
     /// A line of what came back.
     pub(super) fn detail(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.to, "{:1$}{2}", "", 2 * INDENT, self.style.dim(&cut(text, WIDTH - 2 * INDENT)))
+        writeln!(self.to, "{:1$}{2}", "", 2 * INDENT, cut(text, WIDTH - 2 * INDENT))
     }
 
     /// A sentence to read, wrapped.

@@ -62,7 +62,8 @@ async fn list_the_tools(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Res
     screen.done(&format!("tools/list as {}: {} tools", agent.role, tools.len()), took)?;
     let widest = tools.iter().map(|tool| tool.name.len()).max().unwrap_or_default();
     for tool in &tools {
-        screen.detail(&format!("{:<widest$}  {}", tool.name, tool.description))?;
+        let about = tool.description.split(['.', ':', ',']).next().unwrap_or_default();
+        screen.detail(&format!("{:<widest$}  {about}", tool.name))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 
@@ -108,6 +108,11 @@ impl Started {
             all
         });
         Self { child, stdout, stderr, lines }
+    }
+
+    /// Its standard input, where it is piped.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("it is piped")
     }
 
     /// The next line on stdout.
