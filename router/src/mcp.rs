@@ -97,9 +97,8 @@ fn refuse_by_headers(parts: &Parts) -> Option<Response<Body>> {
             "Send one JSON-RPC message as `Content-Type: application/json`.",
         ));
     }
-    let encoded =
-        text_header(&parts.headers, "content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-    if encoded {
+    let codings = parts.headers.get_all(header::CONTENT_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Some(problem(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Compressed requests are not taken: send the body without Content-Encoding.",

@@ -165,7 +165,7 @@ impl<'a> Scanner<'a> {
                 Some(b'"') => return Ok((start, self.at - 1)),
                 Some(b'\\') => match self.next() {
                     Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
-                    Some(b'u') => self.hex_digits()?,
+                    Some(b'u') => self.escaped_character()?,
                     _ => return Err(self.syntax_before()),
                 },
                 Some(0x00..=0x1f) | None => return Err(self.syntax_before()),
@@ -174,13 +174,28 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn hex_digits(&mut self) -> Result<(), Fault> {
-        for _ in 0..4 {
-            if !self.next().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                return Err(self.syntax_before());
+    /// Steps over what follows `\u`. Half of a surrogate pair is no character: parsers differ on it, and a server that gives up on it
+    /// may hang up on a connection that many callers share.
+    fn escaped_character(&mut self) -> Result<(), Fault> {
+        match self.code_unit()? {
+            0xd800..=0xdbff if self.bytes[self.at..].starts_with(b"\\u") => {
+                self.at += 2;
+                if matches!(self.code_unit()?, 0xdc00..=0xdfff) { Ok(()) } else { Err(self.syntax_before()) }
             }
+            0xd800..=0xdfff => Err(self.syntax_before()),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn code_unit(&mut self) -> Result<u32, Fault> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let Some(digit) = self.next().and_then(|byte| char::from(byte).to_digit(16)) else {
+                return Err(self.syntax_before());
+            };
+            unit = unit << 4 | digit;
+        }
+        Ok(unit)
     }
 
     fn unescaped(&self, (start, end): (usize, usize)) -> Result<Cow<'a, str>, Fault> {

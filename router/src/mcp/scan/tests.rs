@@ -12,6 +12,7 @@ fn valid_json_passes_as_it_is() {
         "{}",
         " [ ] ",
         "\"a\\u00e9\\n\\\"\"",
+        "\"\\ud83d\\uDE00\"",
         "-0.1e+10",
         "1E400",
         "123456789012345678901234567890",
@@ -45,7 +46,10 @@ fn what_is_not_json_is_refused_where_it_goes_wrong() {
         ("{} {}", 3),
         ("{'a':1}", 1),
         ("\u{feff}{}", 0),
-        ("{\"\\ud800\":1}", 2),
+        ("{\"\\ud800\":1}", 7),
+        ("\"\\ude00\"", 6),
+        ("\"\\ud83d\\u0041\"", 12),
+        ("\"\\ud83d\\n\"", 6),
     ] {
         assert_eq!(check(text.as_bytes()), Err(Fault::Syntax { at }), "{text:?}");
     }
