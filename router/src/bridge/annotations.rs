@@ -61,7 +61,7 @@ impl Annotations {
             match self.learn_tool(raw.get()) {
                 Ok(()) => kept.push(raw.get()),
                 Err(reason) => {
-                    tracing::warn!(reason, "a tool is left out of the list: its {ANNOTATION} breaks the rules of MCP")
+                    tracing::warn!(reason, "a tool is left out of the list: its {ANNOTATION} breaks the rules of MCP");
                 }
             }
         }

@@ -94,8 +94,8 @@ pub(super) struct SendError {
     pub(super) reason: String,
     /// Certainly not one byte of it has reached the router.
     pub(super) unsent: bool,
-    /// Trying again will not help: the router's certificate is not accepted.
-    pub(super) permanent: bool,
+    /// The router's certificate is not accepted; trying again will not help.
+    pub(super) untrusted: bool,
 }
 
 impl Http {
@@ -233,7 +233,7 @@ impl SendError {
             let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             error.is::<rustls::Error>() || wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()).is_some()
         });
-        Self { reason: cause(error), unsent: while_connecting || canceled, permanent: refused_by_tls }
+        Self { reason: cause(error), unsent: while_connecting || canceled, untrusted: refused_by_tls }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Bridge,
-    failure::{Failure, attributed},
+    failure::{Failure, Refusal, attributed},
     flight::Flight,
     headers,
     message::{Heard, HeardKind, Id, Kind, Message},
@@ -290,7 +290,7 @@ impl Bridge {
                 self.write(flight, attributed(&id, heard.member("error").unwrap_or("{}"))).await;
             }
             HeardKind::Response { id, .. } => {
-                tracing::warn!(?id, "the router answered a request that was not asked on this stream; left out")
+                tracing::warn!(?id, "the router answered a request that was not asked on this stream; left out");
             }
             HeardKind::Batch(ids) => {
                 expected.ids.retain(|id| !ids.contains(id));
@@ -321,11 +321,8 @@ impl Bridge {
         let limits = Limits { bytes_max: REFUSAL_BYTES_MAX, ..self.wire.limits() };
         // A body that breaks off has nothing to say; the status remains.
         let text = collect(&mut body, limits).await.unwrap_or_default();
-        let by_status = Failure::Status {
-            status: parts.status,
-            headers: Box::new(parts.headers),
-            sent_bytes: expected.message.bytes.len(),
-        };
+        let refusal = Refusal::new(parts.status, &parts.headers, &text, expected.message.bytes.len());
+        let by_status = Failure::Status(Box::new(refusal));
         let [own_id] = expected.ids.as_slice() else { return Err(by_status) };
         let Some(heard) = Heard::parse(text) else { return Err(by_status) };
         let (line, code) = match &heard.kind {

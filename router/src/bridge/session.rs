@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    failure::Failure,
+    failure::{Failure, Refusal},
     headers::{PROTOCOL_VERSION, SESSION_ID},
     message::{Heard, HeardKind},
     stream::Stream,
@@ -123,7 +123,7 @@ impl Session {
         let settled = say_initialize(wire, initialize).await?;
         if let Some(initialized) = initialized {
             let response = wire.post(settled.headers(), initialized, true, &AtomicBool::new(false)).await?;
-            accepted(&response, 0)?;
+            accepted(&response)?;
         }
         tracing::info!("the router had forgotten the session, as after a restart; a new one is open");
         let tools_change = settled.tools_change;
@@ -157,9 +157,8 @@ pub(super) fn session_id(response: &Response<Incoming>) -> Option<HeaderValue> {
 }
 
 async fn say_initialize(wire: &Wire, initialize: Bytes) -> Result<Settled, Failure> {
-    let sent_bytes = initialize.len();
     let response = wire.post(HeaderMap::new(), initialize, true, &AtomicBool::new(false)).await?;
-    accepted(&response, sent_bytes)?;
+    accepted(&response)?;
     let id = session_id(&response);
     let mut stream = Stream::new(response, wire.limits());
     while let Some(bytes) = stream.next().await? {
@@ -176,9 +175,9 @@ async fn say_initialize(wire: &Wire, initialize: Bytes) -> Result<Settled, Failu
 }
 
 /// Whether a message was accepted, by the status alone.
-fn accepted(response: &Response<Incoming>, sent_bytes: usize) -> Result<(), Failure> {
+fn accepted(response: &Response<Incoming>) -> Result<(), Failure> {
     if response.status().is_success() {
         return Ok(());
     }
-    Err(Failure::Status { status: response.status(), headers: Box::new(response.headers().clone()), sent_bytes })
+    Err(Failure::Status(Box::new(Refusal::new(response.status(), response.headers(), &[], 0))))
 }

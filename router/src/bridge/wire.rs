@@ -84,9 +84,12 @@ impl Wire {
             } else if !harmless {
                 return Err(Failure::Lost { reason: error.reason });
             }
+            if error.untrusted {
+                return Err(Failure::Untrusted { reason: error.reason });
+            }
             let delay = delays.next();
             let tried_for = started.elapsed();
-            if error.permanent || tried_for + delay > self.settings.retry_for {
+            if tried_for + delay > self.settings.retry_for {
                 return Err(Failure::Unreachable { reason: error.reason, tried_for });
             }
             tracing::debug!(reason = error.reason, "the router cannot be reached; trying again");

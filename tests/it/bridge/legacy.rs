@@ -202,12 +202,15 @@ async fn a_cancellation_is_passed_on_and_nothing_late_is_written() {
     assert_eq!(asked.body, cancelled);
     in_session(&asked, "s-1");
     // Until the message has arrived the stream stays: to a legacy server its end would mean nothing.
-    events.message(&result(1)).await;
-    asked.status(202);
-    events.closed().await;
+    events.message(r#"{"jsonrpc":"2.0","method":"notifications/message"}"#).await;
     client.send(&call(2)).await;
     router.post("t2").await.json(&result(2));
-    assert_eq!(client.line().await, result(2));
+    assert_eq!(client.line().await, result(2), "what belongs to the cancelled request is kept back");
+    asked.status(202);
+    events.closed().await;
+    client.send(&call(3)).await;
+    router.post("t3").await.json(&result(3));
+    assert_eq!(client.line().await, result(3));
 }
 
 #[tokio::test]

@@ -115,7 +115,8 @@ async fn a_request_that_changes_nothing_is_repeated() {
 async fn every_status_says_what_to_do() {
     let mut router = Script::start().await;
     let mut client = Client::start(router.url());
-    let table: &[(u16, &[(&str, &str)], &str)] = &[
+    type Row<'a> = (u16, &'a [(&'a str, &'a str)], &'a str);
+    let table: &[Row<'_>] = &[
         (401, &[("www-authenticate", "Bearer")], "Set WEIR_API_KEY"),
         (403, &[], "forbidden"),
         (404, &[], "/mcp"),
@@ -148,6 +149,11 @@ async fn every_status_says_what_to_do() {
     router.post("").await.status(401);
     let text = client.error().await.2;
     assert!(text.contains("WEIR_API_KEY is wrong") && !text.contains("a-key"), "{text}");
+    client.send(&call(2)).await;
+    let problem = Response::builder().status(403).header("content-type", "application/problem+json");
+    router.post("").await.respond(problem, r#"{"status":403,"detail":"This Host is not one of Weir's."}"#);
+    let text = client.error().await.2;
+    assert!(text.ends_with("It says: This Host is not one of Weir's."), "{text}");
 }
 
 #[tokio::test]
@@ -256,6 +262,9 @@ async fn lines_that_are_no_messages_are_answered_and_the_next_one_counts() {
     let (id, code, text) = client.error().await;
     assert_eq!((id.as_str(), code), ("null", -32_600));
     assert!(text.contains("1000 bytes"), "{text}");
+    client.send_raw(b"\nagain\n").await;
+    let line = client.line().await;
+    assert!(!line.contains(r#""id""#), "an id that nobody knows is left out: {line}");
     client.send_raw(b"\n\r\n  \n").await;
     client.send(&format!("{}\r", call(1))).await;
     let asked = router.post("t1").await;
