@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let given = Given::read(&arguments.arguments)?;
-    let Opened { mut connection, router: _router } = arguments.target.open().await?;
+    let Opened { mut connection, router } = arguments.target.open().await?;
     let values = match given {
         Given::Object(object) => object,
         Given::Pairs(pairs) => {
@@ -39,7 +39,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             typed(pairs, schema)
         }
     };
-    let result = connection.call_tool(&arguments.name, &Value::Object(values)).await?;
+    let result = connection.call_tool(&arguments.name, &Value::Object(values)).await;
+    if let Some(router) = router {
+        // The record of this call is on its way to the disk, also when the call was refused.
+        router.audit().flush().await;
+    }
+    let result = result?;
     let mut stdout = io::stdout();
     if arguments.json {
         writeln!(stdout, "{}", result.raw)?;

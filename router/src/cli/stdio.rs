@@ -31,24 +31,30 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
-    let (target, key) = match (arguments.url, arguments.config) {
+    let router = match &arguments.config {
+        Some(config) => Some(router_of(config).await?),
+        None => None,
+    };
+    let (target, key) = match (arguments.url, &router) {
         (Some(target), _) => {
             log::start(&Log::default())?;
             (target, environment::api_key())
         }
-        (None, Some(config)) => (Target::Memory(in_memory(&config).await?), None),
+        (None, Some(router)) => (Target::Memory(in_memory(Arc::clone(router))), None),
         (None, None) => unreachable!("the command line asks for one of the two"),
     };
     let signals = Signals::listen()?;
-    tokio::select! {
-        ended = bridge::run(target, key, tokio::io::stdin(), tokio::io::stdout()) => ended.context("the bridge ended")?,
-        () = signals.first() => {}
+    let ended = tokio::select! {
+        ended = bridge::run(target, key, tokio::io::stdin(), tokio::io::stdout()) => ended.context("the bridge ended"),
+        () = signals.first() => Ok(()),
+    };
+    if let Some(router) = router {
+        router.audit().flush().await;
     }
-    Ok(Exit::Done)
+    ended.map(|()| Exit::Done)
 }
 
-/// A router in this process, served over pipes.
-async fn in_memory(config: &Path) -> anyhow::Result<Connector> {
+async fn router_of(config: &Path) -> anyhow::Result<Arc<Router>> {
     let loaded = config::load(config)?;
     let surroundings = loaded.surroundings()?;
     log::start(&loaded.config.log)?;
@@ -58,9 +64,14 @@ async fn in_memory(config: &Path) -> anyhow::Result<Connector> {
     let router = Router::new(&loaded, &surroundings)?;
     // A client asks for the tools once, right after its start, and few look again when told of a change.
     wait_for_lists(&router, LISTS_TIMEOUT).await;
-    Ok(Arc::new(move || {
+    Ok(router)
+}
+
+/// Connections to a router in this process.
+fn in_memory(router: Arc<Router>) -> Connector {
+    Arc::new(move || {
         let (near, far) = tokio::io::duplex(IN_MEMORY_BYTES);
         tokio::spawn(router::serve_io(Arc::clone(&router), far));
         near
-    }))
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use serde_json::Value;
 use standins::mcp::{McpOptions, McpServer, Running, Tools};
 use tokio::io::AsyncWriteExt as _;
 
@@ -45,6 +46,21 @@ async fn tools_shows_what_a_caller_with_these_roles_sees() {
 }
 
 #[tokio::test]
+async fn a_call_leaves_its_audit_record_also_when_it_is_refused() {
+    let (server, folder) = enrichment(Tools::Enrichment).await;
+    let config = folder.config();
+    let text = std::fs::read_to_string(&config).expect("the config") + "audit: { dir: audit }\n";
+    std::fs::write(&config, text).expect("a file");
+    run(&["call", "--config", &config, "enrich__get_merchant", "merchant_id=M-0042"]).await.with_code(0);
+    run(&["call", "--config", &config, "enrich__log_transaction_enrichment"]).await.with_code(1);
+    let records = std::fs::read_to_string(folder.path("audit/audit.jsonl")).expect("the records");
+    let outcomes: Vec<_> =
+        records.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ok", "denied"], "{records}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn call_takes_pairs_json_or_standard_input_and_tells_by_its_exit_code() {
     let (server, folder) = enrichment(Tools::Awkward).await;
     let config = folder.config();
@@ -65,7 +81,7 @@ async fn call_takes_pairs_json_or_standard_input_and_tells_by_its_exit_code() {
         .expect("weir starts");
     child.stdin.take().expect("it is piped").write_all(br#"{"merchant_id":"M-0042"}"#).await.expect("it reads");
     let output = child.wait_with_output().await.expect("weir ends");
-    let whole: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let whole: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(
         whole["structuredContent"]["merchant_id"].as_str().or(whole["structuredContent"]["id"].as_str()),
         Some("M-0042"),
