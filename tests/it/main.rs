@@ -3,5 +3,8 @@ mod bytes;
 mod calls;
 mod cli;
 mod demo;
+mod envelope;
+mod legacy;
+mod modern;
 mod postgres;
 mod websocket;

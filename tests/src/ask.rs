@@ -1,12 +1,13 @@
 //! Requests of both eras, built up step by step, and answers read event by event.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,6 +33,26 @@ pub fn open_house(downstreams: &[(&str, &str)]) -> Value {
         "policy": { "roles": { "all": { "allow": ["*"] } } },
         "downstreams": downstreams.iter().map(one).collect::<serde_json::Map<_, _>>(),
     })
+}
+
+/// Makes `keys.yaml` in a folder, with a key for each of these subjects and roles, and gives the keys.
+pub fn keys(folder: &Path, holders: &[(&str, &[&str])]) -> Result<Vec<String>> {
+    let (mut keys, mut records) = (Vec::new(), Vec::new());
+    for (subject, roles) in holders {
+        let made = router::auth::new_key();
+        records.push(json!({ "id": made.id, "hash": made.hash, "subject": subject, "roles": roles }));
+        keys.push(made.key.expose_secret().to_owned());
+    }
+    write_keys(folder, &records)?;
+    Ok(keys)
+}
+
+/// Writes `keys.yaml` in a folder, readable by its owner alone.
+pub fn write_keys(folder: &Path, records: &[Value]) -> Result<()> {
+    let path = folder.join("keys.yaml");
+    fs::write(&path, json!({ "keys": records }).to_string())?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(())
 }
 
 /// One message to the endpoint.
@@ -161,6 +182,11 @@ impl TestRouter {
     pub async fn begin(&self, ask: &Ask) -> Result<Response<Incoming>> {
         let headers: Vec<_> = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.raw_post(&headers, Bytes::from(ask.body.clone())).await
+    }
+
+    /// The stream of a session.
+    pub async fn listen(&self, session: &str) -> Result<Response<Incoming>> {
+        self.raw_get(&[("accept", "text/event-stream"), ("mcp-session-id", session)]).await
     }
 
     /// Sends a message on a connection of its own, without waiting for an answer.

@@ -60,7 +60,12 @@ impl TestRouter {
 
     /// Starts a router and waits until every downstream has been listed.
     pub async fn ready(yaml: &str) -> Result<Self> {
-        let router = Self::start(yaml).await?;
+        Self::ready_in(tempfile::tempdir()?, yaml).await
+    }
+
+    /// Starts a router whose config refers to files in `dir`, and waits until every downstream has been listed.
+    pub async fn ready_in(dir: TempDir, yaml: &str) -> Result<Self> {
+        let router = Self::start_in(dir, yaml).await?;
         anyhow::ensure!(router.running().catalog_ready(PATIENCE).await, "not every downstream was listed in time");
         Ok(router)
     }
@@ -90,6 +95,11 @@ impl TestRouter {
     ) -> Result<Answer> {
         let request = request(method, &format!("http://{}{path}", self.running().callers), headers, body)?;
         read(self.client.request(request).await?).await
+    }
+
+    /// A GET on the MCP endpoint with these headers alone; gives the answer as it begins.
+    pub async fn raw_get(&self, headers: &[(&str, &str)]) -> Result<http::Response<Incoming>> {
+        Ok(self.client.request(request(Method::GET, &self.url(), headers, "")?).await?)
     }
 
     /// Sends a message to the MCP endpoint and gives the answer as it begins, so that a stream can be read piece by piece.

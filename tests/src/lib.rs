@@ -5,5 +5,5 @@ pub mod ask;
 pub mod contract;
 pub mod harness;
 
-pub use ask::{Ask, Events, events, hang_up, open_house, speak};
+pub use ask::{Ask, Events, events, hang_up, keys, open_house, speak, write_keys};
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, until};
