@@ -1,11 +1,14 @@
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use config::{
     SecretRef,
     downstream::{Credential, WebSocket},
 };
+use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
-use super::Endpoint;
+use super::{Endpoint, client_config, server_name};
 use crate::BuildError;
 
 fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
@@ -58,4 +61,42 @@ fn a_token_that_is_not_there_is_reported_with_its_setting() {
     let error = Endpoint::new(&settings("ws://h", credential), Path::new("."), "downstreams.x.mcp.websocket").err();
     let error = error.expect("no such file").to_string();
     assert!(error.starts_with("downstreams.x.mcp.websocket.credential.bearer: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_is_spoken_to_only_behind_a_certificate_that_is_trusted_for_its_name() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://localhost:{}/mcp", listener.local_addr().expect("its address").port());
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (issued.cert.der().clone(), issued.signing_key.serialize_der());
+    tokio::spawn(serve(listener, vec![certificate.clone()], key));
+
+    let mut trusting = RootCertStore::empty();
+    trusting.add(certificate).expect("a root");
+    let rows = [
+        (RootCertStore { roots: trusting.roots.clone() }, "localhost", None),
+        (RootCertStore::empty(), "localhost", Some("the TLS handshake failed")),
+        (trusting, "another.example", Some("the TLS handshake failed")),
+    ];
+    for (roots, name, told) in rows {
+        let mut endpoint = endpoint(&url).expect("a usable URL");
+        endpoint.tls = Some((server_name(name).expect("a name"), client_config(roots)));
+        let failure = endpoint.open().await.err();
+        assert_eq!(failure.as_ref().map(|failure| &*failure.told), told, "{name}: {failure:?}");
+    }
+}
+
+/// Accepts one WebSocket after another behind TLS.
+async fn serve(listener: TcpListener, chain: Vec<rustls::pki_types::CertificateDer<'static>>, key: Vec<u8>) {
+    let key = PrivateKeyDer::try_from(key).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let config = config.with_no_client_auth().with_single_cert(chain, key).expect("a certificate and its key");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    while let Ok((stream, _)) = listener.accept().await {
+        if let Ok(stream) = acceptor.accept(stream).await {
+            // Names no subprotocol, which is taken to mean ours.
+            drop(tokio_tungstenite::accept_async(stream).await);
+        }
+    }
 }
