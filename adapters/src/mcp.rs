@@ -222,7 +222,8 @@ impl Shared {
         let (tool, downstream) = (&request.local_name, &self.downstream);
         let broken = |what: &str| {
             let message = format!("What {downstream} answered to `{tool}` {what}.");
-            Err(AdapterError::new(ErrorClass::Protocol, Sent::Yes, message))
+            // It cannot be told from this whether the server did what it was asked.
+            Err(AdapterError::maybe_sent(ErrorClass::Protocol, message))
         };
         match answer {
             Answer::Result(result) if modern => {

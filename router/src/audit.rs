@@ -142,6 +142,18 @@ impl Record {
         self.tool = Some(tool);
     }
 
+    /// The tool that the name is of.
+    #[must_use]
+    pub fn tool(&self) -> Option<&Arc<Tool>> {
+        self.tool.as_ref()
+    }
+
+    /// Names the call.
+    #[must_use]
+    pub fn request_id(&self) -> Uuid {
+        self.request_id
+    }
+
     /// The policy allowed the call.
     pub fn allowed(&mut self, rule: Rule) {
         self.rule = Some(rule);

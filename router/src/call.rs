@@ -24,7 +24,7 @@ use crate::{
     mcp::Registration,
 };
 
-pub use outlive::Running;
+pub use outlive::RunningCall;
 
 /// One call as it comes from any surface: who, what, and until when.
 #[derive(Debug)]
@@ -65,6 +65,12 @@ impl Control {
             self.cancel.cancel();
         }
     }
+
+    /// Whether both belong to the same call.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.gate, &other.gate)
+    }
 }
 
 /// What a call came to: the bytes of a `result` object by kind, or why there is none.
@@ -76,10 +82,23 @@ pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Answer {
     let audit = router.audit.clone();
     let trace = call.trace.to_string();
     let mut record = Record::open(audit, call.request_id, trace, call.caller.clone(), call.origin.clone(), &call.name);
+    let gate = call.control.gate.clone();
     let outcome = AssertUnwindSafe(run(&router, call, &mut record)).catch_unwind().await;
-    let answer = outcome.unwrap_or(Err(CallError::Internal));
+    let answer = outcome.unwrap_or_else(|_panic| Err(after_panic(&record, &gate)));
     record.finish(ending(&answer));
     answer
+}
+
+/// A bug of our own is no reason to let a write that has left look like one that may be repeated.
+fn after_panic(record: &Record, gate: &SendGate) -> CallError {
+    match record.tool() {
+        Some(tool) if gate.passed() => CallError::OutcomeUnknown {
+            tool: tool.name.shown.clone(),
+            operation_id: record.request_id().to_string(),
+            error: Box::new(AdapterError::maybe_sent(ErrorClass::Protocol, "the router failed while it waited")),
+        },
+        _ => CallError::Internal,
+    }
 }
 
 async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {

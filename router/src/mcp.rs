@@ -12,7 +12,7 @@ mod list;
 mod message;
 mod meta;
 mod modern;
-pub mod provenance;
+pub(crate) mod provenance;
 mod scan;
 mod session;
 mod streams;

@@ -1,6 +1,7 @@
 //! Sockets: accepting, TLS, limits of size and time, and their end.
 
 pub(crate) mod body;
+mod patience;
 
 use std::{convert::Infallible, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use body::Body;
+use patience::{Patience, Watched};
 
 /// How long after a failed accept the next one is tried: there may be no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -73,7 +75,7 @@ pub async fn serve_io<I: AsyncRead + AsyncWrite + Send + Unpin + 'static>(router
     let connection = Connection { router, readiness: Arc::default(), peer: Peer::InProcess };
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new());
-    if let Err(error) = builder.serve_connection(TokioIo::new(io), connection.service()).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(io), connection.service(None)).await {
         tracing::debug!(error = %error, "a connection in memory ended early");
     }
 }
@@ -113,7 +115,7 @@ impl Connection {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.router.config.server.header_timeout.0)
-            .max_buf_size(HEAD_BYTES_MAX.max(8192))
+            .max_buf_size(HEAD_BYTES_MAX)
             .pipeline_flush(true);
         builder
             .http2()
@@ -123,30 +125,44 @@ impl Connection {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let builder = if http2 { builder } else { builder.http1_only() };
-        let connection = builder.serve_connection(TokioIo::new(io), self.service());
+        let patience = http2.then(|| Patience::new(self.router.config.server.write_timeout.0));
+        let connection = builder.serve_connection(TokioIo::new(io), self.service(patience.clone()));
         let connection = pin!(graceful.watch(connection.into_owned()));
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "a connection ended early");
+        let exhausted = async {
+            match patience {
+                Some(patience) => patience.exhausted().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(error = %error, "a connection ended early");
+            },
+            () = exhausted => tracing::debug!("a caller does not read its answers: its connection is closed"),
         }
     }
 
     fn service(
         self,
+        patience: Option<Arc<Patience>>,
     ) -> impl hyper::service::Service<
         Request<Incoming>,
-        Response = Response<Body>,
+        Response = Response<Watched>,
         Error = Infallible,
-        Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+        Future = impl Future<Output = Result<Response<Watched>, Infallible>> + Send + 'static,
     > {
         service_fn(move |request| {
-            let connection = self.clone();
+            let (connection, patience) = (self.clone(), patience.clone());
             async move {
                 let is_http1 = request.version() <= http::Version::HTTP_11;
                 let mut response = front::respond(&connection.router, connection.peer, request).await;
                 if connection.readiness.is_draining() && is_http1 {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok(response)
+                Ok(match patience {
+                    Some(patience) => patience.watch(response),
+                    None => response.map(Watched::unwatched),
+                })
             }
         })
     }

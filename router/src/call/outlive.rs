@@ -1,7 +1,7 @@
 //! The router owns the call, not the connection.
 //!
 //! A call runs inside the task of its caller's connection, which costs no hop. When that task goes away first, the call goes with it if
-//! it may (a read, or a write of which nothing has left); otherwise it moves to a task of its own and settles there.
+//! it may (a read, or a write of which nothing has left); otherwise, and always before 2026-07-28 where a closed connection is no cancellation, it moves to a task of its own and settles there.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use crate::Router;
 type BoxedCall = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A call that runs, and what becomes of it when nobody waits any longer.
-pub struct Running {
+pub struct RunningCall {
     /// `None` once it has ended.
     call: Option<BoxedCall>,
     control: Control,
@@ -26,7 +26,7 @@ pub struct Running {
     tasks: TaskTracker,
 }
 
-impl Running {
+impl RunningCall {
     /// Starts a call. It does its first work when it is polled.
     pub fn start(router: &Arc<Router>, call: ToolCall, survives_its_connection: bool) -> Self {
         let control = call.control.clone();
@@ -35,7 +35,7 @@ impl Running {
     }
 }
 
-impl Future for Running {
+impl Future for RunningCall {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
@@ -46,7 +46,7 @@ impl Future for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         let Some(call) = self.call.take() else { return };
         // Withdrawing fails exactly when bytes of a write may have left: then it runs on to its deadline.
@@ -56,8 +56,8 @@ impl Drop for Running {
     }
 }
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for RunningCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("ended", &self.call.is_none()).finish_non_exhaustive()
+        f.debug_struct("RunningCall").field("ended", &self.call.is_none()).finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@ use config::Effect;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, value::RawValue};
 
-use crate::{Downstream, name::ToolName};
+use crate::{Downstream, mcp::provenance, name::ToolName};
 
 pub use mirrored::Mirrored;
 
@@ -64,6 +64,11 @@ impl Tool {
             validator: OnceLock::new(),
             mirrored: OnceLock::new(),
         })
+    }
+
+    /// Whether callers could not tell the two apart. All else comes from the config, which does not change.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.definition == other.definition && self.caller_inputs == other.caller_inputs
     }
 
     pub(crate) fn rename(&mut self, name: ToolName) {
@@ -131,7 +136,8 @@ fn describe(error: &jsonschema::ValidationError<'_>) -> String {
 }
 
 fn with_name(definition: &str, shown: &str, description: Option<&str>) -> Option<Bytes> {
-    let object = Object::parse(definition)?;
+    let cleaned = provenance::cleaned_text(definition);
+    let object = Object::parse(cleaned.as_deref().unwrap_or(definition))?;
     let missing = description.filter(|_| object.get("description").is_none()).map(json::string);
     let added: Vec<(&str, &str)> = missing.iter().map(|text| ("description", text.as_str())).collect();
     let rewritten = object.rewrite(&added, |key, _| match (key, description) {

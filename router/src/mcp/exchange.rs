@@ -1,6 +1,6 @@
 //! One `tools/call` on the wire: an answer as JSON, unless a notification has to travel first or the wait grows long; then as a stream.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use adapters::{
     Notice,
@@ -18,11 +18,12 @@ use super::{
     empty_response, json_response,
     message::{Message, text_of},
     meta::Meta,
+    provenance::cleaned_text,
     session::Session,
 };
 use crate::{
     audit::Origin,
-    call::{Control, Running, ToolCall},
+    call::{Control, RunningCall, ToolCall},
     server::Body,
 };
 
@@ -30,6 +31,8 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How many notices of one call wait for a caller that reads slowly; beyond it they are lost.
 const NOTICES_MAX: usize = 64;
+/// How many events wait for a caller that reads slowly.
+const EVENTS_MAX: usize = 256;
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// The parts of an exchange that its era decides.
@@ -52,8 +55,8 @@ pub(super) async fn call_tool(post: &Post<'_>, message: &Message, exchange: Exch
     }
     match pending.next().await {
         Step::Answer(wire) => pending.close(&wire),
-        Step::Notice(event) => events(pending.events(event)),
-        Step::Quiet => events(pending.events(COMMENT)),
+        Step::Notice(event) => pending.stream(post, event),
+        Step::Quiet => pending.stream(post, COMMENT),
     }
 }
 
@@ -73,7 +76,7 @@ struct Pending {
     id: Bytes,
     version: Version,
     request_id: Uuid,
-    running: Running,
+    running: RunningCall,
     notices: Option<mpsc::Receiver<Notice>>,
     /// The caller's own progress token, as it stands.
     token: Option<String>,
@@ -127,7 +130,7 @@ impl Pending {
             origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client },
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
-        let running = Running::start(post.router, call, !version.is_modern());
+        let running = RunningCall::start(post.router, call, !version.is_modern());
         Ok(Self { id, version, request_id, running, notices, token })
     }
 
@@ -146,19 +149,35 @@ impl Pending {
         }
     }
 
-    /// The rest of the exchange as events, after `first`. The stream owns the call: dropped early, it settles what becomes of it.
-    fn events(self, first: Bytes) -> impl Stream<Item = Bytes> + Send {
-        stream::unfold((Some(self), VecDeque::from([first])), |(mut pending, mut ready)| async move {
-            if let Some(piece) = ready.pop_front() {
-                return Some((piece, (pending, ready)));
+    /// The rest of the exchange as events, after `first`. From here on the call has a task of its own: a caller that does not read holds up
+    /// neither its deadline nor its end.
+    fn stream(self, post: &Post<'_>, first: Bytes) -> Response<Body> {
+        let (sender, mut receiver) = mpsc::channel(EVENTS_MAX);
+        let patience = post.router.config.server.write_timeout.0;
+        post.router.tasks.spawn(self.tell(sender, first, patience));
+        events(stream::poll_fn(move |cx| receiver.poll_recv(cx)))
+    }
+
+    async fn tell(mut self, events: mpsc::Sender<Bytes>, first: Bytes, patience: Duration) {
+        let _ = events.try_send(first);
+        loop {
+            let step = tokio::select! {
+                // The caller is gone. What becomes of its call is settled when the call is dropped here.
+                () = events.closed() => return,
+                step = self.next() => step,
+            };
+            // Notices and signs of life are hints: a caller that reads too slowly loses them, never its answer.
+            match step {
+                Step::Notice(event) => drop(events.try_send(event)),
+                Step::Quiet => drop(events.try_send(COMMENT)),
+                Step::Answer(wire) => {
+                    if let Some(last) = self.last_events(&wire) {
+                        let _ = tokio::time::timeout(patience, events.send(last)).await;
+                    }
+                    return;
+                }
             }
-            let mut waiting = pending.take()?;
-            match waiting.next().await {
-                Step::Notice(piece) => Some((piece, (Some(waiting), ready))),
-                Step::Quiet => Some((COMMENT, (Some(waiting), ready))),
-                Step::Answer(wire) => Some((waiting.last_events(&wire)?, (None, ready))),
-            }
-        })
+        }
     }
 
     /// The whole answer, when nothing had to travel before it.
@@ -196,6 +215,8 @@ impl Pending {
 
     fn under_our_token(&self, params: &str) -> String {
         let token = self.token.as_deref().unwrap_or("null");
+        let cleaned = cleaned_text(params);
+        let params = cleaned.as_deref().unwrap_or(params);
         let change =
             |key: &str, _: &str| if key == "progressToken" { Change::Replace(token.to_owned()) } else { Change::Keep };
         Object::parse(params).map_or_else(|| params.to_owned(), |params| params.rewrite(&[], change))
