@@ -79,16 +79,16 @@ impl Catalog {
         settle_collisions(&mut tools, &self.names);
         tools.sort_by(|a, b| a.name.shown.cmp(&b.name.shown));
         let before = self.view.load();
-        let same = before.tools.len() == tools.len()
-            && before
-                .tools
-                .iter()
-                .zip(&tools)
-                .all(|(old, new)| old.name == new.name && old.definition == new.definition);
-        self.view.store(Arc::new(View::new(tools)));
-        if !same {
-            self.version.send_modify(|version| *version += 1);
+        if before.tools.len() == tools.len() && before.tools.iter().zip(&tools).all(|(old, new)| old.is_same(new)) {
+            return;
         }
+        // What did not change keeps what was worked out for it, its compiled schema first of all.
+        let kept = |new: Tool| match before.resolve(&new.name.shown) {
+            Some((_, old)) if old.is_same(&new) => old.clone(),
+            _ => Arc::new(new),
+        };
+        self.view.store(Arc::new(View::new(tools.into_iter().map(kept).collect())));
+        self.version.send_modify(|version| *version += 1);
     }
 
     fn tool(&self, downstream: &Arc<Downstream>, offered: &OfferedTool) -> Option<Tool> {
@@ -103,8 +103,7 @@ impl Catalog {
 }
 
 impl View {
-    fn new(tools: Vec<Tool>) -> Self {
-        let tools: Vec<_> = tools.into_iter().map(Arc::new).collect();
+    fn new(tools: Vec<Arc<Tool>>) -> Self {
         let by_name = tools.iter().enumerate().map(|(index, tool)| (tool.name.shown.clone(), index)).collect();
         Self { tools, by_name, rights: rights::RightsCache::default() }
     }
@@ -136,11 +135,17 @@ fn is_exposed(downstream: &Downstream, tool: &OfferedTool) -> bool {
     }
 }
 
-/// A tool's own legal name goes before an alias that happens to be the same; the alias gets a longer hash. Nothing is dropped.
+/// A tool's own legal name goes before an alias that happens to be the same; the alias gets a longer hash, and another one for as long
+/// as that is taken too. So nothing is dropped and no name stands twice, whatever a downstream calls its tools: clients refuse a whole
+/// list for one name that does.
 fn settle_collisions(tools: &mut [Tool], names: &Names) {
-    let own: HashSet<Arc<str>> =
-        tools.iter().filter(|tool| !tool.name.is_alias).map(|tool| tool.name.shown.clone()).collect();
-    for tool in tools.iter_mut().filter(|tool| tool.name.is_alias && own.contains(&tool.name.shown)) {
-        tool.rename(tool.name.with_longer_alias(names));
+    let own = tools.iter().filter(|tool| !tool.name.is_alias);
+    let mut taken: HashSet<Arc<str>> = own.map(|tool| tool.name.shown.clone()).collect();
+    for tool in tools.iter_mut().filter(|tool| tool.name.is_alias) {
+        let mut attempt = 0;
+        while !taken.insert(tool.name.shown.clone()) {
+            tool.rename(tool.name.with_longer_alias(names, attempt));
+            attempt += 1;
+        }
     }
 }

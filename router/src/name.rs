@@ -27,16 +27,19 @@ impl ToolName {
     pub fn form(downstream: &DownstreamName, local: &Arc<str>, names: &Names) -> Self {
         let full = if names.prefix { format!("{downstream}{SEPARATOR}{local}") } else { local.to_string() };
         let is_alias = !is_legal(&full, names.name_length_max);
-        let shown = if is_alias { alias(&full, downstream, local, names.name_length_max, 8) } else { full };
+        let hashed = [downstream.as_str(), local];
+        let shown = if is_alias { alias(&full, &hashed, names.name_length_max, 8) } else { full };
         Self { shown: shown.into(), downstream: downstream.clone(), local: local.clone(), is_alias }
     }
 
-    /// Another alias with a longer hash, for the case that the first one is some other tool's own name.
+    /// Another alias with a longer hash, for the case that the first one is some other tool's name; a different one for each `attempt`.
     #[must_use]
-    pub fn with_longer_alias(&self, names: &Names) -> Self {
+    pub fn with_longer_alias(&self, names: &Names, attempt: u32) -> Self {
         let full =
             if names.prefix { format!("{}{SEPARATOR}{}", self.downstream, self.local) } else { self.local.to_string() };
-        let shown = alias(&full, &self.downstream, &self.local, names.name_length_max, 16);
+        let attempt = (attempt > 0).then(|| attempt.to_string());
+        let hashed: Vec<&str> = [self.downstream.as_str(), &self.local].into_iter().chain(attempt.as_deref()).collect();
+        let shown = alias(&full, &hashed, names.name_length_max, 16);
         Self { shown: shown.into(), is_alias: true, ..self.clone() }
     }
 }
@@ -49,11 +52,8 @@ fn is_legal(name: &str, length_max: usize) -> bool {
 }
 
 /// Head, `_` and hexadecimal digits of SHA-256 over downstream, NUL, tool: the same on every replica and after every restart.
-fn alias(full: &str, downstream: &DownstreamName, local: &str, length_max: usize, digits: usize) -> String {
-    let mut hashed = downstream.as_str().as_bytes().to_vec();
-    hashed.push(0);
-    hashed.extend_from_slice(local.as_bytes());
-    let hash = digest::digest(&digest::SHA256, &hashed);
+fn alias(full: &str, hashed: &[&str], length_max: usize, digits: usize) -> String {
+    let hash = digest::digest(&digest::SHA256, hashed.join("\0").as_bytes());
     let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
     let mut shown: String = full.chars().map(legal).take(length_max.saturating_sub(digits + 1)).collect();
     if shown.starts_with(RESERVED) && shown[RESERVED.len()..].starts_with(SEPARATOR) {

@@ -26,29 +26,34 @@ const REFRESH_MIN: Duration = Duration::from_secs(1);
 pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstream>) {
     let mut events = downstream.adapter.events();
     let mut next = Instant::now();
+    // A downstream that says all the time that its list changed is asked no more often than this.
+    let mut earliest = next;
     loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(AdapterEvent::State(state)) => {
                     let is_back = state.health == Health::Up && downstream.state().health != Health::Up;
                     downstream.keep_state(state);
-                    if is_back { next = Instant::now(); }
+                    if is_back { next = earliest.max(Instant::now()); }
                 }
-                Some(AdapterEvent::ListChanged) => next = Instant::now(),
+                Some(AdapterEvent::ListChanged) => next = earliest.max(Instant::now()),
                 None => return,
             },
             () = tokio::time::sleep_until(next) => {
-                let again_after = list(&downstream).await;
+                let listed = list(&downstream).await;
                 let Some(catalog) = catalog.upgrade() else { return };
-                catalog.rebuild();
-                next = Instant::now() + again_after;
+                if listed.is_some() {
+                    catalog.rebuild();
+                }
+                next = Instant::now() + listed.unwrap_or(RETRY_AFTER);
+                earliest = Instant::now() + REFRESH_MIN;
             }
         }
     }
 }
 
-/// Asks for the list once and says when to ask again. What was offered before stays when it fails.
-async fn list(downstream: &Downstream) -> Duration {
+/// Asks for the list once and says when to ask again. `None` when it fails; what was offered before stays.
+async fn list(downstream: &Downstream) -> Option<Duration> {
     let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_DEADLINE));
     // A bug in one adapter must not end the refreshing of its downstream.
     let listing = std::panic::AssertUnwindSafe(downstream.adapter.list(&ctx)).catch_unwind();
@@ -60,19 +65,19 @@ async fn list(downstream: &Downstream) -> Duration {
                 Some(Kind::Mcp(mcp)) => mcp.list_refresh.0,
                 Some(Kind::Postgres(_)) | None => REFRESH_DEFAULT,
             };
-            fresh_for.unwrap_or(configured).clamp(REFRESH_MIN, configured.max(REFRESH_MIN))
+            Some(fresh_for.unwrap_or(configured).clamp(REFRESH_MIN, configured.max(REFRESH_MIN)))
         }
         Ok(Ok(Err(error))) => {
             tracing::debug!(downstream = %downstream.name, %error, "no list");
-            RETRY_AFTER
+            None
         }
         Ok(Err(_panic)) => {
             tracing::error!(downstream = %downstream.name, "the adapter panicked while it listed");
-            RETRY_AFTER
+            None
         }
         Err(_elapsed) => {
             tracing::debug!(downstream = %downstream.name, "no list in time");
-            RETRY_AFTER
+            None
         }
     }
 }

@@ -151,13 +151,28 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         CallError::InvalidArguments { .. } if version < Version::V2025_11_25 => RpcError::new(-32602, text).wire(),
         CallError::Internal => RpcError::new(-32603, text).wire(),
         CallError::Downstream { error, .. } if let Some(Rejection::Rpc(object)) = &error.rejection => {
-            let code = Object::parse(text_of(Some(object))).and_then(|object| object.get("code")?.parse().ok());
-            Wire::Error(object.clone(), code.map_or(StatusCode::OK, status_of))
+            of_downstream(object, &text, version)
         }
         CallError::InvalidArguments { .. }
         | CallError::Overloaded { .. }
         | CallError::Downstream { .. }
         | CallError::OutcomeUnknown { .. } => Wire::Result(vec![tool_error(error, &text, version)]),
+    }
+}
+
+/// An error in a downstream's own words. One that speaks of the hop between Weir and the downstream would mislead the caller's client, which
+/// acts on such codes by itself; so it becomes words.
+fn of_downstream(object: &Bytes, text: &str, version: Version) -> Wire {
+    let parsed = Object::parse(text_of(Some(object)));
+    let code = parsed.as_ref().and_then(|object| object.get("code")?.parse::<i64>().ok());
+    match code {
+        Some(-32700 | -32600 | -32601 | -32020 | -32022) => {
+            let said = parsed.and_then(|object| object.get("message").and_then(json::unquote)).unwrap_or_default();
+            let said: String = said.chars().take(300).collect();
+            Wire::Result(vec![failed_result(&format!("{text} It said: {said}"), serde_json::Map::new(), version)])
+        }
+        Some(code @ -32021) => Wire::Error(object.clone(), status_of(code)),
+        _ => Wire::Error(object.clone(), StatusCode::OK),
     }
 }
 
@@ -170,6 +185,10 @@ fn tool_error(error: &CallError, text: &str, version: Version) -> Bytes {
     if let CallError::OutcomeUnknown { operation_id, .. } = error {
         meta.insert("weir/operation_id".to_owned(), json!(operation_id));
     }
+    failed_result(text, meta, version)
+}
+
+fn failed_result(text: &str, meta: serde_json::Map<String, serde_json::Value>, version: Version) -> Bytes {
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
     if !meta.is_empty() {
         result["_meta"] = meta.into();
@@ -187,7 +206,7 @@ fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
         Reply::InputRequired(bytes) => (bytes, "input_required"),
         Reply::Task(bytes) => (bytes, "task"),
     };
-    let named = has_member(&bytes, "resultType");
+    let named = member(&bytes, "resultType").is_some();
     match (version.is_modern(), named) {
         (true, true) | (false, false) => vec![bytes],
         (true, false) => stamped(bytes, kind),
@@ -210,14 +229,13 @@ fn stamped(bytes: Bytes, kind: &str) -> Vec<Bytes> {
 /// Whether a result says that the tool itself failed.
 #[must_use]
 pub fn is_tool_error(result: &Bytes) -> bool {
-    memmem::find(result, b"\"isError\"").is_some()
-        && Object::parse(text_of(Some(result))).is_some_and(|object| object.get("isError") == Some("true"))
+    member(result, "isError") == Some("true")
 }
 
-/// Whether the object has a member of this name, found without parsing where the name is nowhere in it.
-fn has_member(object: &Bytes, name: &str) -> bool {
-    memmem::find(object, name.as_bytes()).is_some()
-        && Object::parse(text_of(Some(object))).is_some_and(|object| object.get(name).is_some())
+/// The text of one member of an object, found without parsing where the name is nowhere in it, in whatever spelling.
+fn member<'a>(object: &'a Bytes, name: &str) -> Option<&'a str> {
+    let holds = |needle: &[u8]| memmem::find(object, needle).is_some();
+    if holds(name.as_bytes()) || holds(b"\\u00") { Object::parse(text_of(Some(object)))?.get(name) } else { None }
 }
 
 #[cfg(test)]

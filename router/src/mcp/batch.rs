@@ -25,7 +25,8 @@ const OTHER_REVISION: &str = "batches are not part of this revision: send one me
 pub(super) async fn handle(post: &Post<'_>, body: &Bytes, text: &str) -> Response<Body> {
     let refuse = |what: &str| RpcError::invalid_request(what).respond(None, StatusCode::BAD_REQUEST);
     // A batch is never modern, whatever session it names beside a modern version.
-    if text_header(&post.parts.headers, "mcp-protocol-version").and_then(Version::parse).is_some_and(Version::is_modern) {
+    if text_header(&post.parts.headers, "mcp-protocol-version").and_then(Version::parse).is_some_and(Version::is_modern)
+    {
         return refuse(OTHER_REVISION);
     }
     let session = match legacy::speaker(post, None) {

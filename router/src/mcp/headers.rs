@@ -9,9 +9,9 @@ use http::HeaderMap;
 use super::answer::RpcError;
 use crate::catalog::Mirrored;
 
-/// Compares the version header with the version in `_meta`.
+/// Compares the version header with the version in `_meta`. It has no base64 form, and neither has the method.
 pub(super) fn check_version(headers: &HeaderMap, in_meta: &str) -> Result<(), RpcError> {
-    match value(headers, "mcp-protocol-version")? {
+    match plain(headers, "mcp-protocol-version")? {
         Some(header) if header == in_meta => Ok(()),
         Some(_) => Err(RpcError::header_mismatch("MCP-Protocol-Version differs from the version in _meta")),
         None => Err(RpcError::header_mismatch("MCP-Protocol-Version is missing")),
@@ -20,7 +20,7 @@ pub(super) fn check_version(headers: &HeaderMap, in_meta: &str) -> Result<(), Rp
 
 /// Compares `Mcp-Method`, and `Mcp-Name` where the method has a name, with the body.
 pub(super) fn check_names(headers: &HeaderMap, method: &str, name: Option<&str>) -> Result<(), RpcError> {
-    match value(headers, "mcp-method")? {
+    match plain(headers, "mcp-method")? {
         Some(header) if header == method => {}
         Some(_) => return Err(RpcError::header_mismatch("Mcp-Method differs from the method of the body")),
         None => return Err(RpcError::header_mismatch("Mcp-Method is missing")),
@@ -50,20 +50,28 @@ pub(super) fn check_mirrored(
     Ok(())
 }
 
-/// The one value of a header, its base64 form decoded. A header that comes twice says two things.
+/// The one value of a header, its base64 form decoded.
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
-    let mut values = headers.get_all(name).iter();
-    let (Some(first), another) = (values.next(), values.next()) else { return Ok(None) };
-    let unreadable = || RpcError::header_mismatch(&format!("{name} cannot be read"));
-    if another.is_some() {
-        return Err(unreadable());
-    }
-    let text = first.to_str().map_err(|_| unreadable())?.trim_matches([' ', '\t']);
+    let Some(text) = plain(headers, name)? else { return Ok(None) };
     let Some(coded) = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Some(Cow::Borrowed(text)));
     };
     let decoded = STANDARD.decode(coded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.map(|text| Some(Cow::Owned(text))).ok_or_else(unreadable)
+    decoded.map(|text| Some(Cow::Owned(text))).ok_or_else(|| unreadable(name))
+}
+
+/// The one value of a header as it stands. A header that comes twice says two things.
+fn plain<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, RpcError> {
+    let mut values = headers.get_all(name).iter();
+    let (Some(first), another) = (values.next(), values.next()) else { return Ok(None) };
+    if another.is_some() {
+        return Err(unreadable(name));
+    }
+    Ok(Some(first.to_str().map_err(|_| unreadable(name))?.trim_matches([' ', '\t'])))
+}
+
+fn unreadable(name: &str) -> RpcError {
+    RpcError::header_mismatch(&format!("{name} cannot be read"))
 }
 
 #[cfg(test)]
@@ -87,6 +95,7 @@ mod tests {
             (&[("mcp-method", "tools/call"), ("mcp-name", "crm__get"), ("mcp-name", "crm__get")], false),
             (&[("mcp-method", "tools/call")], false),
             (&[("mcp-method", "TOOLS/CALL"), ("mcp-name", "crm__get")], false),
+            (&[("mcp-method", "=?base64?dG9vbHMvY2FsbA==?="), ("mcp-name", "crm__get")], false),
             (&[("mcp-name", "crm__get")], false),
             (&[], false),
         ] {

@@ -79,10 +79,7 @@ pub(super) fn cancel(router: &Router, session: Option<&Session>, message: &Messa
 }
 
 /// The session and revision that a message belongs to. A session is optional: without one a client is served, and told nothing unasked.
-pub(super) fn speaker(
-    post: &Post<'_>,
-    id: Option<&Bytes>,
-) -> Result<(Option<Session>, Version), Box<Response<Body>>> {
+pub(super) fn speaker(post: &Post<'_>, id: Option<&Bytes>) -> Result<(Option<Session>, Version), Box<Response<Body>>> {
     let headers = &post.parts.headers;
     let session = match session_of(post.router, &post.caller, headers) {
         Ok(session) => session,

@@ -59,7 +59,7 @@ impl Sessions {
         rand::fill(&mut nonce).expect("the system has random bytes");
         let expires = Timestamp::now() + LIFETIME;
         let mut content = Vec::with_capacity(128);
-        content.push(Version::ALL.iter().position(|&known| known == version).unwrap_or_default() as u8);
+        content.push(version.code());
         content.extend_from_slice(&nonce);
         content.extend_from_slice(&expires.as_second().to_be_bytes());
         content.extend_from_slice(&digest_of(principal));
@@ -78,7 +78,7 @@ impl Sessions {
         let is_valid =
             *owner == digest_of(principal) && Timestamp::now() < expires && !lock(&self.ended).nonces.contains(nonce);
         let client = std::str::from_utf8(client).ok().filter(|client| !client.is_empty()).map(Into::into);
-        let version = *Version::ALL.get(usize::from(version))?;
+        let version = Version::of_code(version)?;
         is_valid.then_some(Session { version, client, nonce: *nonce, expires })
     }
 
@@ -105,7 +105,7 @@ impl Sessions {
     pub(super) fn register(&self, session: &Session, request_id: &str, control: &Control) -> Registration {
         let key = (session.nonce, Box::from(request_id));
         lock(&self.running).insert(key.clone(), control.clone());
-        Registration { key, running: self.running.clone() }
+        Registration { key, control: control.clone(), running: self.running.clone() }
     }
 
     /// Withdraws a running request of the session. One that has ended already is no longer found, which is as good.
@@ -128,12 +128,17 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Registration {
     key: (Nonce, Box<str>),
+    control: Control,
     running: Requests,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.running).remove(&self.key);
+        let mut running = lock(&self.running);
+        // A client may have used the id again while this call went on without its connection.
+        if running.get(&self.key).is_some_and(|control| control.is(&self.control)) {
+            running.remove(&self.key);
+        }
     }
 }
 

@@ -42,6 +42,24 @@ impl Version {
         Self::ALL.into_iter().find(|version| version.as_str() == name)
     }
 
+    /// A number for the revision in what is sealed and kept by clients: it never changes its meaning.
+    #[must_use]
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::V2024_11_05 => 1,
+            Self::V2025_03_26 => 2,
+            Self::V2025_06_18 => 3,
+            Self::V2025_11_25 => 4,
+            Self::V2026_07_28 => 5,
+        }
+    }
+
+    /// The revision of this number.
+    #[must_use]
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.code() == code)
+    }
+
     /// Whether requests carry their own version and capabilities.
     #[must_use]
     pub fn is_modern(self) -> bool {

@@ -14,7 +14,7 @@ pub struct Mirrored {
 /// How deep annotated properties are looked for.
 const DEPTH_MAX: usize = 16;
 
-/// The annotated properties of an input schema: primitive ones, reached through `properties` alone.
+/// The annotated properties of an input schema, reached through `properties` alone.
 pub(super) fn of_schema(schema: &Value) -> Vec<Mirrored> {
     let mut found = Vec::new();
     collect(schema, &mut Vec::new(), &mut found);
