@@ -103,9 +103,9 @@ pub struct Settings {
     pub silence_max: Duration,
     /// How long requests may still take when the input has ended.
     pub closing_grace: Duration,
-    /// Messages on their way at once; others wait.
+    /// Requests on their way at once; others wait.
     pub in_flight_max: usize,
-    /// Messages taken in and not done, those that wait included; beyond them requests are refused.
+    /// Requests taken in and not answered, those that wait included; beyond them requests are refused.
     pub waiting_max: usize,
     /// Bytes of all of these together.
     pub waiting_bytes_max: usize,
@@ -237,6 +237,7 @@ impl Bridge {
     }
 
     fn take(self: &Arc<Self>, bytes: Bytes, traffic: &mut Traffic) {
+        while traffic.tasks.try_join_next().is_some() {}
         let message = match Message::parse(bytes) {
             Ok(message) => message,
             Err(malformed) => return self.say(failure::malformed(&malformed), traffic),
@@ -249,6 +250,7 @@ impl Bridge {
             }
         }
         let Some(room) = self.room(&message, traffic) else {
+            tracing::warn!("too many messages wait; one is refused");
             for id in message.ids() {
                 self.output.line_now(Failure::Overloaded.answer(&id, &self.wire.names));
             }
@@ -304,7 +306,12 @@ impl Bridge {
 
     /// Room for a message, or `None` when too much waits already.
     fn room(&self, message: &Message, traffic: &Traffic) -> Option<OwnedSemaphorePermit> {
-        if traffic.tasks.len() >= self.settings.waiting_max {
+        // What the requests may be waiting for is let in beyond their bound.
+        let waiting_max = match message.kind {
+            Kind::Request(_) | Kind::Batch(_) => self.settings.waiting_max,
+            Kind::Notification { .. } | Kind::Response => 2 * self.settings.waiting_max,
+        };
+        if traffic.tasks.len() >= waiting_max {
             return None;
         }
         let bytes = u32::try_from(message.bytes.len()).ok()?;

@@ -19,8 +19,9 @@ use super::{BridgeError, failure::Names, stream::cause};
 /// Connections to a router that is gone are noticed after this long: a laptop that wakes up must not wait for the kernel's 15 minutes.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than what servers and gateways commonly allow, so that few requests meet a connection that is just being closed.
-const IDLE_MAX: Duration = Duration::from_secs(20);
+/// Shorter than the shortest that servers and gateways commonly allow (5 s), so that no request meets a connection that is just being
+/// closed: its outcome would be unknown.
+const IDLE_MAX: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS_MAX: usize = 8;
 
 /// Opens one connection to a router in the same process: the near half of a pipe whose far half that router serves.
@@ -228,12 +229,15 @@ impl SendError {
         let chain = || std::iter::successors(Some(error), |error| (*error).source());
         // hyper calls a request canceled when its connection ended before the request was taken off the queue.
         let canceled = chain().any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
-        let refused_by_tls = chain().any(|error| {
-            // An I/O error shows the source of what it wraps as its own source, and so steps over what it wraps.
-            let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            error.is::<rustls::Error>() || wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>()).is_some()
-        });
-        Self { reason: cause(error), unsent: while_connecting || canceled, untrusted: refused_by_tls }
+        Self { reason: cause(error), unsent: while_connecting || canceled, untrusted: chain().any(is_refusal_by_tls) }
+    }
+}
+
+/// Whether TLS was refused, by either side. An I/O error shows the source of what it wraps as its own source, and so hides what it wraps.
+fn is_refusal_by_tls(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => is_refusal_by_tls(wrapped),
+        None => error.is::<rustls::Error>(),
     }
 }
 

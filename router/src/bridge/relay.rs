@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,8 +21,6 @@ use super::{
 
 /// More than any error answer needs.
 const REFUSAL_BYTES_MAX: usize = 1024 * 1024;
-/// Times that a harmless request is repeated because the connection broke while its answer came.
-const REPETITIONS_MAX: u32 = 3;
 /// Times in a row that a broken stream is taken up again without a message coming.
 const RESUMPTIONS_MAX: u32 = 5;
 /// The error of a server that misses a header or reads another value in it (MCP 2026-07-28, "Server Validation").
@@ -31,7 +30,7 @@ const HEADER_MISMATCH: i64 = -32_020;
 enum Outcome {
     /// The client has its answer. The stream may have an end that is worth reading.
     Answered(Option<Stream>),
-    /// The connection broke, and asking again does no harm.
+    /// The connection broke, or a gateway found no router, and asking again does no harm.
     Broken(Failure),
     /// The server misses headers that a current list of tools would name. The line is its answer.
     HeadersMissing(Bytes),
@@ -84,9 +83,9 @@ impl Bridge {
         }
     }
 
-    /// Relays a notification or a response. Nobody waits for an answer, so a failure is only logged.
+    /// Relays a notification or a response. Nobody waits for an answer, so a failure is only logged. It takes no slot: requests that hold
+    /// all of them may be waiting for just this message, an answer or a cancellation.
     pub(super) async fn relay_one_way(&self, message: &Message) -> Option<Stream> {
-        let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
         let is_opening =
             matches!(&message.kind, Kind::Notification { method, .. } if method == "notifications/initialized");
         let mut renewed = false;
@@ -150,7 +149,7 @@ impl Bridge {
         flight: &Flight,
         waiting: &mut Vec<Id>,
     ) -> Result<Option<Stream>, Failure> {
-        let (mut renewed, mut relearned, mut repetitions) = (false, false, 0);
+        let (mut renewed, mut relearned, mut broken_since) = (false, false, None);
         let mut delays = self.wire.delays();
         let mut subscription = flight.is_listen().then(Subscription::default);
         loop {
@@ -178,11 +177,13 @@ impl Bridge {
             match outcome {
                 Outcome::Answered(stream) => return Ok(stream),
                 Outcome::Broken(failure) => {
-                    repetitions += 1;
-                    if !subscription.as_mut().is_some_and(Subscription::lose) && repetitions > REPETITIONS_MAX {
+                    let broken_for = broken_since.get_or_insert_with(Instant::now).elapsed();
+                    let delay = delays.next();
+                    let is_lasting = subscription.as_mut().is_some_and(Subscription::lose);
+                    if !is_lasting && broken_for + delay > self.settings.retry_for {
                         return Err(failure);
                     }
-                    tokio::time::sleep(delays.next()).await;
+                    tokio::time::sleep(delay).await;
                 }
                 Outcome::HeadersMissing(line) => {
                     if std::mem::replace(&mut relearned, true) || !self.relearn(message).await {
@@ -264,7 +265,7 @@ impl Bridge {
             .ok_or_else(|| Failure::Unusable { reason: "text that is no JSON-RPC message".into() })?;
         let flight = expected.flight;
         if let Some(patience) = &flight.patience {
-            patience.heard(tokio::time::Instant::now());
+            patience.heard(Instant::now());
         }
         match &heard.kind {
             HeardKind::Progress { token, progress, total } => {
@@ -323,6 +324,13 @@ impl Bridge {
         let text = collect(&mut body, limits).await.unwrap_or_default();
         let refusal = Refusal::new(parts.status, &parts.headers, &text, expected.message.bytes.len());
         let by_status = Failure::Status(Box::new(refusal));
+        if matches!(
+            parts.status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        ) && is_harmless(expected.message)
+        {
+            return Ok(Outcome::Broken(by_status));
+        }
         let [own_id] = expected.ids.as_slice() else { return Err(by_status) };
         let Some(heard) = Heard::parse(text) else { return Err(by_status) };
         let (line, code) = match &heard.kind {

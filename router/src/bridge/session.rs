@@ -125,6 +125,10 @@ impl Session {
             let response = wire.post(settled.headers(), initialized, true, &AtomicBool::new(false)).await?;
             accepted(&response)?;
         }
+        if self.phase.borrow().generation != stale {
+            // The client has begun a session of its own meanwhile.
+            return Ok(false);
+        }
         tracing::info!("the router had forgotten the session, as after a restart; a new one is open");
         let tools_change = settled.tools_change;
         if std::mem::replace(&mut self.state().settled, settled.clone()).version != settled.version {

@@ -50,12 +50,14 @@ impl Delays {
 pub(super) struct Wire {
     http: Http,
     settings: Settings,
+    /// Whether the last attempt met no router: told once, not with every attempt.
+    unreachable: AtomicBool,
     pub(super) names: Names,
 }
 
 impl Wire {
     pub(super) fn new(http: Http, settings: Settings) -> Self {
-        Self { names: http.names(), http, settings }
+        Self { names: http.names(), http, settings, unreachable: AtomicBool::new(false) }
     }
 
     /// Posts a message. `harmless`: it may reach the router twice. `sent` tells, at any moment, whether the router may have seen it.
@@ -75,7 +77,12 @@ impl Wire {
             let answer =
                 timeout(self.settings.silence_max, self.http.send(Method::POST, headers.clone(), body.clone())).await;
             let error = match answer {
-                Ok(Ok(response)) => return Ok(response),
+                Ok(Ok(response)) => {
+                    if self.unreachable.swap(false, Ordering::Relaxed) {
+                        tracing::info!(router = self.names.router, "Weir can be reached again");
+                    }
+                    return Ok(response);
+                }
                 Ok(Err(error)) => error,
                 Err(_) => return Err(Failure::Silent { waited: self.settings.silence_max }),
             };
@@ -92,7 +99,13 @@ impl Wire {
             if tried_for + delay > self.settings.retry_for {
                 return Err(Failure::Unreachable { reason: error.reason, tried_for });
             }
-            tracing::debug!(reason = error.reason, "the router cannot be reached; trying again");
+            if !self.unreachable.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    router = self.names.router,
+                    reason = error.reason,
+                    "Weir cannot be reached; trying again"
+                );
+            }
             sleep(delay).await;
         }
     }

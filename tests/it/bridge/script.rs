@@ -78,6 +78,7 @@ impl Script {
             let mut connections = JoinSet::new();
             loop {
                 let (socket, _) = listener.accept().await.expect("accepting works");
+                socket.set_nodelay(true).expect("it is a TCP socket");
                 connections.spawn(serve(socket, Arc::clone(&door)));
             }
         }));

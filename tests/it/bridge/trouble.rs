@@ -97,18 +97,46 @@ async fn a_call_that_may_have_been_sent_is_not_repeated() {
 #[tokio::test]
 async fn a_request_that_changes_nothing_is_repeated() {
     let mut router = Script::start().await;
-    let mut client = Client::start(router.url());
+    let brief = Settings { retry_for: Duration::from_millis(300), ..settings() };
+    let mut client = Client::start_with(router.url(), None, brief);
     client.send(&list(1)).await;
     drop(router.post("tools/list").await);
     drop(router.post("tools/list").await.events());
+    // A gateway that finds no router behind it.
+    router.post("tools/list").await.status(502);
+    router.post("tools/list").await.status(503);
     router.post("tools/list").await.json(&result(1));
     assert_eq!(client.line().await, result(1));
 
     client.send(&list(2)).await;
-    for _ in 0..4 {
-        drop(router.post("tools/list").await.events());
-    }
-    assert_eq!(client.error().await.1, LOST, "but not for ever");
+    let refusing = async {
+        loop {
+            router.post("tools/list").await.status(503);
+        }
+    };
+    let (id, code, _) = tokio::select! { error = client.error() => error, () = refusing => unreachable!() };
+    assert_eq!((id.as_str(), code), ("2", REFUSED), "but not for ever");
+}
+
+#[tokio::test]
+async fn answers_and_cancellations_pass_requests_that_wait() {
+    let mut router = Script::start().await;
+    let narrow = Settings { in_flight_max: 1, waiting_max: 2, ..settings() };
+    let mut client = Client::start_with(router.url(), None, narrow);
+    router.handshake(&mut client, "s-1").await;
+    client.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t1"}}"#).await;
+    let asking = router.post("t1").await.events();
+    client.send(r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"t2"}}"#).await;
+    let question = r#"{"jsonrpc":"2.0","id":"q","method":"elicitation/create"}"#;
+    asking.message(question).await;
+    assert_eq!(client.line().await, question);
+    client.send(r#"{"jsonrpc":"2.0","id":"q","result":{}}"#).await;
+    router.post(r#""id":"q""#).await.status(202);
+    client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
+    router.post("cancelled").await.status(202);
+    asking.closed().await;
+    router.post("t2").await.json(&result(2));
+    assert_eq!(client.line().await, result(2));
 }
 
 #[tokio::test]
