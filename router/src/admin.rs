@@ -13,11 +13,12 @@ use hyper_util::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Router,
-    front::{self, problem, text_header},
+    front::{self, problem},
     server::Body,
     start::Readiness,
     telemetry,
@@ -26,6 +27,7 @@ use crate::{
 /// How many operators' connections are open at once.
 const CONNECTIONS_MAX: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many audit records are given where the operator does not say.
 const RECORDS_DEFAULT: usize = 100;
 
@@ -36,6 +38,8 @@ pub(crate) struct Operator {
     readiness: Arc<Readiness>,
     token: Option<SecretString>,
     gatekeeper: front::Gatekeeper,
+    /// Whether metrics need no token: on loopback.
+    open_to_all: bool,
 }
 
 impl Operator {
@@ -45,9 +49,9 @@ impl Operator {
         token: Option<SecretString>,
         address: SocketAddr,
     ) -> Arc<Self> {
-        let gatekeeper = front::Gatekeeper::new(&config::Server::default());
+        let gatekeeper = front::Gatekeeper::new(&router.config.server);
         gatekeeper.listens_on(address);
-        Arc::new(Self { router, readiness, token, gatekeeper })
+        Arc::new(Self { router, readiness, token, gatekeeper, open_to_all: address.ip().is_loopback() })
     }
 
     fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
@@ -61,8 +65,9 @@ impl Operator {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.readyz(),
-            "/metrics" => text(StatusCode::OK, telemetry::recorder().render()),
-            _ if path.starts_with("/admin/") => self.admin(request, path),
+            "/metrics" if self.open_to_all => metrics(),
+            "/metrics" => self.with_token(request, metrics),
+            _ if path.starts_with("/admin/") => self.with_token(request, || self.admin(request, path)),
             _ => problem(
                 StatusCode::NOT_FOUND,
                 "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit.",
@@ -85,23 +90,29 @@ impl Operator {
         text(StatusCode::OK, lines)
     }
 
-    fn admin(&self, request: &Request<Incoming>, path: &str) -> Response<Body> {
+    /// The answer for who shows the token.
+    fn with_token(&self, request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
         let Some(token) = &self.token else {
             return problem(StatusCode::FORBIDDEN, "Off: start Weir with WEIR_ADMIN_TOKEN set.");
         };
-        let shown = text_header(request.headers(), "authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let mut credentials = request.headers().get_all(header::AUTHORIZATION).iter();
+        let only = credentials.next().filter(|_| credentials.next().is_none());
+        let shown = only.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let right = |shown: &str| {
             constant_time::verify_slices_are_equal(shown.as_bytes(), token.expose_secret().as_bytes()).is_ok()
         };
-        if !shown.is_some_and(right) {
-            telemetry::refused_before_auth("bad_admin_token");
-            let mut response =
-                problem(StatusCode::UNAUTHORIZED, "Send `Authorization: Bearer` with the value of WEIR_ADMIN_TOKEN.");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir admin\""));
-            return response;
+        if shown.is_some_and(right) {
+            return answer();
         }
+        telemetry::refused_before_auth("bad_admin_token");
+        let text = "Send `Authorization: Bearer` with the value of WEIR_ADMIN_TOKEN.";
+        let mut response = problem(StatusCode::UNAUTHORIZED, text);
+        let challenge = HeaderValue::from_static("Bearer realm=\"weir admin\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        response
+    }
+
+    fn admin(&self, request: &Request<Incoming>, path: &str) -> Response<Body> {
         match path {
             "/admin/downstreams" => json_answer(&self.downstreams()),
             "/admin/tools" => json_answer(&json!({ "tools": self.router.tools() })),
@@ -160,7 +171,9 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(WRITE_TIMEOUT));
+            let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error = %error, "an operator's connection ended early");
             }
@@ -169,6 +182,10 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+fn metrics() -> Response<Body> {
+    text(StatusCode::OK, telemetry::recorder().render())
 }
 
 fn text(status: StatusCode, text: String) -> Response<Body> {

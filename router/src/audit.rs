@@ -46,10 +46,12 @@ impl Audit {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().take(most).cloned().collect()
     }
 
-    /// Waits until what was recorded is on its way to the disk.
-    pub async fn flush(&self) {
-        if let Some(writer) = &self.writer {
-            writer.flush().await;
+    /// Waits until what was recorded is with the system, for at most `within`.
+    pub async fn flush(&self, within: Duration) {
+        if let Some(writer) = &self.writer
+            && tokio::time::timeout(within, writer.flush()).await.is_err()
+        {
+            tracing::error!("the last audit records did not reach the disk in time: is it stuck?");
         }
     }
 

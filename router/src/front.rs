@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 
 use crate::{
@@ -33,6 +33,11 @@ pub enum Peer {
 /// Answers one request on the caller listener.
 pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if has_odd_transfer_encoding(&parts.headers) {
+        let mut response = problem(StatusCode::BAD_REQUEST, "The only Transfer-Encoding is `chunked`, said once.");
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if let Peer::Remote(_) = peer
         && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
     {
@@ -58,13 +63,20 @@ pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming
     }
 }
 
+/// Whether a proxy in front could take another end of the body for the right one (RFC 9112, section 6.1).
+fn has_odd_transfer_encoding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
+}
+
 /// The caller's own address: what trusted proxies say of it, read from the nearest one outwards.
 fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
     let nearest = peer.address()?.ip();
     if !router.gatekeeper.trusts(nearest) {
         return Some(nearest);
     }
-    let forwarded = headers.get_all("x-forwarded-for").iter().rev().filter_map(|value| value.to_str().ok());
+    let forwarded = headers.get_all("x-forwarded-for").iter().rev().map(|value| value.to_str().unwrap_or("not text"));
     let hops = forwarded.flat_map(|value| value.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>());
     let mut caller = nearest;
     for hop in hops {
@@ -113,8 +125,8 @@ pub(crate) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 }
 
 /// Whether the client accepts `kind`, such as `text/event-stream`. No `Accept` at all accepts everything (RFC 9110, section 12.5.1).
-pub(crate) fn accepts(parts: &Parts, kind: &str) -> bool {
-    let mut values = parts.headers.get_all(header::ACCEPT).iter().peekable();
+pub(crate) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
     if values.peek().is_none() {
         return true;
     }

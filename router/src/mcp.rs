@@ -51,11 +51,19 @@ pub(crate) async fn post(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
         return refused;
     }
     let settings = &router.config.server;
-    let body = match body::read(body, settings.body_bytes_max.bytes(), settings.body_timeout.0).await {
+    let bytes_max = settings.body_bytes_max.bytes();
+    // Held until the answer begins: the body lives about as long.
+    let Ok(_room) = router.body_room.take(&body, bytes_max) else {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many large requests are under way. Try again in a second.",
+        );
+    };
+    let body = match body::read(body, bytes_max, settings.body_timeout.0).await {
         Ok(body) => body,
         Err(error) => return unread(error, router),
     };
-    let post = Post { router, caller, parts, takes_events: accepts(parts, "text/event-stream") };
+    let post = Post { router, caller, parts, takes_events: accepts(&parts.headers, "text/event-stream") };
     let text = match scan::check(&body) {
         Ok(text) => text,
         Err(fault) => return RpcError::from(fault).respond(None, StatusCode::BAD_REQUEST),
@@ -104,7 +112,7 @@ fn refuse_by_headers(parts: &Parts) -> Option<Response<Body>> {
             "Compressed requests are not taken: send the body without Content-Encoding.",
         ));
     }
-    if !accepts(parts, "application/json") && !accepts(parts, "text/event-stream") {
+    if !accepts(&parts.headers, "application/json") && !accepts(&parts.headers, "text/event-stream") {
         return Some(problem(StatusCode::NOT_ACCEPTABLE, "Send `Accept: application/json, text/event-stream`."));
     }
     None

@@ -1,6 +1,6 @@
 //! What all calls share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use config::Config;
 use secrecy::ExposeSecret as _;
@@ -16,8 +16,14 @@ use crate::{
     mcp::Sessions,
     policy::Policy,
     seal::Sealer,
+    server::body::Room,
     telemetry,
 };
+
+/// How long dropped calls may take to leave their records.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long the last audit records may take to the disk.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// What all calls share: the catalog, the policy, the limits, the audit log.
 #[derive(Debug)]
@@ -29,9 +35,12 @@ pub struct Router {
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) sessions: Sessions,
     pub(crate) calls: Slots,
+    pub(crate) body_room: Room,
     pub(crate) audit: Arc<Audit>,
-    /// Calls that outlive their callers' connections, and the keepers of the catalog.
+    /// Calls that have a task of their own: those that outlive their callers' connections, and those whose answers are streams.
     pub(crate) tasks: TaskTracker,
+    /// Fires when the time for running calls is over: what still runs is dropped, and its record says so.
+    pub(crate) out_of_time: CancellationToken,
     /// Fires when the router goes down: streams end, background work stops.
     pub(crate) closing: CancellationToken,
     pub(crate) downstreams: Vec<Arc<Downstream>>,
@@ -73,8 +82,10 @@ impl Router {
             gatekeeper: Gatekeeper::new(&config.server),
             sessions: Sessions::new(Sealer::new(&master, "session")),
             calls: Slots::new(config.server.calls_max),
+            body_room: Room::new(config.server.body_bytes_max.bytes()),
             audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
             tasks: TaskTracker::new(),
+            out_of_time: CancellationToken::new(),
             closing: CancellationToken::new(),
             catalog: catalog.clone(),
             downstreams: downstreams.clone(),
@@ -107,7 +118,31 @@ impl Router {
         &self.downstreams
     }
 
-    /// The last audit records, the newest first.
+    /// Ends what runs: calls may finish within `drain`, what is left then is dropped, and the audit records are on their way to the disk.
+    /// No new call is taken in any more by a listener of this router when this is called.
+    pub async fn finish(&self, drain: Duration) {
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(drain, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some calls did not end in the time that server.drain gives them");
+            self.out_of_time.cancel();
+            let _ = tokio::time::timeout(SETTLE, self.tasks.wait()).await;
+        }
+        self.audit.flush(FLUSH).await;
+    }
+
+    /// [`finish`](Self::finish) within the time that `server.drain` gives.
+    pub async fn drain(&self) {
+        self.finish(self.config.server.drain.0).await;
+    }
+
+    /// Runs a call in a task of its own, for which the end of the router waits.
+    pub(crate) fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        let out_of_time = self.out_of_time.clone();
+        self.tasks.spawn(async move { out_of_time.run_until_cancelled(call).await });
+    }
+
+    /// The audit log.
     #[must_use]
     pub fn audit(&self) -> &Arc<Audit> {
         &self.audit

@@ -125,6 +125,7 @@ impl Connection {
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let builder = if http2 { builder } else { builder.http1_only() };
+        let out_of_time = self.router.out_of_time.clone();
         let patience = http2.then(|| Patience::new(self.router.config.server.write_timeout.0));
         let connection = builder.serve_connection(TokioIo::new(io), self.service(patience.clone()));
         let connection = pin!(graceful.watch(connection.into_owned()));
@@ -139,6 +140,7 @@ impl Connection {
                 tracing::debug!(error = %error, "a connection ended early");
             },
             () = exhausted => tracing::debug!("a caller does not read its answers: its connection is closed"),
+            () = out_of_time.cancelled() => tracing::debug!("a connection is closed with its calls: the time of the drain is over"),
         }
     }
 

@@ -134,16 +134,13 @@ impl Running {
 
     async fn finish(self, drain: Duration) {
         self.stop_accepting.cancel();
-        self.router.closing.cancel();
-        self.router.tasks.close();
         let drained = async {
             let _ = self.serving.await;
-            self.router.tasks.wait().await;
+            self.router.finish(drain).await;
         };
-        if tokio::time::timeout(drain, drained).await.is_err() {
-            tracing::warn!("some calls did not end in the time that server.drain gives them");
-        }
-        self.router.audit.flush().await;
+        // Connections end with their calls; both have the same time.
+        let _ = tokio::time::timeout(drain, drained).await;
+        self.router.finish(Duration::ZERO).await;
         self.stop_admin.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), self.serving_admin).await;
     }

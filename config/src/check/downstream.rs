@@ -8,6 +8,8 @@ use crate::{Config, Deadlines, Downstream, Names, Period, downstream::Expose};
 
 use super::Scope;
 
+/// What an alias needs beside its downstream's name: `__`, and `_` with sixteen digits.
+const ALIAS_LENGTH_MIN: usize = 2 + 1 + 16;
 const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 24..=128;
 
 pub(super) fn names(names: &Names, root: &Scope<'_>) {
@@ -33,6 +35,13 @@ pub(super) fn downstreams(config: &Config, root: &Scope<'_>) {
         root.warn("there are no `downstreams`: callers will find no tools", "add one, with `postgres` or `mcp`");
     }
     for (name, downstream) in &config.downstreams {
+        let shortest = name.as_str().len() + ALIAS_LENGTH_MIN;
+        if config.names.prefix && config.names.name_length_max < shortest {
+            scope.key(name.as_str()).refuse(
+                format!("leaves no room for its tools in names of {} characters", config.names.name_length_max),
+                format!("give it a shorter name, or raise `names.name_length_max` to {shortest}"),
+            );
+        }
         one(downstream, &config.deadlines, &scope.key(name.as_str()));
     }
 }

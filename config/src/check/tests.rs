@@ -535,3 +535,20 @@ fn roles_exist_and_their_patterns_mean_something() {
         help: with `names.prefix: false` names are those of the tools alone
     "#);
 }
+
+#[test]
+fn a_downstreams_name_leaves_room_for_its_tools() {
+    let long = "downstreams: { a-long-name: { mcp: { websocket: { url: 'wss://x.example/mcp' } } } }";
+    let configs = [24, 29, 30].map(|length| format!("{long}\nnames: {{ name_length_max: {length} }}"));
+    let configs: Vec<&str> = configs.iter().map(String::as_str).collect();
+    assert_snapshot!(good_but(&configs).replace(&format!("{long}\n"), ""), @"
+    names: { name_length_max: 24 }
+      problem 1:16 `downstreams.a-long-name` leaves no room for its tools in names of 24 characters
+        help: give it a shorter name, or raise `names.name_length_max` to 30
+    names: { name_length_max: 29 }
+      problem 1:16 `downstreams.a-long-name` leaves no room for its tools in names of 29 characters
+        help: give it a shorter name, or raise `names.name_length_max` to 30
+    names: { name_length_max: 30 }
+      fine
+    ");
+}

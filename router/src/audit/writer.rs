@@ -10,6 +10,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use serde_json::value::RawValue;
@@ -17,6 +18,8 @@ use tokio::sync::oneshot;
 
 /// How many records wait for the disk.
 const QUEUE_MAX: usize = 16_384;
+/// How soon a flush asks again for a place in a full queue.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Writer(SyncSender<Item>);
@@ -36,16 +39,19 @@ impl Writer {
         Ok(Self(items))
     }
 
-    /// Queues a record; false when the queue is full.
+    /// Queues a record; false when the queue is full, or its writer gone.
     pub(super) fn append(&self, record: Arc<RawValue>) -> bool {
-        !matches!(self.0.try_send(Item::Record(record)), Err(TrySendError::Full(_)))
+        self.0.try_send(Item::Record(record)).is_ok()
     }
 
     pub(super) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.0.try_send(Item::Flush(done)).is_ok() {
-            let _ = flushed.await;
+        let mut item = Item::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.0.try_send(item) {
+            item = back;
+            tokio::time::sleep(FULL_PAUSE).await;
         }
+        let _ = flushed.await;
     }
 }
 

@@ -9,8 +9,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio_util::task::TaskTracker;
-
 use super::{Answer, Control, ToolCall, call_tool};
 use crate::Router;
 
@@ -23,7 +21,7 @@ pub struct RunningCall {
     control: Control,
     /// Whether a closed connection is no cancellation (MCP before 2026-07-28).
     survives_its_connection: bool,
-    tasks: TaskTracker,
+    router: Arc<Router>,
 }
 
 impl RunningCall {
@@ -31,7 +29,7 @@ impl RunningCall {
     pub fn start(router: &Arc<Router>, call: ToolCall, survives_its_connection: bool) -> Self {
         let control = call.control.clone();
         let call = Box::pin(call_tool(router.clone(), call));
-        Self { call: Some(call), control, survives_its_connection, tasks: router.tasks.clone() }
+        Self { call: Some(call), control, survives_its_connection, router: router.clone() }
     }
 }
 
@@ -51,7 +49,7 @@ impl Drop for RunningCall {
         let Some(call) = self.call.take() else { return };
         // Withdrawing fails exactly when bytes of a write may have left: then it runs on to its deadline.
         if self.survives_its_connection || !self.control.gate.withdraw() {
-            self.tasks.spawn(call);
+            self.router.spawn(async move { drop(call.await) });
         }
     }
 }

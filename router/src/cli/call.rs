@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let result = connection.call_tool(&arguments.name, &Value::Object(values)).await;
     if let Some(router) = router {
         // The record of this call is on its way to the disk, also when the call was refused.
-        router.audit().flush().await;
+        router.drain().await;
     }
     let result = result?;
     let mut stdout = io::stdout();

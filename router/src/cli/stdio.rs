@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         () = signals.first() => Ok(()),
     };
     if let Some(router) = router {
-        router.audit().flush().await;
+        router.drain().await;
     }
     ended.map(|()| Exit::Done)
 }

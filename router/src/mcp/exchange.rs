@@ -154,7 +154,7 @@ impl Pending {
     fn stream(self, post: &Post<'_>, first: Bytes) -> Response<Body> {
         let (sender, mut receiver) = mpsc::channel(EVENTS_MAX);
         let patience = post.router.config.server.write_timeout.0;
-        post.router.tasks.spawn(self.tell(sender, first, patience));
+        post.router.spawn(self.tell(sender, first, patience));
         events(stream::poll_fn(move |cx| receiver.poll_recv(cx)))
     }
 

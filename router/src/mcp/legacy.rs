@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Router,
-    front::{problem, text_header},
+    front::{accepts, problem},
     server::Body,
 };
 
@@ -124,9 +124,7 @@ fn initialize(post: &Post<'_>, message: &Message, id: &Bytes) -> Response<Body> 
 
 /// The stream of a session, on which the router tells that the list of tools changed.
 pub(super) fn listen(router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
-    if !text_header(headers, "accept")
-        .is_some_and(|accept| accept.contains("text/event-stream") || accept.contains("*/*"))
-    {
+    if !accepts(headers, "text/event-stream") {
         return problem(StatusCode::NOT_ACCEPTABLE, "Send `Accept: text/event-stream`.");
     }
     match session_of(router, caller, headers) {

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The body of an answer: pieces that are there, or pieces that come.
 pub enum Body {
@@ -93,6 +95,40 @@ pub(crate) enum ReadError {
     TooLarge,
     TooSlow,
     Broken,
+}
+
+/// The memory that large bodies of requests may take together. Small ones need none of it, so that nobody's uploads stand in the way of
+/// ordinary calls.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// There is no room left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+/// Bodies up to this size are small.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// Large ones are counted in pieces of this size, so that the largest fit a semaphore's count.
+const ROOM_UNIT_BYTES: usize = 1 << 10;
+/// How many bodies of the largest size fit at once.
+const LARGEST_BODIES_MAX: usize = 64;
+
+impl Room {
+    pub(crate) fn new(body_bytes_max: usize) -> Self {
+        let units = (body_bytes_max / ROOM_UNIT_BYTES + 1).saturating_mul(LARGEST_BODIES_MAX);
+        Self(Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// Takes room for a body, by what it declares or by the largest one.
+    pub(crate) fn take(&self, body: &Incoming, bytes_max: usize) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
+        let declared = http_body::Body::size_hint(body).exact().and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = declared.unwrap_or(bytes_max).min(bytes_max);
+        if bytes <= SMALL_BYTES_MAX {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes / ROOM_UNIT_BYTES + 1).map_err(|_| NoRoom)?;
+        self.0.clone().try_acquire_many_owned(units).map(Some).map_err(|_| NoRoom)
+    }
 }
 
 /// Reads a request's body, of at most `bytes_max` bytes and within `period`. What is too large is not read to its end.
