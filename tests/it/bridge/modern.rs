@@ -200,7 +200,8 @@ async fn annotated_arguments_travel_as_headers() {
 #[tokio::test]
 async fn a_subscription_outlives_a_restart_of_the_router() {
     let mut router = Script::start().await;
-    let mut client = Client::start(router.url());
+    let endless = router::bridge::Settings { closing_grace: Duration::from_secs(3600), ..settings() };
+    let mut client = Client::start_with(router.url(), None, endless);
     let listen = format!(
         r#"{{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{{{META},"notifications":{{"toolsListChanged":true}}}}}}"#
     );

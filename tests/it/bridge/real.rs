@@ -12,7 +12,7 @@ use standins::{
     Era,
     mcp::{McpOptions, McpServer, Tools},
 };
-use tests::{PATIENCE, harness};
+use tests::harness;
 
 use super::script::{Client, settings};
 
@@ -42,7 +42,7 @@ impl House {
         (loaded.config.server.listen, loaded.config.server.admin) = (listen, ([127, 0, 0, 1], 0).into());
         let surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let running = router::start(loaded, surroundings).await?;
-        anyhow::ensure!(running.catalog_ready(PATIENCE).await, "the downstream was not listed in time");
+        tools_of(running.router()).await?;
         Ok(running)
     }
 
@@ -51,13 +51,18 @@ impl House {
         let loaded = harness::parse(&self.yaml, Path::new("."))?;
         let surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let router = Router::new(&loaded, &surroundings)?;
-        harness::until("the tools are listed", async || Ok((!router.tools().is_empty()).then_some(()))).await?;
+        tools_of(&router).await?;
         Ok(Target::Memory(Arc::new(move || {
             let (near, far) = tokio::io::duplex(64 * 1024);
             tokio::spawn(router::serve_io(Arc::clone(&router), far));
             near
         })))
     }
+}
+
+/// Waits until the router knows the tools of the downstream.
+async fn tools_of(router: &Router) -> Result<()> {
+    harness::until("the tools are listed", async || Ok((!router.tools().is_empty()).then_some(()))).await
 }
 
 fn somewhere() -> SocketAddr {
