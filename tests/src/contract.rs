@@ -44,6 +44,8 @@ pub trait Fixture: Send + Sync {
 
 /// How long anything here may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon work must have ended that nobody waits for.
+const SOON: Duration = Duration::from_secs(5);
 /// How late an answer may be after its deadline, on a busy machine.
 const LATENESS_MAX: Duration = Duration::from_millis(900);
 
@@ -89,7 +91,7 @@ async fn a_deadline_is_kept(fixture: &dyn Fixture) -> Result<()> {
     let late = started.elapsed().saturating_sub(period);
     ensure!(late < LATENESS_MAX, "the answer came {late:?} after the deadline");
     expect(&error, ErrorClass::Timeout)?;
-    fixture.until_running(0).await?;
+    until_nothing_runs(fixture).await?;
     answers(&*adapter, &fixture.quick()).await
 }
 
@@ -103,7 +105,7 @@ async fn a_cancelled_call_frees_its_connection(fixture: &dyn Fixture) -> Result<
     });
     cancelled?;
     expect(&error?, ErrorClass::Cancelled)?;
-    fixture.until_running(0).await?;
+    until_nothing_runs(fixture).await?;
     answers(&*adapter, &fixture.quick()).await
 }
 
@@ -121,7 +123,7 @@ async fn a_dropped_future_leaves_nothing_running(fixture: &dyn Fixture) -> Resul
         call.abort();
         ensure!(call.await.is_err_and(|error| error.is_cancelled()), "a slow call ended by itself");
     }
-    fixture.until_running(0).await?;
+    until_nothing_runs(fixture).await?;
     answers(&*adapter, &fixture.quick()).await
 }
 
@@ -190,7 +192,7 @@ async fn no_secret_is_shown(fixture: &dyn Fixture) -> Result<()> {
         }
     }
     clean("the reason of a state", &until_state(&*down, Health::Down).await?.unwrap_or_default())?;
-    fixture.until_running(0).await
+    until_nothing_runs(fixture).await
 }
 
 /// Ends when the adapter says that its downstream is in `health`, with the reason it gives.
@@ -210,6 +212,11 @@ pub async fn until_state(adapter: &dyn Adapter, health: Health) -> Result<Option
         bail!("the events ended")
     };
     timeout(PATIENCE, wait).await.with_context(|| format!("never {}", health.as_str()))?
+}
+
+/// Long before the downstream would end a slow read by itself, at the call's deadline.
+async fn until_nothing_runs(fixture: &dyn Fixture) -> Result<()> {
+    timeout(SOON, fixture.until_running(0)).await.context("something still runs in the downstream")?
 }
 
 async fn answers(adapter: &dyn Adapter, request: &Request) -> Result<()> {

@@ -13,10 +13,10 @@ const CLEAN: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UN
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP";
 
 /// How long undoing, or cancelling, may take before the connection is closed instead.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection of the pool while one call uses it. Dropped before it is [settled](Self::settle) or [unused](Self::unused) its statement
-/// is cancelled and the connection closed: a cancel request may arrive late, and must not meet the statement of another call.
+/// A connection of the pool while one call uses it. If it is dropped without one of the ends below, its statement is cancelled and the
+/// connection closed: a cancel request may arrive late, and must not meet the statement of another call.
 pub(super) struct Lease {
     client: Option<Object>,
     connector: Connector,
@@ -39,6 +39,11 @@ impl Lease {
         self.client = None;
     }
 
+    /// Closes the connection at once: nothing runs on it that would have to be cancelled.
+    pub(super) fn close(mut self) {
+        drop(Discarded(self.client.take()));
+    }
+
     /// Gives the connection back clean, in the background: the caller need not wait.
     pub(super) fn settle(self, transaction: Transaction) {
         tokio::spawn(async move {
@@ -46,9 +51,9 @@ impl Lease {
                 Transaction::Open => format!("ROLLBACK; {CLEAN}"),
                 Transaction::Ended => CLEAN.to_owned(),
             };
-            // A failure leaves the lease to be dropped.
-            if let Ok(Ok(())) = timeout(SETTLE_TIMEOUT, self.client().batch_execute(&batch)).await {
-                self.unused();
+            match timeout(SETTLE_TIMEOUT, self.client().batch_execute(&batch)).await {
+                Ok(Ok(())) => self.unused(),
+                Ok(Err(_)) | Err(_) => self.close(),
             }
         });
     }
@@ -66,7 +71,7 @@ impl Drop for Lease {
         let Some(client) = self.client.take() else { return };
         if client.is_closed() {
             self.health.suspect();
-            drop(Object::take(client));
+            drop(Discarded(Some(client)));
             return;
         }
         let connector = self.connector.clone();

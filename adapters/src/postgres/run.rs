@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use deadpool_postgres::Timeouts;
+use deadpool_postgres::{PoolError, TimeoutType, Timeouts};
 use futures_util::TryStreamExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{
@@ -75,13 +75,22 @@ impl Database {
             Timeouts { wait: Some(deadline.remaining()), create: Some(connecting), recycle: Some(connecting) };
         match timeout_at(deadline.at(), self.pool.timeout_get(&timeouts)).await {
             Ok(Ok(client)) => Ok(Lease::new(client, self.connector.clone(), self.health.clone())),
+            // It was the deadline that cut connecting short, which says nothing about the database.
+            Ok(Err(PoolError::Timeout(TimeoutType::Create))) if connecting < self.connect_timeout => {
+                self.health.suspect();
+                Err(subject.timeout(Stage::Before, connecting))
+            }
             Ok(Err(error)) => {
                 if let Some(reason) = failure::why_unreachable(&error, connecting) {
                     self.health.down(&reason);
                 }
                 Err(subject.no_connection(&error, connecting))
             }
-            Err(_elapsed) => Err(subject.timeout(Stage::Before, connecting)),
+            // The one limit and the other may pass in the same moment: what the call waited for is a connection either way.
+            Err(_elapsed) => {
+                self.health.suspect();
+                Err(subject.no_connection(&PoolError::Timeout(TimeoutType::Wait), connecting))
+            }
         }
     }
 
@@ -107,6 +116,7 @@ impl Database {
         };
         let soon = step.deadline.within(self.connect_timeout);
         if let Err(failed) = step.before(soon, lease.client().batch_execute(&step.begin())).await {
+            lease.close();
             self.health.suspect();
             return Err(failed);
         }

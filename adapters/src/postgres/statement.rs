@@ -61,25 +61,20 @@ async fn read_all_columns(
     Ok(Statement { prepared, columns })
 }
 
-/// The same statement with each column that cannot be read in its binary form turned into text by Postgres itself. `format` takes
-/// the type's own output function, where a cast may have a form of its own. `sql` has been prepared alone before, so it is one whole statement.
+/// The same statement with each column that cannot be read in its binary form turned into text by Postgres itself.
+/// `sql` has been prepared alone before, so it is one whole statement.
 fn with_text(sql: &str, prepared: &tokio_postgres::Statement) -> String {
     let mut names = String::new();
     let mut columns = String::new();
     for (index, column) in prepared.columns().iter().enumerate() {
         let separator = if index == 0 { "" } else { ", " };
-        let _ = write!(names, "{separator}c{index}");
-        let _ = match (Decoder::of(column.type_()), column.type_().kind()) {
-            (Some(_), _) => write!(columns, "{separator}c{index}"),
-            (None, Kind::Array(_)) => write!(columns, "{separator}c{index}::text[]"),
-            (None, _) => {
-                // A composite of NULLs `IS NULL` too, but has a text; only a true NULL has no bytes.
-                write!(
-                    columns,
-                    "{separator}CASE WHEN pg_catalog.pg_column_size(c{index}) IS NOT NULL THEN pg_catalog.format('%s', c{index}) END"
-                )
-            }
+        let cast = match (Decoder::of(column.type_()), column.type_().kind()) {
+            (Some(_), _) => "",
+            (None, Kind::Array(_)) => "::text[]",
+            (None, _) => "::text",
         };
+        let _ = write!(names, "{separator}c{index}");
+        let _ = write!(columns, "{separator}c{index}{cast}");
     }
     format!("WITH weir ({names}) AS (\n{sql}\n) SELECT {columns} FROM weir")
 }

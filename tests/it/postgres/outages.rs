@@ -23,6 +23,8 @@ async fn a_killed_database_gives_clean_errors_and_comes_back_by_itself() -> Resu
     let mut server = PrivatePg::start(PgOptions::default()).await?;
     let database = Database::at(server.url(), "{ pool_max: 20, statement_timeout: 1m }", TOOLS).await?;
     let adapter = database.connected.adapter.clone();
+    let idle = Connected::new(server.url(), "{}", TOOLS)?;
+    assert_eq!(idle.call("quick", "{}").await?.only(), "1");
     let calls = futures_util::future::join_all((0..CALLS).map(|index| {
         let tool = if index % 2 == 0 { "slow" } else { "slow_write" };
         database.call(tool, "{}")
@@ -39,7 +41,8 @@ async fn a_killed_database_gives_clean_errors_and_comes_back_by_itself() -> Resu
         assert_eq!(error.class, ErrorClass::ConnectionLost, "{error:?}");
         assert_ne!(error.sent, Sent::No, "{error:?}");
     }
-    // Without a call, the probe sees that it is gone.
+    // Where no call runs, the end of the connections that wait is seen.
+    contract::until_state(&*idle.adapter, Health::Down).await?;
     let reason = contract::until_state(&*adapter, Health::Down).await?.context("no reason")?;
     let error = database.call("quick", "{}").await.expect_err("nobody is there");
     assert_eq!((error.class, error.sent), (ErrorClass::Unreachable, Sent::No), "{reason}: {error:?}");
@@ -59,21 +62,22 @@ async fn a_connection_that_broke_while_it_waited_is_not_used_again() -> Result<(
     let server = PrivatePg::start(PgOptions { tcp: true, ..PgOptions::default() }).await?;
     let proxy = FaultProxy::start(server.tcp_addr().context("no port")?).await?;
     let url = server.url_at("postgres", proxy.addr());
-    let through = Connected::new(&url, "{ pool_max: 4 }", TOOLS)?;
-    futures_util::future::try_join_all((0..4).map(|_| through.call("quick", "{}"))).await?;
+    let through = Database::beside(&url, server.url(), "{ pool_max: 1 }", TOOLS).await?;
+    assert_eq!(through.call("quick", "{}").await?.only(), "1");
     proxy.reset_connections();
     assert_eq!(through.call("quick", "{}").await?.only(), "1");
 
     // Half-open: what is sent is swallowed, and the network says nothing.
+    through.until_running(0).await?;
     proxy.set(Fault::Blackhole).await?;
     let started = Instant::now();
     let error = through.call("quick", "{}").await.expect_err("nothing comes through");
     assert!(matches!(error.class, ErrorClass::Unreachable | ErrorClass::Timeout), "{error:?}");
     assert_eq!(error.sent, Sent::No, "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(4), "after {:?}", started.elapsed());
-    contract::until_state(&*through.adapter, Health::Down).await?;
+    contract::until_state(&*through.connected.adapter, Health::Down).await?;
     proxy.set(Fault::Pass).await?;
-    contract::until_state(&*through.adapter, Health::Up).await?;
+    contract::until_state(&*through.connected.adapter, Health::Up).await?;
     assert_eq!(through.call("quick", "{}").await?.only(), "1");
     Ok(())
 }

@@ -175,7 +175,8 @@ async fn nothing_of_one_call_is_left_for_the_next_on_its_connection() -> Result<
 #[tokio::test]
 async fn a_table_that_changed_is_read_in_its_new_form() -> Result<()> {
     let tool = "\n      all: { effect: read, sql: SELECT * FROM things }\n      add: { effect: write, sql: INSERT INTO things DEFAULT VALUES RETURNING * }";
-    let database = Database::new("CREATE TABLE things (id int DEFAULT 1)", "{}", tool).await?;
+    // One connection, so that it is the one that remembers the old form.
+    let database = Database::new("CREATE TABLE things (id int DEFAULT 1)", "{ pool_max: 1 }", tool).await?;
     assert_eq!(database.call("add", "{}").await?.text(), r#"{"rows":[{"id":1}],"rows_affected":1,"truncated":false}"#);
     assert_eq!(database.call("all", "{}").await?.text(), r#"{"rows":[{"id":1}],"row_count":1,"truncated":false}"#);
     database.observer.batch_execute("ALTER TABLE things ALTER id TYPE text, ADD more int DEFAULT 2").await?;

@@ -89,7 +89,7 @@ async fn what_became_of_a_commit_without_an_answer_is_unknown() -> Result<()> {
         let killed = async {
             let terminated = format!(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                 WHERE datname = current_database() AND state = 'active' AND query LIKE '{query}'"
+                 WHERE datname = current_database() AND wait_event = 'PgSleep' AND query LIKE '{query}'"
             );
             database.until(&terminated, "1").await
         };
