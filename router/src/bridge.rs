@@ -127,7 +127,7 @@ impl Default for Settings {
             in_flight_max: 256,
             waiting_max: 1024,
             waiting_bytes_max: 64 * 1024 * 1024,
-            line_bytes_max: 16 * 1024 * 1024,
+            line_bytes_max: 8 * 1024 * 1024,
             answer_bytes_max: 32 * 1024 * 1024,
         }
     }

@@ -97,6 +97,8 @@ pub(super) struct SendError {
     pub(super) unsent: bool,
     /// The router's certificate is not accepted; trying again will not help.
     pub(super) untrusted: bool,
+    /// What came back is not HTTP.
+    pub(super) garbled: bool,
 }
 
 impl Http {
@@ -228,8 +230,13 @@ impl SendError {
     fn new(error: &(dyn Error + 'static), while_connecting: bool) -> Self {
         let chain = || std::iter::successors(Some(error), |error| (*error).source());
         // hyper calls a request canceled when its connection ended before the request was taken off the queue.
-        let canceled = chain().any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
-        Self { reason: cause(error), unsent: while_connecting || canceled, untrusted: chain().any(is_refusal_by_tls) }
+        let any = |test: fn(&hyper::Error) -> bool| chain().filter_map(|error| error.downcast_ref()).any(test);
+        Self {
+            reason: cause(error),
+            unsent: while_connecting || any(hyper::Error::is_canceled),
+            untrusted: chain().any(is_refusal_by_tls),
+            garbled: any(hyper::Error::is_parse),
+        }
     }
 }
 

@@ -86,6 +86,9 @@ impl Wire {
                 Ok(Err(error)) => error,
                 Err(_) => return Err(Failure::Silent { waited: self.settings.silence_max }),
             };
+            if error.garbled {
+                return Err(Failure::Unusable { reason: error.reason });
+            }
             if error.unsent {
                 sent.store(false, Ordering::Release);
             } else if !harmless {

@@ -218,14 +218,38 @@ async fn bytes_that_are_no_http_are_an_error_too() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let target = format!("http://{}/mcp", listener.local_addr().expect("it listens")).parse().expect("a URL");
     let mut client = Client::start(target);
-    client.send(&call(1)).await;
+    client.send(&list(1)).await;
     let (mut socket, _) = soon("a connection", listener.accept()).await.expect("it connects");
     let mut some = [0; 64];
     socket.read_exact(&mut some).await.expect("a request");
     tokio::io::AsyncWriteExt::write_all(&mut socket, b"\0\x01\x02 SSH-2.0 hello\r\n\r\n")
         .await
         .expect("the bridge reads");
-    assert_eq!(client.error().await.1, LOST);
+    assert_eq!(client.error().await.1, UNUSABLE, "and not one that goes away by repetition");
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_here_trusts_is_named_at_once() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key))
+        .expect("a server");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it listens").port();
+    let target = format!("https://localhost:{port}/mcp").parse().expect("a URL");
+    // Were it tried again, the answer would come too late.
+    let patient = Settings { retry_for: Duration::from_secs(3600), ..settings() };
+    let mut client = Client::start_with(target, Some("a-key"), patient);
+    client.send(&call(1)).await;
+    let (socket, _) = soon("a connection", listener.accept()).await.expect("it connects");
+    let shaken = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(socket).await;
+    assert!(shaken.is_err(), "the bridge would have shown its key");
+    let (id, code, text) = client.error().await;
+    assert_eq!((id.as_str(), code), ("1", UNREACHABLE));
+    assert!(text.contains("certificate") && text.contains("SSL_CERT_FILE"), "{text}");
 }
 
 #[tokio::test]
