@@ -153,8 +153,9 @@ async fn the_stream_of_a_session_tells_that_the_tools_changed_and_ends_with_it()
     let headers = [("mcp-session-id", &*session)];
     ensure!(scene.router.send(Method::DELETE, "/mcp", &headers, "").await?.status == 204);
     ensure!(events.next().await?.is_none(), "the stream ends with its session");
-    let no_accept = scene.router.session(None, "2025-11-25").await?;
-    let answer = scene.router.send(Method::GET, "/mcp", &[("mcp-session-id", &*no_accept)], "").await?;
+    let unreadable = scene.router.session(None, "2025-11-25").await?;
+    let headers = [("mcp-session-id", &*unreadable), ("accept", "application/json")];
+    let answer = scene.router.send(Method::GET, "/mcp", &headers, "").await?;
     ensure!(answer.status == 406, "{answer:?}");
     Ok(())
 }

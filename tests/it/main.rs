@@ -1,10 +1,16 @@
+mod audit;
 mod bridge;
 mod bytes;
 mod calls;
+mod catalog;
 mod cli;
 mod demo;
 mod envelope;
+mod exhaustion;
+mod front;
+mod identity;
 mod legacy;
 mod modern;
+mod names;
 mod postgres;
 mod websocket;

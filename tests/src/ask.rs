@@ -84,6 +84,7 @@ impl Ask {
     }
 
     /// A modern call of a tool.
+    #[allow(clippy::needless_pass_by_value, reason = "a test writes the arguments in their place")]
     pub fn call(tool: &str, arguments: Value) -> Self {
         Self::modern("tools/call", json!({ "name": tool, "arguments": arguments }))
     }
