@@ -1,18 +1,15 @@
 //! The door: hosts and origins, ambiguous HTTP, TLS, and which listener serves what.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{ADMIN_TOKEN, Ask, TestRouter, open_house, speak};
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tests::{ADMIN_TOKEN, Ask, TestRouter, open_house, secure_router, secured, speak};
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
@@ -259,27 +256,18 @@ async fn what_must_not_start_does_not() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_tls_both_versions_of_http_are_served_and_nothing_in_clear() -> Result<()> {
-    let dir = TempDir::new()?;
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    std::fs::write(dir.path().join("certificate.pem"), made.cert.pem())?;
-    let key = dir.path().join("key.pem");
-    std::fs::write(&key, made.signing_key.serialize_pem())?;
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    let mut config = open_house(&[]);
-    config["server"] = json!({ "tls": { "certificate": "certificate.pem", "key": "key.pem" } });
-    let router = TestRouter::start_in(dir, &config.to_string()).await?;
+    let (router, certificate) = secure_router(open_house(&[])).await?;
     let address = router.running().callers;
     let uri = format!("https://localhost:{}/mcp", address.port());
-    let certificate = made.cert.der();
 
-    let stream = secured(address, certificate, &[b"http/1.1"]).await?;
+    let stream = secured(address, &certificate, &[b"http/1.1"]).await?;
     ensure!(stream.get_ref().1.alpn_protocol() == Some(&b"http/1.1"[..]));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let answer = sender.send_request(ping("/mcp", &format!("localhost:{}", address.port()))?).await?;
     ensure!(answer.status() == 200 && answer.version() == Version::HTTP_11, "{answer:?}");
 
-    let stream = secured(address, certificate, &[b"h2", b"http/1.1"]).await?;
+    let stream = secured(address, &certificate, &[b"h2", b"http/1.1"]).await?;
     ensure!(stream.get_ref().1.alpn_protocol() == Some(&b"h2"[..]));
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
@@ -307,21 +295,6 @@ fn ping(uri: &str, host: &str) -> Result<Request<Full<Bytes>>> {
     let request = Request::post(uri).header("content-type", "application/json");
     let request = if host.is_empty() { request } else { request.header("host", host) };
     Ok(request.body(Full::from(PING))?)
-}
-
-async fn secured(
-    address: SocketAddr,
-    certificate: &CertificateDer<'static>,
-    alpn: &[&[u8]],
-) -> Result<TlsStream<TcpStream>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate.clone())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut client = client.with_root_certificates(roots).with_no_client_auth();
-    client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let stream = TcpStream::connect(address).await?;
-    Ok(TlsConnector::from(Arc::new(client)).connect(ServerName::try_from("localhost")?, stream).await?)
 }
 
 async fn start(base: &std::path::Path, yaml: &str) -> Result<router::Running> {

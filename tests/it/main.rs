@@ -8,6 +8,7 @@ mod demo;
 mod envelope;
 mod exhaustion;
 mod front;
+mod http2;
 mod identity;
 mod legacy;
 mod modern;

@@ -4,6 +4,8 @@
 pub mod ask;
 pub mod contract;
 pub mod harness;
+pub mod tls;
 
 pub use ask::{Ask, Events, events, hang_up, keys, open_house, speak, write_keys};
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, until};
+pub use tls::{secure_router, secured};
