@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use adapters::{CallContext, Caller, Deadline, LeftOut, Offer};
+use adapters::{Adapter, AdapterEvent, CallContext, Caller, Deadline, Health, LeftOut, Offer, State};
 use clap::Args;
 use config::{Config, Loaded, Problem, Problems};
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use router::ToolName;
 use serde_json::{Value, json};
 
@@ -92,19 +92,28 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 async fn try_all(loaded: &Loaded) -> Vec<Tried> {
     join_all(loaded.config.downstreams.iter().map(|(name, downstream)| async move {
         let outcome = match adapters::build(name, downstream, &loaded.base) {
-            Ok(adapter) => {
-                let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_TIMEOUT));
-                match tokio::time::timeout(LIST_TIMEOUT, adapter.list(&ctx)).await {
-                    Ok(Ok(offer)) => Ok(listed(name, &loaded.config, offer)),
-                    Ok(Err(error)) => Err(with_causes(&error)),
-                    Err(_) => Err(format!("It did not list its tools within {} s.", LIST_TIMEOUT.as_secs())),
-                }
-            }
+            Ok(adapter) => offered(&*adapter).await.map(|offer| listed(name, &loaded.config, offer)),
             Err(error) => Err(with_causes(&error)),
         };
         Tried { name: name.to_string(), outcome }
     }))
     .await
+}
+
+/// What the downstream offers now. A list alone proves nothing: tools that the config names stay in it while their database is down.
+async fn offered(adapter: &dyn Adapter) -> Result<Offer, String> {
+    let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_TIMEOUT));
+    let offer = match tokio::time::timeout(LIST_TIMEOUT, adapter.list(&ctx)).await {
+        Ok(Ok(offer)) => offer,
+        Ok(Err(error)) => return Err(with_causes(&error)),
+        Err(_) => return Err(format!("It did not list its tools within {} s.", LIST_TIMEOUT.as_secs())),
+    };
+    // Every stream of events starts with the present state, so there is nothing to wait for.
+    match adapter.events().next().now_or_never().flatten() {
+        Some(AdapterEvent::State(State { health: Health::Up, .. })) => Ok(offer),
+        Some(AdapterEvent::State(State { reason: Some(reason), .. })) => Err(reason),
+        _ => Err("It did not answer.".to_owned()),
+    }
 }
 
 /// What went wrong and everything behind it: this is for the operator, who may see it all.

@@ -1,8 +1,14 @@
 //! `weir check`.
 
-use standins::mcp::{McpOptions, McpServer, Tools};
+use standins::{
+    mcp::{McpOptions, McpServer, Tools},
+    postgres::{PgOptions, PrivatePg},
+};
 
-use super::{Folder, binary::run};
+use super::{
+    Folder,
+    binary::{command, finish, run},
+};
 
 #[tokio::test]
 async fn all_mistakes_are_told_at_once_with_their_lines() {
@@ -48,4 +54,35 @@ async fn connect_tells_of_each_downstream_what_it_offers_or_why_it_cannot_be_use
     let tools = reached["tools"].as_array().expect("a list");
     assert!(tools.iter().any(|tool| tool["name"] == "enrich__get_merchant" && tool["alias"] == false), "{told:#}");
     enrich.stop().await;
+}
+
+#[tokio::test]
+async fn connect_tells_that_a_database_cannot_be_used_although_the_config_names_its_tools() {
+    let server = PrivatePg::start(PgOptions { tcp: true, ..PgOptions::default() }).await.expect("a database");
+    let folder = Folder::with_config(
+        "policy: { roles: { all: { allow: ['*'] } } }\n\
+         downstreams: { db: { postgres: { url: { env: DB_URL } }, tools: { one: { effect: read, sql: SELECT 1 AS one } } } }\n",
+    );
+    let config = folder.config();
+    let check = async |url: &str| {
+        finish(command(&["check", "--config", &config, "--connect", "--json"]).env("DB_URL", url)).await
+    };
+    let right = server.url();
+    let told = check(right).await.with_code(0).json();
+    assert_eq!(
+        (&told["downstreams"][0]["reached"], &told["downstreams"][0]["tools"][0]["name"]),
+        (&true.into(), &"db__one".into())
+    );
+
+    let address = server.tcp_addr().expect("it listens").to_string();
+    let closed = right.replace(&address, "127.0.0.1:1");
+    let password = right.split([':', '@']).nth(2).expect("postgres://user:password@…");
+    let wrong = right.replace(password, "wrong");
+    for (url, reason) in [(closed, "refused"), (wrong, "credentials")] {
+        let told = check(&url).await.with_code(4).json();
+        let db = &told["downstreams"][0];
+        assert_eq!(db["reached"], false, "{told:#}");
+        assert!(db["reason"].as_str().is_some_and(|told| told.contains(reason)), "{reason}: {told:#}");
+    }
+    server.stop().await.expect("it stops");
 }
