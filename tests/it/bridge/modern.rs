@@ -141,6 +141,12 @@ async fn a_client_that_waits_with_a_token_hears_signs_of_life() {
     for _ in 0..2 {
         assert!(rises(&client.line().await).starts_with("still waiting for mainframe__slow ("));
     }
+    // A first progress of 0 would fall behind what has been said.
+    events
+        .message(
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"token","progress":0}}"#,
+        )
+        .await;
     let real = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"token","progress":50,"total":100}}"#;
     events.message(real).await;
     let lines = [client.line().await, client.line().await, client.line().await];
