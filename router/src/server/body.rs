@@ -137,10 +137,11 @@ pub(crate) async fn read(body: Incoming, bytes_max: usize, period: Duration) -> 
     if declared.lower() > bytes_max as u64 {
         return Err(ReadError::TooLarge);
     }
-    tokio::time::timeout(period, collect(body, bytes_max)).await.unwrap_or(Err(ReadError::TooSlow))
+    let declared = declared.exact().and_then(|bytes| usize::try_from(bytes).ok());
+    tokio::time::timeout(period, collect(body, bytes_max, declared)).await.unwrap_or(Err(ReadError::TooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
+async fn collect(mut body: Incoming, bytes_max: usize, declared: Option<usize>) -> Result<Bytes, ReadError> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -152,7 +153,8 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadErro
             // Nearly every request comes in one piece, which is used as it is.
             (true, true) => first = piece,
             (false, _) => {
-                all.reserve(first.len() + piece.len());
+                // Growing step by step would hold the body twice over.
+                all.reserve(declared.unwrap_or(first.len() + piece.len()));
                 all.extend_from_slice(&std::mem::take(&mut first));
                 all.extend_from_slice(&piece);
             }
