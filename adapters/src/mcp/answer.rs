@@ -20,6 +20,8 @@ pub(super) enum Incoming<'a> {
     Question { id: &'a str, method: Cow<'a, str> },
     /// A notification.
     Notification { method: Cow<'a, str>, params: Option<&'a str> },
+    /// An error that does not say whose it is, as JSON-RPC gives for what a server could not make out.
+    Complaint,
     /// Several messages in one, as 2025-03-26 allowed.
     Batch(Vec<&'a str>),
     /// Nothing that the protocol knows.
@@ -78,7 +80,11 @@ fn classify<'a>(envelope: &Envelope<'a>) -> Incoming<'a> {
         (None, Some(error)) if is_object(error) => Outcome::Error(error),
         _ => Outcome::Malformed,
     };
-    id.map_or(Incoming::Garbage, |id| Incoming::Answer { id, outcome })
+    match (id, outcome) {
+        (Some(id), outcome) => Incoming::Answer { id, outcome },
+        (None, Outcome::Error(_)) => Incoming::Complaint,
+        (None, _) => Incoming::Garbage,
+    }
 }
 
 /// A message that is not quite JSON, such as one with `NaN` in it, still says whose answer it was: that call need not wait

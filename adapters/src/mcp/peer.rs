@@ -28,7 +28,7 @@ use table::{Table, Waiter};
 
 /// How many requests of one connection may wait for their answers.
 const IN_FLIGHT_MAX: usize = 4096;
-/// How many messages without meaning a server may send before the connection is ended.
+/// How many messages without meaning a server may send in a row before the connection is ended.
 const GARBAGE_MAX: u32 = 32;
 /// The longest id of a server's question that is answered.
 const QUESTION_ID_BYTES_MAX: usize = 256;
@@ -171,8 +171,14 @@ impl Peer {
             Incoming::Answer { id, outcome } => self.answered(frame, id, &outcome),
             Incoming::Question { id, method } => self.asked(id, &method),
             Incoming::Notification { method, params } => self.notified(frame, &method, params),
+            // JSON-RPC 2.0, section 5: `id` is null where the server could not tell what it answers. Some servers answer a
+            // notification with it that they do not know, such as the cancellation of one caller: that costs nobody the connection.
+            Incoming::Complaint => {
+                tracing::debug!(downstream = %self.downstream, "the server reports an error of no request");
+            }
             Incoming::Batch(_) | Incoming::Garbage => return self.put_up_with_garbage(),
         }
+        self.garbage.store(0, Ordering::Relaxed);
         Ok(())
     }
 

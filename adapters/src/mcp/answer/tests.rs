@@ -45,9 +45,19 @@ fn an_answer_that_is_none_still_says_whose_it_was() {
 #[test]
 fn what_is_no_message_is_garbage() {
     for text in
-        ["", "x", "null", "7", "\"x\"", "{", "[", "[1", "{}", r#"{"id":null,"error":{}}"#, r#"{"method":7}"#, "\u{0}"]
+        ["", "x", "null", "7", "\"x\"", "{", "[", "[1", "{}", r#"{"id":null,"error":7}"#, r#"{"method":7}"#, "\u{0}"]
     {
         assert_eq!(read(text), Incoming::Garbage, "{text}");
+    }
+}
+
+#[test]
+fn an_error_that_says_of_no_request_whose_it_is_is_a_complaint() {
+    for text in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}"#,
+        r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid request"}}"#,
+    ] {
+        assert_eq!(read(text), Incoming::Complaint, "{text}");
     }
 }
 

@@ -211,6 +211,18 @@ async fn garbage_is_put_up_with_for_a_while() {
     assert_eq!(failure.class, ErrorClass::Protocol);
 }
 
+#[tokio::test]
+async fn a_server_that_complains_of_notifications_keeps_its_connection() {
+    let wire = wire(false);
+    for _ in 0..2 * GARBAGE_MAX {
+        receive(&wire.peer, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}"#);
+    }
+    for _ in 0..2 * GARBAGE_MAX {
+        receive(&wire.peer, "not json");
+        receive(&wire.peer, r#"{"jsonrpc":"2.0","id":999,"result":{}}"#);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_holds_callers_up_and_lets_them_give_up() {
     let mut wire = wire(false);
