@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io, time::Duration};
 use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::{
     Error,
-    error::{DbError, SqlState},
+    error::{DbError, Severity, SqlState},
 };
 
 use super::answer::Unreadable;
@@ -96,6 +96,9 @@ impl Subject<'_> {
     /// The statement, or what is around it, failed. `timeout` is what it was given to end in, if that has passed.
     pub(super) fn failed(&self, stage: Stage, error: Error, timeout: Option<Duration>) -> AdapterError {
         match error.as_db_error() {
+            Some(said) if stage == Stage::Committing && !is_rolled_back(said.parsed_severity(), said.code()) => {
+                self.lost(stage).caused_by(error)
+            }
             Some(said) => self.refused(stage, said, timeout),
             None => self.lost(stage).caused_by(error),
         }
@@ -113,7 +116,7 @@ impl Subject<'_> {
         AdapterError::new(ErrorClass::ConnectionLost, sent, what + advice)
     }
 
-    /// The database said no, in its own words. An error at `COMMIT` has rolled back too.
+    /// The database said no, in its own words.
     fn refused(&self, stage: Stage, said: &DbError, timeout: Option<Duration>) -> AdapterError {
         let (downstream, tool) = (self.downstream, self.tool);
         let code = said.code();
@@ -186,10 +189,16 @@ impl Subject<'_> {
 const OUTCOME_UNKNOWN: &str = " Whether the change was made is not known: look before you repeat it.";
 
 impl Stage {
-    /// An error is an answer to `COMMIT` as well: the transaction is rolled back.
+    /// What a plain error is an answer to, at `COMMIT` as well: the transaction is rolled back.
     fn answered(self) -> Self {
         if self == Self::Committing { Self::Running } else { self }
     }
+}
+
+/// Whether an error at `COMMIT` has certainly rolled the transaction back. One that ends the session or the whole server may come
+/// after the commit was written and survive in the log; 40003 says itself that it does not know.
+fn is_rolled_back(severity: Option<Severity>, code: &SqlState) -> bool {
+    severity == Some(Severity::Error) && *code != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
 }
 
 /// Why a statement that takes `wanted` parameters does not go with `named` arguments.
@@ -278,7 +287,23 @@ fn parameter_number(context: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::parameter_number;
+    use tokio_postgres::error::{Severity, SqlState};
+
+    use super::{is_rolled_back, parameter_number};
+
+    #[test]
+    fn an_error_at_commit_has_rolled_back_only_where_the_session_lives_on() {
+        let rows = [
+            (Some(Severity::Error), SqlState::UNIQUE_VIOLATION, true),
+            (Some(Severity::Error), SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN, false),
+            (Some(Severity::Fatal), SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, false),
+            (Some(Severity::Panic), SqlState::IO_ERROR, false),
+            (None, SqlState::UNIQUE_VIOLATION, false),
+        ];
+        for (severity, code, rolled_back) in rows {
+            assert_eq!(is_rolled_back(severity, &code), rolled_back, "{severity:?} {code:?}");
+        }
+    }
 
     #[test]
     fn the_refused_parameter_is_found_in_what_postgres_says() {

@@ -101,3 +101,16 @@ async fn what_became_of_a_commit_without_an_answer_is_unknown() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_error_at_commit_that_does_not_know_the_outcome_is_told_as_unknown() -> Result<()> {
+    let setup = "CREATE TABLE things (id int);
+        CREATE FUNCTION doubt() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN RAISE EXCEPTION ''in doubt'' USING ERRCODE = ''statement_completion_unknown''; END';
+        CREATE CONSTRAINT TRIGGER doubt AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION doubt()";
+    let database = Database::new(setup, "{}", "\n      add: { sql: INSERT INTO things VALUES (1) }").await?;
+    let error = database.call("add", "{}").await.expect_err("it is in doubt");
+    assert_eq!((error.class, error.sent), (ErrorClass::ConnectionLost, Sent::Unknown), "{error:?}");
+    assert!(error.message.contains("not known") && !error.message.contains("rolled back"), "{}", error.message);
+    Ok(())
+}
