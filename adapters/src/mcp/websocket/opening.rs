@@ -3,10 +3,11 @@
 //! The handshake runs on hyper and not on tungstenite's own client, which refuses a server that names no subprotocol and
 //! writes the whole request, credential included, to its trace log.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use config::downstream::{Credential, WebSocket};
+use futures_util::future::{self, Either};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
@@ -113,9 +114,12 @@ impl Endpoint {
             check(&response, &key)?;
             hyper::upgrade::on(response).await.map_err(broken)
         };
-        // The connection has to be driven for the exchange to get on; its own end says nothing that the exchange does not.
-        let (upgraded, _) = tokio::join!(exchange, connection.with_upgrades());
-        upgraded
+        // The connection has to be driven for the exchange to get on; its own end says nothing that the exchange does not, and
+        // need not come: a server that refuses may keep the connection for another request.
+        match future::select(pin!(exchange), connection.with_upgrades()).await {
+            Either::Left((upgraded, _connection)) => upgraded,
+            Either::Right((_, exchange)) => exchange.await,
+        }
     }
 
     fn request(&self, key: &str) -> Request<Empty<Bytes>> {

@@ -5,11 +5,14 @@ use config::{
     downstream::{Credential, WebSocket},
 };
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Endpoint, client_config, server_name};
-use crate::BuildError;
+use crate::{BuildError, ErrorClass};
 
 fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
     let mut settings: WebSocket = serde_json::from_value(serde_json::json!({ "url": url })).expect("the defaults");
@@ -83,6 +86,29 @@ async fn a_server_is_spoken_to_only_behind_a_certificate_that_is_trusted_for_its
         endpoint.tls = Some((server_name(name).expect("a name"), client_config(roots)));
         let failure = endpoint.open().await.err();
         assert_eq!(failure.as_ref().map(|failure| &*failure.told), told, "{name}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_heard_whether_or_not_the_server_keeps_the_connection() {
+    let rows = [
+        ("401 Unauthorized", ErrorClass::Unauthorized, "it does not accept Weir's credential (HTTP 401 Unauthorized)"),
+        ("503 Service Unavailable", ErrorClass::Unreachable, "it answered the opening handshake with HTTP 503"),
+    ];
+    for (status, class, told) in rows {
+        for connection in ["", "Connection: close\r\n"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let url = format!("ws://localhost:{}/mcp", listener.local_addr().expect("its address").port());
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n{connection}\r\nno");
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                stream.write_all(answer.as_bytes()).await.expect("the answer fits");
+                // Held open until the other side closes it.
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+            let failure = endpoint(&url).expect("a usable URL").open().await.err().expect("refused");
+            assert_eq!((failure.class, &*failure.told), (class, told), "{connection:?}");
+        }
     }
 }
 
