@@ -37,6 +37,8 @@ async fn headers_that_differ_from_the_body_are_refused_and_nothing_is_sent() -> 
         call.clone().with("mcp-name", "cmF3X193b3Jr"),
         call.clone().with("mcp-name", "=?BASE64?cmF3X193b3Jr?="),
         call.clone().with("mcp-method", "tools/list"),
+        // Only names may come in base64.
+        call.clone().with("mcp-method", &coded("dG9vbHMvY2FsbA==")),
         call.clone().with("mcp-method", "TOOLS/CALL"),
         call.clone().with("mcp-method", "tools/call tools/call"),
         call.clone().without("mcp-method"),
@@ -61,13 +63,12 @@ async fn headers_that_differ_from_the_body_are_refused_and_nothing_is_sent() -> 
         call.clone(),
         call.clone().with("mcp-name", &coded("cmF3X193b3Jr")),
         call.clone().with("mcp-name", "  raw__work\t"),
-        call.clone().with("mcp-method", &coded("dG9vbHMvY2FsbA==")),
         call.clone().header("mcp-session-id", "of no meaning here").header("last-event-id", "7"),
     ] {
         let answer = scene.router.ask(&accepted).await?;
         ensure!(answer.result()?["content"] == json!([]), "{answer:?}");
     }
-    ensure!(scene.calls() == 5);
+    ensure!(scene.calls() == 4);
     Ok(())
 }
 
