@@ -1,6 +1,7 @@
 //! The command line, as the program itself: what it writes, where to, and how it exits.
 
 pub(crate) mod binary;
+mod call;
 mod check;
 mod init;
 mod keys;

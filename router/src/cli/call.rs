@@ -2,9 +2,10 @@
 
 use std::io::{self, Read as _, Write as _};
 
-use anyhow::{Context as _, bail};
+use adapters::json;
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Exit,
@@ -36,10 +37,10 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Given::Pairs(pairs) => {
             let tools = connection.list_tools().await?;
             let schema = tools.iter().find(|tool| tool.name == arguments.name).map(|tool| &tool.input_schema);
-            typed(pairs, schema)
+            typed(&pairs, schema)?
         }
     };
-    let result = connection.call_tool(&arguments.name, &Value::Object(values)).await;
+    let result = connection.call_tool(&arguments.name, &values).await;
     if let Some(router) = router {
         // The record of this call is on its way to the disk, also when the call was refused.
         router.drain().await;
@@ -56,17 +57,18 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }
 
-/// Arguments as they stand on the command line.
-#[derive(Debug, PartialEq)]
+/// Arguments as they stand on the command line. They are sent as they stand there: parsing them would cost digits of numbers, and hide
+/// from the router what it refuses, such as a member that comes twice.
+#[derive(Debug)]
 enum Given {
-    Object(Map<String, Value>),
+    Object(Box<RawValue>),
     Pairs(Vec<(String, String)>),
 }
 
 impl Given {
     fn read(words: &[String]) -> anyhow::Result<Self> {
         match words {
-            [] => Ok(Self::Object(Map::new())),
+            [] => object("{}"),
             [word] if word == "-" => {
                 let mut text = String::new();
                 io::stdin()
@@ -86,7 +88,9 @@ impl Given {
 
 fn object(text: &str) -> anyhow::Result<Given> {
     let form = r#"the arguments must be one JSON object, such as '{"customer_id": "C-00042"}'"#;
-    serde_json::from_str(text).map(Given::Object).context(form)
+    let value: Box<RawValue> = serde_json::from_str(text).context(form)?;
+    ensure!(value.get().starts_with('{'), form);
+    Ok(Given::Object(value))
 }
 
 fn pair(word: &str) -> anyhow::Result<(String, String)> {
@@ -97,18 +101,20 @@ fn pair(word: &str) -> anyhow::Result<(String, String)> {
 }
 
 /// What the pairs mean: text where the tool wants text, otherwise JSON where it is JSON.
-fn typed(pairs: Vec<(String, String)>, schema: Option<&Value>) -> Map<String, Value> {
+fn typed(pairs: &[(String, String)], schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
     let wants_text = |key: &str| schema.is_some_and(|schema| schema["properties"][key]["type"] == "string");
-    let typed = |(key, text): (String, String)| {
-        let parsed = if wants_text(&key) { None } else { serde_json::from_str(&text).ok() };
-        (key, parsed.unwrap_or(Value::String(text)))
+    let is_json = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok();
+    let member = |(key, text): &(String, String)| {
+        let value = if !wants_text(key) && is_json(text) { text.clone() } else { json::string(text) };
+        format!("{}:{value}", json::string(key))
     };
-    pairs.into_iter().map(typed).collect()
+    let members: Vec<_> = pairs.iter().map(member).collect();
+    Ok(RawValue::from_string(format!("{{{}}}", members.join(",")))?)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{Given, typed};
 
@@ -119,14 +125,20 @@ mod tests {
     #[test]
     fn pairs_take_the_type_that_the_tool_wants() {
         let schema = json!({ "properties": { "id": { "type": "string" }, "limit": { "type": "integer" } } });
-        let Given::Pairs(pairs) =
-            words(&["id=123", "limit=5", "labels=[\"a\"]", "note=plain text", "odd=a=b", "none="]).expect("pairs")
-        else {
-            panic!("not pairs");
-        };
+        let words = words(&[
+            "id=123",
+            "limit=5",
+            "labels=[\"a\"]",
+            "note=plain text",
+            "odd=a=b",
+            "none=",
+            "exact=0.12345678901234567890",
+            "limit=6",
+        ]);
+        let Ok(Given::Pairs(pairs)) = words else { panic!("not pairs") };
         assert_eq!(
-            Value::Object(typed(pairs, Some(&schema))),
-            json!({ "id": "123", "limit": 5, "labels": ["a"], "note": "plain text", "odd": "a=b", "none": "" })
+            typed(&pairs, Some(&schema)).expect("JSON").get(),
+            r#"{"id":"123","limit":5,"labels":["a"],"note":"plain text","odd":"a=b","none":"","exact":0.12345678901234567890,"limit":6}"#
         );
     }
 

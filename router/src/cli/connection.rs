@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use adapters::json;
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
 use http::{
@@ -132,11 +133,8 @@ impl Connection {
         }
         let (mut tools, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..PAGES_MAX {
-            let mut params = json!({});
-            if let Some(cursor) = &cursor {
-                params["cursor"] = json!(cursor);
-            }
-            let result = self.request("tools/list", None, params).await?;
+            let params = cursor.map(|cursor| format!("\"cursor\":{},", json::string(&cursor))).unwrap_or_default();
+            let result = self.request("tools/list", None, &params).await?;
             let page: Page = serde_json::from_str(result.get()).context("the answer to tools/list is not one")?;
             tools.extend(page.tools);
             match page.next_cursor {
@@ -147,8 +145,8 @@ impl Connection {
         bail!("the list of tools does not end")
     }
 
-    /// Calls the tool `name`. A result that says `isError` is a result; an `Err` means that there is none.
-    pub(crate) async fn call_tool(&mut self, name: &str, arguments: &Value) -> anyhow::Result<ToolResult> {
+    /// Calls the tool `name` with these arguments, byte for byte. A result that says `isError` is a result; an `Err` means that there is none.
+    pub(crate) async fn call_tool(&mut self, name: &str, arguments: &RawValue) -> anyhow::Result<ToolResult> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Parts {
@@ -158,21 +156,24 @@ impl Connection {
             content: Vec<Value>,
             structured_content: Option<Value>,
         }
-        let raw = self.request("tools/call", Some(name), json!({ "name": name, "arguments": arguments })).await?;
+        let params = format!("\"name\":{},\"arguments\":{},", json::string(name), arguments.get());
+        let raw = self.request("tools/call", Some(name), &params).await?;
         let parts: Parts = serde_json::from_str(raw.get()).context("the answer to tools/call is not one")?;
         Ok(ToolResult { raw, is_error: parts.is_error, content: parts.content, structured: parts.structured_content })
     }
 
-    async fn request(&mut self, method: &str, name: Option<&str>, mut params: Value) -> anyhow::Result<Box<RawValue>> {
+    /// `params`: members, each with a comma behind it.
+    async fn request(&mut self, method: &str, name: Option<&str>, params: &str) -> anyhow::Result<Box<RawValue>> {
         // MCP 2026-07-28, basic: every request carries version and capabilities.
-        params["_meta"] = json!({
+        let meta = json!({
             "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
             "io.modelcontextprotocol/clientInfo": { "name": "weir", "version": env!("CARGO_PKG_VERSION") },
             "io.modelcontextprotocol/clientCapabilities": {},
         });
         self.requests_sent += 1;
-        let body = json!({ "jsonrpc": "2.0", "id": self.requests_sent, "method": method, "params": params });
-        timeout(ANSWER_TIMEOUT, self.exchange(method, name, body.to_string()))
+        let id = self.requests_sent;
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}"_meta":{meta}}}}}"#);
+        timeout(ANSWER_TIMEOUT, self.exchange(method, name, body))
             .await
             .map_err(|_| anyhow!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))?
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 
 use super::{config::Credentials, show::Screen};
 use crate::cli::connection::{Connection, ListedTool, RpcError, ToolResult};
@@ -31,7 +31,8 @@ impl Visitor {
     /// Calls a tool, shows the call and what it took, and returns what the tool says.
     async fn call(&mut self, screen: &mut Screen, name: &str, arguments: Value) -> anyhow::Result<Value> {
         let start = Instant::now();
-        let result = self.connection.call_tool(name, &arguments).await.with_context(|| format!("{name} failed"))?;
+        let given = to_raw_value(&arguments)?;
+        let result = self.connection.call_tool(name, &given).await.with_context(|| format!("{name} failed"))?;
         screen.done(&shown(name, &arguments), start.elapsed())?;
         structured(name, result)
     }
@@ -136,7 +137,7 @@ async fn be_refused(
         false => ("enrich__log_transaction_enrichment", json!({ "transaction_id": "T-0000001", "category": "none" })),
     };
     let start = Instant::now();
-    let refused = agent.connection.call_tool(name, &arguments).await;
+    let refused = agent.connection.call_tool(name, &to_raw_value(&arguments)?).await;
     screen.done(&shown(name, &arguments), start.elapsed())?;
     let error = refused.err().with_context(|| format!("{name} was not refused"))?;
     let RpcError { code, message } = error.downcast_ref().with_context(|| format!("{error:#}"))?;
