@@ -69,7 +69,7 @@ pub(super) async fn wait_for_lists(router: &Router, most: Duration) {
         router
             .downstreams()
             .iter()
-            .all(|downstream| downstream.offer().is_some() || downstream.state().health == Health::Down)
+            .all(|downstream| downstream.is_listed() || downstream.state().health == Health::Down)
     };
     let waiting = async {
         while !all_tried() {
