@@ -102,7 +102,7 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
 }
 
 async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
-    let view = router.catalog.view();
+    let view = router.catalog.view_for(&call.name).await;
     let unknown = || CallError::UnknownTool { name: call.name.clone() };
     let (index, tool) = view.resolve(&call.name).ok_or_else(unknown)?;
     record.resolved(tool.clone());

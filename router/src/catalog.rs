@@ -15,7 +15,7 @@ use std::{
 use adapters::OfferedTool;
 use arc_swap::ArcSwap;
 use config::{Deadlines, Names, downstream::Expose};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{Downstream, name::ToolName};
 
@@ -23,9 +23,13 @@ pub(crate) use refresh::keep_fresh;
 pub use rights::{Page, Rights};
 pub use tool::{Mirrored, Tool};
 
+/// How long after its start the router waits for first lists before it answers without them.
+const FIRST_LISTS: Duration = Duration::from_secs(2);
+
 /// The merged list of tools.
 #[derive(Debug)]
 pub struct Catalog {
+    started: Instant,
     names: Names,
     deadlines: Deadlines,
     downstreams: Vec<Arc<Downstream>>,
@@ -33,6 +37,8 @@ pub struct Catalog {
     /// One builder at a time, so that an older list never replaces a newer one.
     building: Mutex<()>,
     version: watch::Sender<u64>,
+    /// How many downstreams have not been asked for their lists yet.
+    unasked: watch::Sender<usize>,
 }
 
 /// The catalog as it stands at one moment.
@@ -46,12 +52,14 @@ pub struct View {
 impl Catalog {
     pub(crate) fn new(names: Names, deadlines: Deadlines, downstreams: Vec<Arc<Downstream>>) -> Self {
         Self {
+            started: Instant::now(),
             names,
             deadlines,
-            downstreams,
             view: ArcSwap::default(),
             building: Mutex::default(),
             version: watch::Sender::new(0),
+            unasked: watch::Sender::new(downstreams.len()),
+            downstreams,
         }
     }
 
@@ -59,6 +67,23 @@ impl Catalog {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// The catalog, after the start only when every downstream has been asked once: a client that comes back right after a restart is not to
+    /// hear that its tools are unknown. Waits for [`FIRST_LISTS`] at most, and never again once all have been asked.
+    pub async fn settled_view(&self) -> Arc<View> {
+        if *self.unasked.borrow() > 0 {
+            let mut unasked = self.unasked.subscribe();
+            let _ =
+                tokio::time::timeout_at(self.started + FIRST_LISTS, unasked.wait_for(|&unasked| unasked == 0)).await;
+        }
+        self.view()
+    }
+
+    /// The catalog in which `shown` is looked up: as it stands when it has the name, else the settled one.
+    pub async fn view_for(&self, shown: &str) -> Arc<View> {
+        let view = self.view();
+        if view.by_name.contains_key(shown) { view } else { self.settled_view().await }
     }
 
     /// Changes whenever the list of tools does.

@@ -102,7 +102,7 @@ impl Running {
     pub async fn catalog_ready(&self, within: Duration) -> bool {
         let mut changes = self.router.catalog.changes();
         let all_listed = async {
-            while !self.router.downstreams.iter().all(|downstream| downstream.offer().is_some()) {
+            while !self.router.downstreams.iter().all(|downstream| downstream.is_listed()) {
                 // An offer without tools changes no list, so a look now and then is needed beside the notice.
                 let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
             }

@@ -14,4 +14,5 @@ mod legacy;
 mod modern;
 mod names;
 mod postgres;
+mod restart;
 mod websocket;

@@ -28,6 +28,7 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
     let mut next = Instant::now();
     // A downstream that says all the time that its list changed is asked no more often than this.
     let mut earliest = next;
+    let mut unasked = true;
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -44,6 +45,10 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                 let Some(catalog) = catalog.upgrade() else { return };
                 if listed.is_some() {
                     catalog.rebuild();
+                    downstream.now_listed();
+                }
+                if std::mem::take(&mut unasked) {
+                    catalog.unasked.send_modify(|count| *count -= 1);
                 }
                 next = Instant::now() + listed.unwrap_or(RETRY_AFTER);
                 earliest = Instant::now() + REFRESH_MIN;

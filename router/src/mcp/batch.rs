@@ -72,7 +72,7 @@ async fn answer(post: &Post<'_>, session: &Session, body: &Bytes, item: &str) ->
             let exchange = Exchange { id: id.clone(), version, session: Some(session.clone()) };
             exchange::call_in_batch(post, &message, exchange).await
         }
-        Kind::Request { id, method } => envelope(id, &legacy::simple(post, &message, method, version)),
+        Kind::Request { id, method } => envelope(id, &legacy::simple(post, &message, method, version).await),
         Kind::Notification { method } => {
             if method == "notifications/cancelled" {
                 legacy::cancel(post.router, Some(session), &message);

@@ -49,7 +49,7 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
             exchange::call_tool(post, &message, exchange).await
         }
         Kind::Request { id, method } => {
-            json_response(StatusCode::OK, envelope(id, &simple(post, &message, method, version)))
+            json_response(StatusCode::OK, envelope(id, &simple(post, &message, method, version).await))
         }
         Kind::Notification { method } => {
             if method == "notifications/cancelled" {
@@ -62,10 +62,10 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
 }
 
 /// What is answered at once, from memory.
-pub(super) fn simple(post: &Post<'_>, message: &Message, method: &str, version: Version) -> Wire {
+pub(super) async fn simple(post: &Post<'_>, message: &Message, method: &str, version: Version) -> Wire {
     match (method, Object::parse(message.params_text())) {
         ("ping", _) => Wire::Result(vec![Bytes::from_static(b"{}")]),
-        ("tools/list", Some(params)) => list::tools(post.router, &post.caller, &params, version),
+        ("tools/list", Some(params)) => list::tools(post.router, &post.caller, &params, version).await,
         _ => RpcError::method_not_found(method).wire(),
     }
 }

@@ -15,13 +15,13 @@ use super::{
 use crate::Router;
 
 /// Answers `tools/list` with these params.
-pub(super) fn tools(router: &Router, caller: &Arc<Caller>, params: &Object<'_>, version: Version) -> Wire {
+pub(super) async fn tools(router: &Router, caller: &Arc<Caller>, params: &Object<'_>, version: Version) -> Wire {
     let cursor = match params.get("cursor").map(json::unquote) {
         None => None,
         Some(Some(cursor)) => Some(cursor),
         Some(None) => return RpcError::invalid_params("`cursor` must be a string that an earlier answer gave").wire(),
     };
-    let rights = router.catalog.view().rights(&router.policy, caller);
+    let rights = router.catalog.settled_view().await.rights(&router.policy, caller);
     let Some(page) = rights.page(cursor.as_deref()) else {
         return RpcError::invalid_params("`cursor` is none that an earlier answer gave: start again without one")
             .wire();

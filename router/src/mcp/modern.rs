@@ -43,13 +43,13 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
     let Some(params) = Object::parse(message.params_text()) else {
         return RpcError::invalid_params("`params` must be an object").respond(Some(&id), StatusCode::BAD_REQUEST);
     };
-    if let Err(error) = check_request(post, &params, method) {
+    if let Err(error) = check_request(post, &params, method).await {
         return error.respond(Some(&id), StatusCode::BAD_REQUEST);
     }
     let version = Version::V2026_07_28;
     let wire = match method {
         "server/discover" => discover(),
-        "tools/list" => list::tools(post.router, &post.caller, &params, version),
+        "tools/list" => list::tools(post.router, &post.caller, &params, version).await,
         "tools/call" => {
             let exchange = Exchange { id, version, session: None };
             return exchange::call_tool(post, &message, exchange).await;
@@ -61,7 +61,7 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
 }
 
 /// The duties of every modern request: `_meta` first, then headers against body, then the version itself.
-fn check_request(post: &Post<'_>, params: &Object<'_>, method: &str) -> Result<(), RpcError> {
+async fn check_request(post: &Post<'_>, params: &Object<'_>, method: &str) -> Result<(), RpcError> {
     let meta = Meta::of(params);
     let missing = |key: &str| RpcError::invalid_params(&format!("`_meta` must hold \"{key}\""));
     if !meta.exists() {
@@ -85,14 +85,14 @@ fn check_request(post: &Post<'_>, params: &Object<'_>, method: &str) -> Result<(
     let name = named_by.and_then(|member| params.get(member)).and_then(json::unquote);
     headers::check_names(&post.parts.headers, method, name.as_deref())?;
     match name {
-        Some(name) if method == "tools/call" => check_mirrored(post, &name, params.get("arguments")),
+        Some(name) if method == "tools/call" => check_mirrored(post, &name, params.get("arguments")).await,
         _ => Ok(()),
     }
 }
 
 /// A tool that the caller may not use mirrors nothing, so that it still looks like an unknown one.
-fn check_mirrored(post: &Post<'_>, name: &str, arguments: Option<&str>) -> Result<(), RpcError> {
-    let view = post.router.catalog.view();
+async fn check_mirrored(post: &Post<'_>, name: &str, arguments: Option<&str>) -> Result<(), RpcError> {
+    let view = post.router.catalog.view_for(name).await;
     match view.resolve(name) {
         Some((index, tool)) if !tool.mirrored().is_empty() => {
             let may_use = view.rights(&post.router.policy, &post.caller).rule(index).is_some();
