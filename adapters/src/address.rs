@@ -37,32 +37,36 @@ pub(crate) enum ConnectError {
     Refused(#[from] io::Error),
 }
 
-/// Connects to `host`, checking each address that the name leads to and trying the permitted ones in turn. The address that is
-/// checked is the one that is connected to. Has no deadline of its own.
+/// Connects to `host`, trying the permitted addresses in turn: the address that is checked is the one that is connected to.
+/// Has no deadline of its own.
 ///
 /// # Errors
 /// The last refusal, or why nothing was tried.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = lookup_host((bare, port)).await.map_err(|source| ConnectError::Unresolved(host.to_owned(), source))?;
-    let mut failure = ConnectError::Unresolved(host.to_owned(), io::Error::from(io::ErrorKind::NotFound));
-    for address in found {
-        failure = match try_one(bare, address).await {
-            Ok(stream) => return Ok(stream),
-            Err(failure) => failure,
-        };
-    }
-    Err(failure)
-}
-
-async fn try_one(host: &str, address: SocketAddr) -> Result<TcpStream, ConnectError> {
-    if let Some(why) = objection(host, address.ip()) {
-        return Err(ConnectError::Forbidden { host: host.to_owned(), address: address.ip(), why });
-    }
-    let stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(&*permitted(host, port).await?).await?;
     // Requests are small and wait for each other's answers: Nagle's algorithm would add 40 ms to many of them.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// The addresses that `host` leads to and that Weir connects to; at least one. Has no deadline of its own.
+///
+/// # Errors
+/// The name leads nowhere, or to nothing but forbidden addresses.
+pub(crate) async fn permitted(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found = lookup_host((bare, port)).await.map_err(|source| ConnectError::Unresolved(host.to_owned(), source))?;
+    let mut permitted = Vec::new();
+    let mut failure = ConnectError::Unresolved(host.to_owned(), io::Error::from(io::ErrorKind::NotFound));
+    for address in found {
+        match objection(bare, address.ip()) {
+            None => permitted.push(address),
+            Some(why) => {
+                failure = ConnectError::Forbidden { host: bare.to_owned(), address: address.ip(), why };
+            }
+        }
+    }
+    if permitted.is_empty() { Err(failure) } else { Ok(permitted) }
 }
 
 /// What speaks against connecting to `address` for a host written as `host`; `None` when nothing does.

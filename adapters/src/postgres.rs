@@ -6,6 +6,7 @@
 mod answer;
 mod argument;
 mod connect;
+mod dial;
 mod failure;
 mod health;
 mod lease;

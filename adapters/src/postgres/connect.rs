@@ -22,13 +22,14 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
+    dial::dial,
     health::Health,
     socket::{Bounded, Securing},
 };
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
 const APPLICATION_NAME: &str = "weir";
-const DEFAULT_PORT: u16 = 5432;
+pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// How connections are opened, and statements on them cancelled.
 #[derive(Clone)]
@@ -104,6 +105,13 @@ fn read_connection_string(url: &SecretString, connect_timeout: Duration) -> Resu
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err("names no host: write `postgres://user:password@host/database`".to_owned());
     }
+    let (hosts, addresses, ports) = (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+    if hosts > 0 && addresses > 0 && hosts != addresses {
+        return Err(format!("names {hosts} hosts and {addresses} `hostaddr`: name one address for each host"));
+    }
+    if ports > 1 && ports != hosts.max(addresses) {
+        return Err(format!("names {ports} ports: name one for all hosts, or one for each"));
+    }
     config.connect_timeout(connect_timeout);
     if config.get_application_name().is_none() {
         config.application_name(APPLICATION_NAME);
@@ -160,7 +168,7 @@ impl Connect for Connector {
         let config = config.clone();
         async move {
             let Some(path) = &self.unix_socket else {
-                let (client, connection) = config.connect(self.securing.clone()).await?;
+                let (client, connection) = dial(&config, &self.securing).await?;
                 return Ok((client, self.spawn(connection)));
             };
             let stream = loop {

@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 
 use super::answer::Unreadable;
-use crate::{AdapterError, ErrorClass, Rejection, Sent};
+use crate::{AdapterError, ErrorClass, Rejection, Sent, address::ConnectError};
 
 /// Whose failure it is, and whether the call was to write.
 #[derive(Debug, Clone, Copy)]
@@ -217,7 +217,7 @@ pub(super) fn why_unreachable(error: &PoolError, limit: Duration) -> Option<Stri
     }
 }
 
-fn why_not_connected(error: &Error) -> String {
+pub(super) fn why_not_connected(error: &Error) -> String {
     if let Some(said) = error.as_db_error() {
         let code = said.code();
         return match *code {
@@ -234,6 +234,9 @@ fn why_not_connected(error: &Error) -> String {
     while let Some(cause) = source {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return why_no_tls(tls);
+        }
+        if let Some(ConnectError::Forbidden { .. }) = cause.downcast_ref::<ConnectError>() {
+            return "its name leads to an address that Weir does not connect to".to_owned();
         }
         if let Some(io) = cause.downcast_ref::<io::Error>() {
             if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

@@ -119,3 +119,25 @@ fn a_connection_string_that_cannot_be_read_is_not_repeated() {
         assert!(!text.contains("hunter2") && !text.contains("word@host/db?"), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_not_looked_for_where_a_cloud_hands_out_credentials() -> Result<()> {
+    let forbidden = "postgres://u:p@169.254.169.254/db";
+    for url in [forbidden, "postgres://u:p@localhost/db?hostaddr=169.254.169.254", "host=fd00:ec2::254 user=u"] {
+        let connected = Connected::new(url, "{}", TOOLS)?;
+        let error = connected.call("quick", "{}").await.expect_err("a forbidden address");
+        assert_eq!((error.class, error.sent), (ErrorClass::Unreachable, Sent::No), "{url}: {error:?}");
+        assert!(error.message.contains("an address that Weir does not connect to"), "{url}: {}", error.message);
+        assert!(!error.message.contains("169.254"), "{url}: {}", error.message);
+    }
+    // The next host of a list is tried all the same, and a name beside an address is not looked up.
+    let server = PrivatePg::start(PgOptions { tcp: true, ..PgOptions::default() }).await?;
+    let address = server.tcp_addr().context("no port")?;
+    let (beside, port) = (address.to_string(), address.port());
+    let two = server.url().replace(&beside, &format!("169.254.169.254:1,127.0.0.1:{port}"));
+    let named = server.url().replace(&beside, &format!("db.invalid:{port}")) + "?hostaddr=127.0.0.1";
+    for url in [two, named] {
+        assert_eq!(Connected::new(&url, "{}", TOOLS)?.call("quick", "{}").await?.only(), "1", "{url}");
+    }
+    Ok(())
+}
