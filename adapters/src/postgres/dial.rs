@@ -134,7 +134,7 @@ impl TlsConnect<Empty> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::net::{IpAddr, SocketAddr};
 
     use tokio_postgres::{
         Config,
@@ -173,7 +173,7 @@ mod tests {
         for (text, wanted) in rows {
             let config: Config = text.parse().expect(text);
             let found = permitted(&config, 0).await;
-            let addresses = found.map(|(_, addresses)| addresses.iter().map(|address| address.ip()).collect());
+            let addresses = found.map(|(_, addresses)| addresses.iter().map(SocketAddr::ip).collect());
             let wanted = wanted.map(|address| vec![address.parse::<IpAddr>().expect("an address")]);
             assert_eq!(addresses.ok(), wanted, "{text}");
         }

@@ -97,9 +97,15 @@ impl Database {
     async fn attempt(&self, call: Call<'_>) -> Result<Bytes, Failed> {
         let lease = self.lease(call.subject, call.ctx.deadline).await.map_err(Failed::before)?;
         let step = Step::new(call, self);
-        // What comes before the statement takes a few round trips: a connection that is silent for longer is broken.
+        // This waits for nothing in the database: a connection that is silent for longer is broken.
         let soon = step.deadline.within(self.connect_timeout);
-        let statement = match step.before(soon, statement::prepare(lease.client(), call.sql)).await {
+        if let Err(failed) = step.before(soon, lease.client().batch_execute(&step.begin())).await {
+            lease.close();
+            self.health.suspect();
+            return Err(failed);
+        }
+        // Preparing may wait for the lock of another transaction on what it reads, for as long as the statement itself may.
+        let statement = match step.before(step.deadline, statement::prepare(lease.client(), call.sql)).await {
             Ok(statement) => statement,
             Err(failed) => return Err(self.stop_early(failed, lease)),
         };
@@ -110,16 +116,10 @@ impl Database {
         let parameters = match ready {
             Ok(parameters) => parameters,
             Err(error) => {
-                lease.unused();
+                lease.settle(Transaction::Open);
                 return Err(Failed::before(error));
             }
         };
-        let soon = step.deadline.within(self.connect_timeout);
-        if let Err(failed) = step.before(soon, lease.client().batch_execute(&step.begin())).await {
-            lease.close();
-            self.health.suspect();
-            return Err(failed);
-        }
         let outcome = if call.subject.writes {
             step.write(&lease, &statement, parameters).await.map(|answer| (answer, End::Whole))
         } else {
@@ -128,10 +128,10 @@ impl Database {
         self.conclude(call, lease, outcome)
     }
 
-    /// Keeps the connection for others, if it is good: there is no transaction on it yet.
+    /// Keeps the connection for others, if it is good.
     fn stop_early(&self, failed: Failed, lease: Lease) -> Failed {
         if failed.answered {
-            lease.unused();
+            lease.settle(Transaction::Open);
             self.health.up();
         } else {
             self.health.suspect();
