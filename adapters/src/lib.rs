@@ -15,7 +15,9 @@ mod registry;
 mod state;
 mod trace;
 
-pub use adapter::{Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Method, Offer, OfferedTool, Reply, Request};
+pub use adapter::{
+    Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Method, Offer, OfferedTool, Reply, Request,
+};
 pub use caller::{AuthMethod, Caller, Principal};
 pub use context::{CallContext, Deadline, Notice, SendGate};
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};

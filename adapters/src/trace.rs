@@ -21,7 +21,8 @@ impl TraceContext {
     #[must_use]
     pub fn new_root() -> Self {
         let mut rng = rand::rng();
-        Self { trace_id: rng.next_u64().into(), span_id: rng.next_u64(), flags: 0, state: None }.with_trace_id(rng.next_u64())
+        Self { trace_id: rng.next_u64().into(), span_id: rng.next_u64(), flags: 0, state: None }
+            .with_trace_id(rng.next_u64())
     }
 
     fn with_trace_id(mut self, high: u64) -> Self {

@@ -30,11 +30,8 @@ async fn a_call_and_a_list_right_after_the_start_wait_for_the_first_lists() -> R
         ask.notify_one();
         anyhow::Ok(())
     };
-    let (called, listed, released) = tokio::join!(
-        router.call(None, "raw__work", json!({})),
-        router.modern(None, "tools/list", json!({})),
-        release
-    );
+    let (called, listed, released) =
+        tokio::join!(router.call(None, "raw__work", json!({})), router.modern(None, "tools/list", json!({})), release);
     released?;
     ensure!(called?.result()?["content"] == json!([]));
     let listed = listed?.result()?;

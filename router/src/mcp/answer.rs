@@ -166,7 +166,7 @@ fn of_downstream(object: &Bytes, text: &str, version: Version) -> Wire {
     let parsed = Object::parse(text_of(Some(object)));
     let code = parsed.as_ref().and_then(|object| object.get("code")?.parse::<i64>().ok());
     match code {
-        Some(-32700 | -32600 | -32601 | -32020 | -32022) => {
+        Some(-32700 | -32601 | -32020 | -32022) => {
             let said = parsed.and_then(|object| object.get("message").and_then(json::unquote)).unwrap_or_default();
             let said: String = said.chars().take(300).collect();
             Wire::Result(vec![failed_result(&format!("{text} It said: {said}"), serde_json::Map::new(), version)])

@@ -90,3 +90,27 @@ fn only_the_result_itself_says_that_a_tool_failed() {
         assert_eq!(is_tool_error(&Bytes::from_static(result.as_bytes())), expected, "{result}");
     }
 }
+
+#[test]
+fn an_error_of_the_way_to_a_downstream_becomes_words_and_others_pass_as_they_came() {
+    for (code, passes) in [
+        (-32602, true),
+        (-32600, true),
+        (-32603, true),
+        (-32021, true),
+        (-31000, true),
+        (-32700, false),
+        (-32601, false),
+        (-32020, false),
+        (-32022, false),
+    ] {
+        let object = format!(r#"{{ "code":{code},"message":"said so","data":{{"n":9007199254740993}} }}"#);
+        let rejection = Rejection::Rpc(Bytes::from(object.clone()));
+        let error = Box::new(AdapterError::rejected("crm refused.", rejection));
+        let failure = CallError::Downstream { tool: "crm__get".into(), error };
+        let answer = on_the_wire(Err(failure), Version::V2026_07_28);
+        assert_eq!(answer.contains(&format!("\"error\":{object}")), passes, "{answer}");
+        assert_eq!(answer.contains("\"isError\":true"), !passes, "{answer}");
+        assert!(answer.contains("said so"), "{answer}");
+    }
+}
