@@ -49,3 +49,18 @@ async fn snippets_hold_the_real_paths_and_what_the_config_asks_for() {
     assert_eq!(api["mcp_servers"][0]["authorization_token"], "YOUR_KEY");
     assert_eq!(api["tools"][0]["mcp_server_name"], "weir");
 }
+
+#[tokio::test]
+async fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
+    let folder = Folder::new();
+    let desktop = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).stdout;
+    let real = fs::canonicalize(folder.config()).expect("the file");
+    let (program, config) = (weir().to_str().expect("a plain name"), real.to_str().expect("a plain name"));
+    let printed = desktop.replace(program, "/usr/local/bin/weir").replace(config, "/etc/weir/weir.yaml");
+    let shown = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of JSON");
+    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    assert_eq!(json(shown), json(&printed));
+    let code = run(&["init", "--dir", &folder.path(""), "--claude-code"]).await.with_code(0).stdout;
+    assert!(readme.contains(&format!("```sh\n{code}```")), "{code}");
+}
