@@ -33,12 +33,15 @@ pub(crate) struct KeyStore {
 struct Next {
     path: PathBuf,
     file: File,
+    /// It stands in the old file's place. What has its path now is the lock of somebody else.
+    placed: bool,
 }
 
 impl Drop for Next {
     fn drop(&mut self) {
-        // After a rename there is nothing left to remove.
-        let _ = fs::remove_file(&self.path);
+        if !self.placed {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -111,6 +114,7 @@ impl KeyStore {
         let text = HEADER.to_owned() + keys + &self.records.iter().map(entry).collect::<String>();
         let written = self.next.file.write_all(text.as_bytes()).and_then(|()| self.next.file.sync_all());
         let placed = written.and_then(|()| fs::rename(&self.next.path, &self.path));
+        self.next.placed = placed.is_ok();
         placed.with_context(|| format!("cannot write {}; it is as it was", self.path.display()))
     }
 }
@@ -120,7 +124,7 @@ impl Next {
         let Some(name) = path.file_name() else { bail!("{} does not name a file", path.display()) };
         let next = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next) {
-            Ok(file) => Ok(Self { path: next, file }),
+            Ok(file) => Ok(Self { path: next, file, placed: false }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
                 "{} is being changed by another `weir keys`. If none is running, one was killed half-way: remove {}",
                 path.display(),
@@ -143,4 +147,26 @@ fn entry(record: &KeyRecord) -> String {
         text += &format!("    expires: {}\n", json!(expires));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Next;
+
+    #[test]
+    fn who_has_put_a_file_in_place_leaves_the_lock_of_the_next_one_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keys.yaml");
+        let mut first = Next::create(&file).expect("nobody else changes it");
+        fs::rename(&first.path, &file).expect("it is ours");
+        first.placed = true;
+        let second = Next::create(&file).expect("the first has ended its change");
+        drop(first);
+        assert!(second.path.exists());
+        let lock = second.path.clone();
+        drop(second);
+        assert!(!lock.exists());
+    }
 }
