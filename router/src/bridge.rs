@@ -39,7 +39,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::http::{Connector, Target};
 use self::{
     annotations::Annotations,
     failure::Failure,
@@ -51,6 +50,11 @@ use self::{
     session::Session,
     stream::Stream,
     wire::Wire,
+};
+pub use self::{
+    headers::request_headers,
+    http::{Connector, Target, authorization},
+    sse::last_event,
 };
 
 /// How long the notifications that cancel what is still running may take when the input has ended.

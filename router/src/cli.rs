@@ -122,6 +122,7 @@ fn report(error: &anyhow::Error) -> Exit {
         None => format!("weir: {error:#}"),
     };
     // Nobody is left to tell if stderr is gone.
-    let _ = writeln!(io::stderr(), "{text}");
+    let stderr = io::stderr();
+    let _ = writeln!(&stderr, "{}", Style::of(&stderr).foreign(&text));
     if mistakes.is_some() { Exit::ConfigMistakes } else { Exit::Failed }
 }

@@ -76,12 +76,7 @@ impl Annotations {
             return Ok(());
         }
         let schema: Value = serde_json::from_str(schema.get()).map_err(|error| format!("{name}: {error}"))?;
-        let mut params = Vec::new();
-        collect(&schema, Some(&mut Vec::new()), &mut params).map_err(|reason| format!("{name}: {reason}"))?;
-        let distinct: BTreeSet<&str> = params.iter().map(|param| param.header.as_str()).collect();
-        if distinct.len() < params.len() {
-            return Err(format!("{name}: two arguments share one header"));
-        }
+        let params = params_of(&schema).map_err(|reason| format!("{name}: {reason}"))?;
         let mut known = self.lock();
         if known.len() < TOOLS_MAX && !params.is_empty() {
             known.insert(name, params.into());
@@ -93,6 +88,17 @@ impl Annotations {
         // Whoever panicked while holding it left the map whole: every change is a single insertion.
         self.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The annotated arguments of a tool with this input schema.
+pub(super) fn params_of(schema: &Value) -> Result<Vec<Param>, String> {
+    let mut params = Vec::new();
+    collect(schema, Some(&mut Vec::new()), &mut params)?;
+    let distinct: BTreeSet<&str> = params.iter().map(|param| param.header.as_str()).collect();
+    if distinct.len() < params.len() {
+        return Err("two arguments share one header".to_owned());
+    }
+    Ok(params)
 }
 
 /// Walks a schema. `path` is `None` where an annotation has no place: behind anything but a chain of `properties`.

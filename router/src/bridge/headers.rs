@@ -2,10 +2,12 @@
 
 use adapters::json::{Object, unquote};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 use super::{
-    annotations::Param,
+    annotations::{Param, params_of},
     message::{Kind, Message},
 };
 
@@ -13,6 +15,15 @@ pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-pro
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// The headers of a modern request that is sent without a bridge. `schema`: the input schema of the tool that it calls.
+#[must_use]
+pub fn request_headers(message: Bytes, schema: Option<&Value>) -> HeaderMap {
+    let Ok(message) = Message::parse(message) else { return HeaderMap::new() };
+    // A tool whose annotations break the rules has none that could be followed.
+    let params = schema.and_then(|schema| params_of(schema).ok()).unwrap_or_default();
+    modern(&message, message.modern.as_deref().unwrap_or_default(), &params)
+}
 
 /// The headers of a modern message. `params`: the annotated parameters of the tool that it calls.
 pub(super) fn modern(message: &Message, version: &str, params: &[Param]) -> HeaderMap {

@@ -69,6 +69,18 @@ fn check(url: &Uri) -> Result<(), BridgeError> {
     }
 }
 
+/// The header that shows the key to the router at `url`.
+///
+/// # Errors
+/// When the address is not one of a router, the key could be read on its way there, or no header can carry it.
+pub fn authorization(url: &Uri, key: Option<&SecretString>) -> Result<Option<HeaderValue>, BridgeError> {
+    check(url)?;
+    if key.is_some() && url.scheme() != Some(&Scheme::HTTPS) && !is_loopback(url) {
+        return Err(BridgeError::KeyInTheOpen { host: url.host().unwrap_or_default().to_owned() });
+    }
+    key.map(bearer).transpose()
+}
+
 /// Whether the address never leaves this machine.
 fn is_loopback(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
@@ -104,17 +116,11 @@ pub(super) struct SendError {
 impl Http {
     pub(super) fn new(target: Target, key: Option<&SecretString>) -> Result<Self, BridgeError> {
         let (url, transport) = match target {
-            Target::Url(url) => {
-                check(&url)?;
-                let tls = url.scheme() == Some(&Scheme::HTTPS);
-                if !tls && key.is_some() && !is_loopback(&url) {
-                    return Err(BridgeError::KeyInTheOpen { host: url.host().unwrap_or_default().to_owned() });
-                }
-                (url, if tls { tls_transport()? } else { Transport::Tcp(client().build(tcp_connector())) })
-            }
+            Target::Url(url) if url.scheme() == Some(&Scheme::HTTPS) => (url, tls_transport()?),
+            Target::Url(url) => (url, Transport::Tcp(client().build(tcp_connector()))),
             Target::Memory(connector) => (Uri::from_static("http://localhost/mcp"), Transport::Memory(connector)),
         };
-        let authorization = key.map(bearer).transpose()?;
+        let authorization = authorization(&url, key)?;
         Ok(Self { url, authorization, transport })
     }
 

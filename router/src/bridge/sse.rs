@@ -8,6 +8,14 @@ use bytes::Bytes;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
+/// The data of the last event of a whole stream: the answer, after whatever was told on the way.
+#[must_use]
+pub fn last_event(stream: &[u8]) -> Option<Bytes> {
+    let mut parser = Parser::new(stream.len());
+    parser.push(stream).ok()?;
+    parser.ready.pop_back()
+}
+
 /// Takes a stream apart. Memory is bounded by the limit for one event.
 #[derive(Debug)]
 pub(super) struct Parser {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Exit,
+    Exit, Style,
     target::{Opened, Target},
 };
 
@@ -32,15 +32,14 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let given = Given::read(&arguments.arguments)?;
     let Opened { mut connection, router } = arguments.target.open().await?;
+    // The schema says which pairs are text, and which arguments are repeated as headers.
+    let tools = connection.list_tools().await?;
+    let schema = tools.iter().find(|tool| tool.name == arguments.name).map(|tool| &tool.input_schema);
     let values = match given {
         Given::Object(object) => object,
-        Given::Pairs(pairs) => {
-            let tools = connection.list_tools().await?;
-            let schema = tools.iter().find(|tool| tool.name == arguments.name).map(|tool| &tool.input_schema);
-            typed(&pairs, schema)?
-        }
+        Given::Pairs(pairs) => typed(&pairs, schema)?,
     };
-    let result = connection.call_tool(&arguments.name, &values).await;
+    let result = connection.call_tool(&arguments.name, &values, schema).await;
     if let Some(router) = router {
         // The record of this call is on its way to the disk, also when the call was refused.
         router.drain().await;
@@ -48,11 +47,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let result = result?;
     let mut stdout = io::stdout();
     if arguments.json {
-        writeln!(stdout, "{}", result.raw)?;
+        writeln!(stdout, "{}", Style::of(&stdout).foreign(result.raw.get()))?;
     } else if result.is_error {
-        writeln!(io::stderr(), "{}", result.text())?;
+        let stderr = io::stderr();
+        writeln!(&stderr, "{}", Style::of(&stderr).foreign(&result.text()))?;
     } else {
-        writeln!(stdout, "{}", result.text())?;
+        writeln!(stdout, "{}", Style::of(&stdout).foreign(&result.text()))?;
     }
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }

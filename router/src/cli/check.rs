@@ -192,13 +192,14 @@ impl Tried {
         let name = style.bold(&self.name);
         let Listed { tools, left_out } = match &self.outcome {
             Ok(listed) => listed,
-            Err(reason) => return writeln!(to, "  {name}: {} {reason}", style.bad("cannot be used.")),
+            Err(reason) => return writeln!(to, "  {name}: {} {}", style.bad("cannot be used."), style.foreign(reason)),
         };
         writeln!(to, "  {name}: {}, {}", style.good("reached"), count(tools.len(), "tool"))?;
         for tool in tools.iter().filter(|tool| tool.is_alias) {
-            writeln!(to, "    {} stands for `{}`", tool.shown, tool.local)?;
+            writeln!(to, "    {} stands for `{}`", tool.shown, style.foreign(&tool.local))?;
         }
         for LeftOut { local_name, reason } in left_out {
+            let (local_name, reason) = (style.foreign(local_name), style.foreign(reason));
             writeln!(to, "    {} `{local_name}`: {reason}", style.bad("left out"))?;
         }
         Ok(())

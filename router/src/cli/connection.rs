@@ -1,6 +1,6 @@
 //! Weir from a caller's side: requests of MCP 2026-07-28 over one HTTP connection, in memory or over the network.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use adapters::json;
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -8,13 +8,18 @@ use bytes::Bytes;
 use http::{
     Request, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
+    uri::Scheme,
 };
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::ConfigBuilderExt as _;
 use hyper_util::rt::TokioIo;
-use router::Router;
+use router::{
+    Router,
+    bridge::{self, BridgeError},
+};
 use rustls::pki_types::ServerName;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
@@ -75,21 +80,13 @@ impl Connection {
     /// Connects to the endpoint at `url`, `http://127.0.0.1:8080/mcp`.
     ///
     /// # Errors
-    /// When the URL is none, or nobody answers there.
-    pub(crate) async fn to_url(url: &str, key: Option<&str>) -> anyhow::Result<Self> {
-        let form = || format!("`{url}` is not a URL such as http://127.0.0.1:8080/mcp");
-        let uri: Uri = url.parse().with_context(form)?;
-        let secure = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => bail!(form()),
-        };
-        let host = uri.host().with_context(form)?.trim_matches(['[', ']']).to_owned();
-        if key.is_some() && !secure && !is_loopback(&host) {
-            bail!("the key of WEIR_API_KEY must not travel to {host} over plain http: use https, or unset it");
-        }
+    /// When the URL is none, the key must not go there, or nobody answers.
+    pub(crate) async fn to_url(url: &str, key: Option<&SecretString>) -> anyhow::Result<Self> {
+        let uri: Uri = url.parse().map_err(|_| BridgeError::UrlForm)?;
+        let authorization = bridge::authorization(&uri, key)?;
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let authorization = key.map(bearer).transpose()?;
         let connecting = async {
             let tcp = TcpStream::connect((host.as_str(), port)).await?;
             tcp.set_nodelay(true)?;
@@ -134,7 +131,7 @@ impl Connection {
         let (mut tools, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..PAGES_MAX {
             let params = cursor.map(|cursor| format!("\"cursor\":{},", json::string(&cursor))).unwrap_or_default();
-            let result = self.request("tools/list", None, &params).await?;
+            let result = self.request("tools/list", &params, None).await?;
             let page: Page = serde_json::from_str(result.get()).context("the answer to tools/list is not one")?;
             tools.extend(page.tools);
             match page.next_cursor {
@@ -145,8 +142,13 @@ impl Connection {
         bail!("the list of tools does not end")
     }
 
-    /// Calls the tool `name` with these arguments, byte for byte. A result that says `isError` is a result; an `Err` means that there is none.
-    pub(crate) async fn call_tool(&mut self, name: &str, arguments: &RawValue) -> anyhow::Result<ToolResult> {
+    /// Calls the tool `name` with these arguments, byte for byte. `schema`: its input schema, where it is known. A result that says `isError` is a result; an `Err` means that there is none.
+    pub(crate) async fn call_tool(
+        &mut self,
+        name: &str,
+        arguments: &RawValue,
+        schema: Option<&Value>,
+    ) -> anyhow::Result<ToolResult> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Parts {
@@ -157,13 +159,13 @@ impl Connection {
             structured_content: Option<Value>,
         }
         let params = format!("\"name\":{},\"arguments\":{},", json::string(name), arguments.get());
-        let raw = self.request("tools/call", Some(name), &params).await?;
+        let raw = self.request("tools/call", &params, schema).await?;
         let parts: Parts = serde_json::from_str(raw.get()).context("the answer to tools/call is not one")?;
         Ok(ToolResult { raw, is_error: parts.is_error, content: parts.content, structured: parts.structured_content })
     }
 
     /// `params`: members, each with a comma behind it.
-    async fn request(&mut self, method: &str, name: Option<&str>, params: &str) -> anyhow::Result<Box<RawValue>> {
+    async fn request(&mut self, method: &str, params: &str, schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
         // MCP 2026-07-28, basic: every request carries version and capabilities.
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
@@ -173,32 +175,25 @@ impl Connection {
         self.requests_sent += 1;
         let id = self.requests_sent;
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}"_meta":{meta}}}}}"#);
-        timeout(ANSWER_TIMEOUT, self.exchange(method, name, body))
+        timeout(ANSWER_TIMEOUT, self.exchange(body.into(), schema))
             .await
             .map_err(|_| anyhow!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))?
     }
 
-    async fn exchange(&mut self, method: &str, name: Option<&str>, body: String) -> anyhow::Result<Box<RawValue>> {
+    async fn exchange(&mut self, body: Bytes, schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
         let authority = self.uri.authority().context("the endpoint has no host")?.as_str();
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::post(path)
             .header(HOST, authority)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
-            .header("mcp-protocol-version", PROTOCOL_VERSION)
-            .header("mcp-method", method);
-        if let Some(name) = name {
-            request = request.header("mcp-name", header_value(name));
-        }
+            .body(Full::from(body.clone()))?;
+        request.headers_mut().extend(bridge::request_headers(body, schema));
         if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         self.sender.ready().await.context("the connection was closed")?;
-        let answer = self
-            .sender
-            .send_request(request.body(Full::from(body))?)
-            .await
-            .context("the connection broke before an answer came")?;
+        let answer = self.sender.send_request(request).await.context("the connection broke before an answer came")?;
         let status = answer.status();
         let is_stream =
             answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
@@ -246,8 +241,8 @@ fn read_answer(status: StatusCode, is_stream: bool, body: &[u8]) -> anyhow::Resu
         );
     }
     let text = std::str::from_utf8(body).context("the answer is not UTF-8")?;
-    let message = if is_stream { last_event(text) } else { text.to_owned() };
-    let Ok(answer) = serde_json::from_str::<Answer>(&message) else {
+    let last = if is_stream { bridge::last_event(body) } else { None };
+    let Ok(answer) = serde_json::from_slice::<Answer>(last.as_deref().unwrap_or(body)) else {
         ensure!(status.is_success(), "the endpoint answers {status}: {}", super::output::first_line(text));
         bail!("what the endpoint answers is not MCP; does its URL end in /mcp?");
     };
@@ -256,31 +251,4 @@ fn read_answer(status: StatusCode, is_stream: bool, body: &[u8]) -> anyhow::Resu
         (Some(result), None) => Ok(result),
         (None, None) => bail!("the endpoint's answer holds neither result nor error"),
     }
-}
-
-/// The data of the last event of a finished stream: the answer, after whatever was told on the way.
-fn last_event(stream: &str) -> String {
-    let stream = stream.replace("\r\n", "\n");
-    let data = |event: &str| {
-        event.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect::<Vec<_>>().join("\n")
-    };
-    stream.rsplit("\n\n").map(data).find(|data| !data.is_empty()).unwrap_or_default()
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn bearer(key: &str) -> anyhow::Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {key}"))
-        .map_err(|_| anyhow!("the API key holds characters that no key has; copy it again"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// A name as a header carries it: MCP 2026-07-28, streamable HTTP, "Value Encoding": what is not plain ASCII goes as base64.
-fn header_value(name: &str) -> String {
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    let plain = name.bytes().all(|byte| byte.is_ascii_graphic()) && !name.starts_with("=?base64?");
-    if plain { name.to_owned() } else { format!("=?base64?{}?=", BASE64_STANDARD.encode(name)) }
 }

@@ -7,7 +7,6 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use config::{Config, Log, environment, log::LogLevel};
 use router::Router;
-use secrecy::ExposeSecret;
 
 use super::{connection::Connection, log, serve::DEFAULT_CONFIG};
 
@@ -41,7 +40,7 @@ impl Target {
         if let Some(url) = &self.url {
             log::start(&quiet())?;
             let key = environment::api_key();
-            let connection = Connection::to_url(url, key.as_ref().map(ExposeSecret::expose_secret)).await?;
+            let connection = Connection::to_url(url, key.as_ref()).await?;
             return Ok(Opened { connection, router: None });
         }
         let mut loaded = config::load(&self.config)?;

@@ -66,16 +66,16 @@ impl Line {
     }
 
     fn print(&self, to: &mut impl io::Write, style: Style, widest: usize) -> io::Result<()> {
-        write!(to, "{}", style.bold(&self.listed.name))?;
+        write!(to, "{}", style.bold(&style.foreign(&self.listed.name)))?;
         if let Some(known) = &self.known {
             let padding = widest - self.listed.name.len();
             write!(to, "{:padding$}  {}", "", known.effect)?;
             if known.alias {
-                write!(to, "  (stands for `{}` of {})", known.local_name, known.downstream)?;
+                write!(to, "  (stands for `{}` of {})", style.foreign(&known.local_name), known.downstream)?;
             }
         }
         writeln!(to)?;
-        let about = first_line(&self.listed.description);
+        let about = style.foreign(first_line(&self.listed.description));
         if about.is_empty() { Ok(()) } else { writeln!(to, "    {about}") }
     }
 }

@@ -19,7 +19,7 @@ struct Visitor {
 
 impl Visitor {
     async fn arrive(role: &'static str, endpoint: &str, key: &str) -> anyhow::Result<Self> {
-        Ok(Self { role, connection: Connection::to_url(endpoint, Some(key)).await? })
+        Ok(Self { role, connection: Connection::to_url(endpoint, Some(&key.into())).await? })
     }
 
     async fn list(&mut self) -> anyhow::Result<(Vec<ListedTool>, Duration)> {
@@ -32,7 +32,7 @@ impl Visitor {
     async fn call(&mut self, screen: &mut Screen, name: &str, arguments: Value) -> anyhow::Result<Value> {
         let start = Instant::now();
         let given = to_raw_value(&arguments)?;
-        let result = self.connection.call_tool(name, &given).await.with_context(|| format!("{name} failed"))?;
+        let result = self.connection.call_tool(name, &given, None).await.with_context(|| format!("{name} failed"))?;
         screen.done(&shown(name, &arguments), start.elapsed())?;
         structured(name, result)
     }
@@ -137,7 +137,7 @@ async fn be_refused(
         false => ("enrich__log_transaction_enrichment", json!({ "transaction_id": "T-0000001", "category": "none" })),
     };
     let start = Instant::now();
-    let refused = agent.connection.call_tool(name, &to_raw_value(&arguments)?).await;
+    let refused = agent.connection.call_tool(name, &to_raw_value(&arguments)?, None).await;
     screen.done(&shown(name, &arguments), start.elapsed())?;
     let error = refused.err().with_context(|| format!("{name} was not refused"))?;
     let RpcError { code, message } = error.downcast_ref().with_context(|| format!("{error:#}"))?;

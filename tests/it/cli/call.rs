@@ -66,3 +66,14 @@ async fn a_member_that_comes_twice_is_refused_not_merged() {
     assert_eq!(calls(&server), Vec::<String>::new());
     server.stop().await;
 }
+
+#[tokio::test]
+async fn arguments_that_a_tool_wants_as_headers_too_are_sent_as_both() {
+    let tool = r#"{ "name": "note", "inputSchema": { "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } } }"#;
+    let (server, folder) = server_with(tool).await;
+    call(&folder, &["region=Zürich West"]).await.with_code(0);
+    call(&folder, &[r#"{"region":"us-west1"}"#]).await.with_code(0);
+    call(&folder, &[]).await.with_code(0);
+    assert_eq!(calls(&server).len(), 3);
+    server.stop().await;
+}
