@@ -6,8 +6,11 @@ mod systems;
 mod tour;
 
 use std::{
+    fs,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -40,8 +43,15 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     // A signal during the start is noted at once and obeyed when there is something to end in order.
-    let interrupted = tokio::spawn(Signals::listen()?.first());
-    let mut demo = Demo::start(arguments).await?;
+    let folder = Arc::new(OnceLock::<PathBuf>::new());
+    let left = Arc::clone(&folder);
+    let interrupted = tokio::spawn(Signals::listen()?.first_then(move || {
+        // A process that is ended at once runs no destructor.
+        if let Some(folder) = left.get() {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }));
+    let mut demo = Demo::start(arguments, &folder).await?;
     let shown_and_interrupted = async {
         demo.show(arguments).await?;
         std::future::pending().await
@@ -66,7 +76,8 @@ struct Demo {
 }
 
 impl Demo {
-    async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+    /// Tells in `folder` where its files are as soon as there are any.
+    async fn start(arguments: &Arguments, folder: &OnceLock<PathBuf>) -> anyhow::Result<Self> {
         let mut screen = if arguments.json { Screen::stderr() } else { Screen::stdout() };
         let (listen, admin) = addresses(arguments.port)?;
         let start = Instant::now();
@@ -80,7 +91,9 @@ impl Demo {
             Some(reason) => screen.warn(&format!("No customer database in this demo, so no crm__ tools: {reason}"))?,
         }
         let start = Instant::now();
-        let (files, credentials) = Files::write(&systems, listen, admin, !arguments.no_tour)?;
+        let files = Files::new()?;
+        folder.get_or_init(|| files.folder().to_owned());
+        let credentials = files.write(&systems, listen, admin, !arguments.no_tour)?;
         let (loaded, surroundings) = files.load(&credentials)?;
         log::start(&loaded.config.log)?;
         let running = router::start(loaded, surroundings).await?;

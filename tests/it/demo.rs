@@ -182,6 +182,19 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
 }
 
 #[tokio::test]
+async fn a_second_signal_leaves_no_keys_behind_either() {
+    let temporary = temporary();
+    let mut demo = Started::new(&mut demo(&temporary, &["--json", "--no-tour"]));
+    demo.line().await;
+    let is_ours = |name: &String| name.starts_with("weir-demo-");
+    assert_eq!(left_behind(&temporary).iter().filter(|name| is_ours(name)).count(), 1);
+    demo.signal("INT").await;
+    demo.signal("TERM").await;
+    demo.finish().await;
+    assert!(!left_behind(&temporary).iter().any(|name| is_ours(name)), "{:?}", left_behind(&temporary));
+}
+
+#[tokio::test]
 async fn without_postgres_everything_else_is_served() {
     let temporary = temporary();
     let no_postgres = Folder::new();

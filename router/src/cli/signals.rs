@@ -21,10 +21,16 @@ impl Signals {
     }
 
     /// Waits for the first signal; the next one then ends the process at once, whatever it is doing.
-    pub(crate) async fn first(mut self) {
+    pub(crate) async fn first(self) {
+        self.first_then(|| {}).await;
+    }
+
+    /// The same, and the process that is ended at once does this before.
+    pub(crate) async fn first_then(mut self, last: impl FnOnce() + Send + 'static) {
         self.next().await;
         tokio::spawn(async move {
             let number = self.next().await;
+            last();
             // The log may be what hangs, so this goes past it.
             let _ = writeln!(std::io::stderr(), "weir: ended at once by a second signal; running calls were cut off");
             process::exit(128 + number.as_raw_value());

@@ -38,23 +38,28 @@ pub(super) struct Credentials {
 }
 
 impl Files {
-    /// Writes the files into a folder that only we can read.
+    /// Makes a folder that only we can read.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("weir-demo-").tempdir().context("cannot make a temporary folder")?;
+        Ok(Self { folder })
+    }
+
+    /// Writes the files into it.
     pub(super) fn write(
+        &self,
         systems: &Systems,
         listen: SocketAddr,
         admin: SocketAddr,
         is_quiet: bool,
-    ) -> anyhow::Result<(Self, Credentials)> {
-        let folder =
-            tempfile::Builder::new().prefix("weir-demo-").tempdir().context("cannot make a temporary folder")?;
-        let files = Self { folder };
-        let mut keys = KeyStore::open_or_new(&files.path("keys.yaml"))?;
+    ) -> anyhow::Result<Credentials> {
+        let mut keys = KeyStore::open_or_new(&self.path("keys.yaml"))?;
         let mut key = |role: &str| keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None).key;
         let credentials =
             Credentials { support_agent: key("support_agent"), admin: key("admin"), admin_token: random_token()? };
         keys.save()?;
         if let Some(url) = systems.crm_url() {
-            private_file(&files.path("crm-url"), url)?;
+            private_file(&self.path("crm-url"), url)?;
         }
         let (crm, support_agent_allows) = match systems.crm_url() {
             Some(_) => (CRM, SUPPORT_AGENT_ALLOWS),
@@ -67,8 +72,12 @@ impl Files {
             .replace("{{enrich_url}}", systems.enrich_url())
             .replace("{{support_agent_allows}}", support_agent_allows)
             .replace("{{log_level}}", if is_quiet { "warn" } else { "info" });
-        private_file(&files.config(), &text)?;
-        Ok((files, credentials))
+        private_file(&self.config(), &text)?;
+        Ok(credentials)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The config file.
