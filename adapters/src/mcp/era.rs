@@ -27,6 +27,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const UNSUPPORTED_VERSION: i64 = -32022;
 /// The errors that only a modern server knows: headers, missing capability, version.
 const MODERN_ERRORS: [i64; 3] = [-32020, -32021, UNSUPPORTED_VERSION];
+/// How much of what a server says of its versions is repeated.
+const VERSIONS_SHOWN: usize = 5;
+const VERSION_CHARS_SHOWN: usize = 20;
 
 /// What the handshake told of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +129,15 @@ fn choose(versions: &[String]) -> Result<bool, Failure> {
     } else if versions.iter().any(|version| LEGACY_VERSIONS.contains(&version.as_str())) {
         Ok(false)
     } else {
-        Err(Failure::protocol("it speaks no version of MCP that Weir knows").because(versions.join(", ")))
+        Err(Failure::protocol("it speaks no version of MCP that Weir knows").because(shown(versions)))
     }
+}
+
+/// Some of the versions that a server says it speaks, for the operator: short, and without the control characters of a stranger.
+fn shown(versions: &[String]) -> String {
+    let short = |version: &String| format!("{:?}", version.chars().take(VERSION_CHARS_SHOWN).collect::<String>());
+    let some: Vec<_> = versions.iter().take(VERSIONS_SHOWN).map(short).collect();
+    some.join(", ")
 }
 
 async fn initialize(peer: &Arc<Peer>) -> Result<Server, Failure> {

@@ -93,6 +93,16 @@ async fn a_modern_server_without_a_common_version_is_not_asked_to_initialize() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_versions_of_a_stranger_are_repeated_in_short_and_on_one_line() {
+    let versions =
+        format!(r#""result":{{"supportedVersions":["1\nforged","{}"{}]}}"#, "x".repeat(1000), r#","y""#.repeat(1000));
+    let answers = vec![("server/discover", &*versions.leak())];
+    let reason = settled(Era::Auto, answers.leak()).await.0.expect_err("no common version").reason();
+    let shown = format!(r#""1\nforged", "{}", "y", "y", "y""#, "x".repeat(20));
+    assert_eq!(reason, format!("it speaks no version of MCP that Weir knows: {shown}"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_configured_era_is_not_probed() {
     let (server, methods) = settled(Era::Legacy, &[("initialize", INITIALIZED), ("server/discover", DISCOVERED)]).await;
     assert_eq!(server.expect("legacy"), LEGACY);
