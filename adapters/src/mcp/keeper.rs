@@ -157,9 +157,12 @@ async fn listen(connector: &Connector, connection: &Connection) -> Infallible {
     let mut delays = Delays::default();
     loop {
         let filter = [("notifications", r#"{"toolsListChanged":true}"#)];
-        let build = |id| Ok(request::own(id, "subscriptions/listen", true, &filter));
+        let build = |id| {
+            // Before the request can leave: the first notice may come as soon as the server has read it.
+            connection.peer.listen_under(id);
+            Ok(request::own(id, "subscriptions/listen", true, &filter))
+        };
         let Ok(mut listening) = connection.peer.start(None, None, build).await else { return future::pending().await };
-        connection.peer.listen_under(listening.id);
         match listening.answer().await {
             // The server ended the subscription in good order; whatever changes until the next one is told to nobody.
             Answer::Result(_) => {

@@ -296,7 +296,7 @@ impl Peer {
 /// A request whose answer is awaited. Dropping it withdraws the request.
 pub(super) struct InFlight {
     peer: Arc<Peer>,
-    pub(super) id: u64,
+    id: u64,
     ticket: Ticket,
     answer: oneshot::Receiver<Answer>,
     over: bool,
