@@ -35,6 +35,8 @@ pub(super) use opening::Endpoint;
 const BATCH_MAX: usize = 64;
 /// How much is read at once. An answer keeps alive the piece of the buffer that it lies in.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// How long a connection that takes nothing any more is still read from.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -66,7 +68,11 @@ impl Socket {
         let pings = Notify::new();
         let ended = tokio::select! {
             failure = read(&mut stream, &peer, self.message_bytes_max) => failure,
-            failure = write(&mut sink, &mut outbox, &pings) => failure,
+            failure = write(&mut sink, &mut outbox, &pings) => {
+                // Answers may have come before the connection broke: they are not lost with what could not be written.
+                let _ = tokio::time::timeout(LAST_ANSWERS, read(&mut stream, &peer, self.message_bytes_max)).await;
+                failure
+            }
             failure = keep_alive(&self.heard, self.ping_every, &pings) => failure,
             () = stop.cancelled() => Failure::lost("Weir closed the connection"),
         };
