@@ -9,8 +9,10 @@ use std::{
 use tokio::net::{TcpStream, lookup_host};
 
 /// Addresses outside the link-local ranges at which clouds answer questions about the machine.
-const METADATA: [IpAddr; 4] = [
+const METADATA: [IpAddr; 6] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
@@ -125,6 +127,8 @@ mod tests {
             ("db.corp.example", "fe80::1", false),
             ("db.corp.example", "febf::1", false),
             ("db.corp.example", "fd00:ec2::254", false),
+            ("db.corp.example", "fd00:ec2::23", false),
+            ("db.corp.example", "fd00:c1::a9fe:a9fe", false),
             ("db.corp.example", "100.100.100.200", false),
             ("db.corp.example", "0.0.0.0", false),
             ("db.corp.example", "::", false),
