@@ -14,6 +14,7 @@ mod number;
 mod run;
 mod schema;
 mod socket;
+mod sslmode;
 mod statement;
 mod value;
 

@@ -25,6 +25,7 @@ use super::{
     dial::dial,
     health::Health,
     socket::{Bounded, Securing},
+    sslmode::without_verification,
 };
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
@@ -93,11 +94,7 @@ fn unix_socket(config: &Config) -> Result<Option<PathBuf>, String> {
 }
 
 fn read_connection_string(url: &SecretString, connect_timeout: Duration) -> Result<Config, String> {
-    // Certificates are verified in every mode that uses TLS, so the modes that ask for it by name mean the same as `require`.
-    let text = ["verify-full", "verify-ca"]
-        .iter()
-        .fold(url.expose_secret().to_owned(), |text, mode| text.replace(&format!("sslmode={mode}"), "sslmode=require"));
-    let mut config: Config = text.parse().map_err(|_| {
+    let mut config: Config = without_verification(url.expose_secret()).parse().map_err(|_| {
         "is not a connection string that can be used: write `postgres://user:password@host/database?sslmode=require`, \
          with special characters in user and password percent-encoded (`@` is `%40`), and with no options but those of the documentation"
             .to_owned()
