@@ -191,7 +191,7 @@ async fn a_second_signal_leaves_no_keys_behind_either() {
     demo.signal("INT").await;
     demo.signal("TERM").await;
     demo.finish().await;
-    assert!(!left_behind(&temporary).iter().any(|name| is_ours(name)), "{:?}", left_behind(&temporary));
+    assert!(!left_behind(&temporary).iter().any(is_ours), "{:?}", left_behind(&temporary));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use standins::{
 
 use super::{
     Folder,
-    binary::{Finished, run},
+    binary::{Finished, command, finish, run},
 };
 
 const TOOL: &str = r#"{ "name": "note", "inputSchema": { "type": "object" } }"#;
@@ -76,4 +76,19 @@ async fn arguments_that_a_tool_wants_as_headers_too_are_sent_as_both() {
     call(&folder, &[]).await.with_code(0);
     assert_eq!(calls(&server).len(), 3);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_goes_over_plain_http_to_this_machine_alone() {
+    // Nothing listens on port 1.
+    for (url, key, told) in [
+        ("http://weir.example/mcp", "weir_key", "https"),
+        ("http://LOCALHOST:1/mcp", "weir_key", "nobody answers"),
+        ("http://127.0.0.1:1/mcp", "two words", "WEIR_API_KEY"),
+        ("ftp://127.0.0.1/mcp", "weir_key", "http:"),
+    ] {
+        let mut call = command(&["call", "--url", url, "any"]);
+        let refused = finish(call.env("WEIR_API_KEY", key)).await.with_code(1);
+        assert!(refused.stderr.contains(told) && !refused.stderr.contains(key), "{url}: {refused:#?}");
+    }
 }
