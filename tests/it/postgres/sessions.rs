@@ -197,15 +197,15 @@ async fn a_first_call_waits_for_the_lock_of_another_as_long_as_a_statement_may()
     let setup = "CREATE TABLE things (id int); INSERT INTO things VALUES (7)";
     let tools = "\n      read: { effect: read, sql: SELECT id FROM things }";
     let database = Database::new(setup, "{ connect_timeout: 300ms, statement_timeout: 20s }", tools).await?;
-    database.observer.batch_execute("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE").await?;
+    // Another session than the one that looks: within a transaction pg_stat_activity stays as it was first seen.
+    let holder = super::observe(&database.url).await?;
+    holder.batch_execute("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE").await?;
     let released = async {
         let waiting = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'weir' AND wait_event_type = 'Lock'
             AND clock_timestamp() - query_start > '1s'";
-        // The view is a snapshot of its transaction unless it is told otherwise.
-        database.observer.batch_execute("SET LOCAL stats_fetch_consistency = none").await?;
         database.until(waiting, "1").await?;
-        database.observer.batch_execute("COMMIT").await?;
+        holder.batch_execute("COMMIT").await?;
         anyhow::Ok(())
     };
     let (answer, released) = tokio::join!(database.call("read", "{}"), released);
