@@ -21,6 +21,7 @@ pub use adapter::{
 pub use caller::{AuthMethod, Caller, Principal};
 pub use context::{CallContext, Deadline, Notice, SendGate};
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};
+pub use reconnect::Delays;
 pub use registry::{BuildError, build};
 pub use state::{Health, State};
 pub use trace::TraceContext;

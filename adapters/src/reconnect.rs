@@ -1,4 +1,4 @@
-//! How long to wait between attempts to reach a downstream: the one place that uses `backoff`, for its interval arithmetic alone.
+//! How long to wait between attempts to reach a downstream, or for the stdio bridge the router: the one place that uses `backoff`, for its interval arithmetic alone.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Each wait lies between half and one and a half times its interval, so that replicas do not come back in step.
 const JITTER: f64 = 0.5;
 
-/// The waits between attempts to reach one downstream: doubling, jittered, never giving up.
+/// The waits between attempts to reach one place: doubling, jittered, never giving up.
 #[derive(Debug)]
-pub(crate) struct Delays {
+pub struct Delays {
     backoff: ExponentialBackoff,
     longest: Duration,
 }
@@ -25,7 +25,8 @@ impl Default for Delays {
 
 impl Delays {
     /// Waits from about `first` up to `longest`, which is never exceeded.
-    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+    #[must_use]
+    pub fn new(first: Duration, longest: Duration) -> Self {
         let backoff = ExponentialBackoff {
             current_interval: first,
             initial_interval: first,
@@ -40,12 +41,13 @@ impl Delays {
     }
 
     /// How long to wait before the next attempt.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[allow(clippy::should_implement_trait, reason = "it never ends and is no sequence of items")]
+    pub fn next(&mut self) -> Duration {
         self.backoff.next_backoff().unwrap_or(self.longest)
     }
 
     /// Starts again from the shortest wait: an attempt went well.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.backoff.reset();
     }
 }

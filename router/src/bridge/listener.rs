@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use adapters::Delays;
 use http::StatusCode;
 use tokio::time::sleep;
 
@@ -10,7 +11,6 @@ use super::{
     Bridge,
     message::{Heard, HeardKind},
     stream::{Stream, is_event_stream},
-    wire::Delays,
 };
 
 /// Between two attempts to open the stream of a router that is gone.

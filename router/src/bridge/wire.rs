@@ -1,10 +1,8 @@
 //! One request to the router, tried again as long as it is certain, or harmless, that it was not carried out.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters::Delays;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
@@ -21,30 +19,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const JSON_OR_EVENTS: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const LAST_EVENT_ID: &str = "last-event-id";
-
-/// Growing waits, each between half and the whole of its interval, so that the bridges of a company do not come back in step.
-#[derive(Debug)]
-pub(super) struct Delays {
-    next: Duration,
-    first: Duration,
-    longest: Duration,
-}
-
-impl Delays {
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, first, longest }
-    }
-
-    pub(super) fn next(&mut self) -> Duration {
-        let interval = self.next;
-        self.next = (interval * 2).min(self.longest);
-        interval.mul_f64(rand::random_range(0.5..=1.0))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.next = self.first;
-    }
-}
 
 /// The way to the router.
 pub(super) struct Wire {

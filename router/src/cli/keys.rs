@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, Subcommand};
 use config::{Period, identity::KeyRecord};
 use jiff::{Timestamp, Unit};
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::Exit;
@@ -94,10 +95,10 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     store.save()?;
     let mut stdout = io::stdout();
     if arguments.json {
-        writeln!(stdout, "{}", json!({ "key": key, "id": record.id, "expires": record.expires }))?;
+        writeln!(stdout, "{}", json!({ "key": key.expose_secret(), "id": record.id, "expires": record.expires }))?;
         return Ok(Exit::Done);
     }
-    writeln!(stdout, "{key}")?;
+    writeln!(stdout, "{}", key.expose_secret())?;
     // The key alone is on stdout, so that `$(weir keys create …)` is the key.
     let until = record.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
     let (file, subject, roles) = (arguments.file.file.display(), &arguments.subject, arguments.roles.join(", "));

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use config::{Loaded, Surroundings};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 
 use super::systems::Systems;
@@ -54,7 +54,10 @@ impl Files {
         is_quiet: bool,
     ) -> anyhow::Result<Credentials> {
         let mut keys = KeyStore::open_or_new(&self.path("keys.yaml"))?;
-        let mut key = |role: &str| keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None).key;
+        let mut key = |role: &str| {
+            let made = keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None);
+            made.key.expose_secret().to_owned()
+        };
         let credentials =
             Credentials { support_agent: key("support_agent"), admin: key("admin"), admin_token: random_token()? };
         keys.save()?;

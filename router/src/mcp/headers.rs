@@ -41,13 +41,32 @@ pub(super) fn check_mirrored(
 ) -> Result<(), RpcError> {
     for Mirrored { header, path } in mirrored {
         let argument = path.iter().try_fold(arguments.unwrap_or("{}"), |value, key| Object::parse(value)?.get(key));
-        let said = argument.filter(|&raw| raw != "null").map(|raw| json::unquote(raw).unwrap_or(Cow::Borrowed(raw)));
-        if value(headers, header)? != said {
+        let argument = argument.filter(|&raw| raw != "null");
+        let agrees = match (value(headers, header)?, argument) {
+            (None, None) => true,
+            (Some(header), Some(raw)) => match json::unquote(raw) {
+                Some(text) => header == text,
+                None => header == raw || is_same_number(&header, raw),
+            },
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !agrees {
             let path = path.join(".");
             return Err(RpcError::header_mismatch(&format!("{header} differs from the argument {path:?}")));
         }
     }
     Ok(())
+}
+
+/// Numbers are compared by value where a double holds both exactly: clients write 5.0 as 5.
+fn is_same_number(a: &str, b: &str) -> bool {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.abs() < EXACT_MAX);
+    // What parses as a double is not always JSON: `inf` and `+5` are not.
+    let is_json = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit() || b"-.eE+".contains(&byte)) && !text.starts_with('+')
+    };
+    is_json(a) && is_json(b) && number(a).is_some_and(|a| Some(a) == number(b))
 }
 
 /// The one value of a header, its base64 form decoded.
@@ -120,7 +139,11 @@ mod tests {
             (&[], r#"{"region":"Hello"}"#, false),
             (&[("mcp-param-region", "hello")], r#"{"region":"Hello"}"#, false),
             (&[("mcp-param-region", "=?base64?SGVsbG8?=")], r#"{"region":"Hello"}"#, false),
-            (&[("mcp-param-n", "5.0")], r#"{"n":5}"#, false),
+            (&[("mcp-param-n", "5.0")], r#"{"n":5}"#, true),
+            (&[("mcp-param-n", "5")], r#"{"n":5.0}"#, true),
+            (&[("mcp-param-n", "6")], r#"{"n":5}"#, false),
+            (&[("mcp-param-n", "9007199254740993")], r#"{"n":9007199254740992}"#, false),
+            (&[("mcp-param-n", "5")], r#"{"n":"5.0"}"#, false),
             (&[("mcp-param-region", "Hello")], "{}", false),
         ] {
             let mut map = HeaderMap::new();
