@@ -176,6 +176,8 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     fn new(call: Call<'a>, database: &Database) -> Self {
         let limit = database.statement_timeout.min(call.ctx.deadline.remaining()).clamp(TIMEOUT_MIN, TIMEOUT_MAX);
+        // In whole milliseconds, as the database hears it: what it cuts at its own limit must not look cut before ours.
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let deadline = call.ctx.deadline.within(limit + GRACE);
         Self { call, caps: database.caps, started: Instant::now(), limit, deadline }
     }
