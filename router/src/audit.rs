@@ -58,13 +58,14 @@ impl Audit {
     fn append(&self, line: &Line<'_>) {
         let text = serde_json::to_string(line).expect("a record has a JSON form");
         let record: Arc<RawValue> = RawValue::from_string(text).expect("a record is JSON").into();
+        // One lock for both, so that records that end in the same moment stand in one order in memory and in the file.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = &self.writer
             && !writer.append(record.clone())
         {
             telemetry::audit_lost();
             tracing::error!("an audit record found the writer's queue full: is the disk stuck?");
         }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == RECENT_MAX {
             recent.pop_front();
         }
