@@ -10,7 +10,7 @@ use std::{
 };
 
 use adapters::BuildError;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Router, admin, server};
@@ -134,13 +134,15 @@ impl Running {
 
     async fn finish(self, drain: Duration) {
         self.stop_accepting.cancel();
-        let drained = async {
-            let _ = self.serving.await;
-            self.router.finish(drain).await;
-        };
-        // Connections end with their calls; both have the same time.
-        let _ = tokio::time::timeout(drain, drained).await;
-        self.router.finish(Duration::ZERO).await;
+        // Streams end first: a connection lives as long as the streams on it.
+        self.router.closing.cancel();
+        let until = Instant::now() + drain;
+        let mut serving = self.serving;
+        if tokio::time::timeout_at(until, &mut serving).await.is_err() {
+            self.router.out_of_time.cancel();
+            let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        }
+        self.router.finish(until.saturating_duration_since(Instant::now())).await;
         self.stop_admin.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), self.serving_admin).await;
     }

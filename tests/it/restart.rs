@@ -1,4 +1,4 @@
-//! Right after its start the router knows no list yet, and its callers come back at that very moment.
+//! Start and stop: callers come back before the router knows a list, and leave calls and streams open when it ends.
 
 use std::sync::Arc;
 
@@ -37,5 +37,46 @@ async fn a_call_and_a_list_right_after_the_start_wait_for_the_first_lists() -> R
     let listed = listed?.result()?;
     let names: Vec<&Value> = listed["tools"].as_array().into_iter().flatten().map(|tool| &tool["name"]).collect();
     ensure!(names == [&json!("raw__work")], "{listed}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_waits_for_no_stream_and_leaves_a_record_of_what_ran_out_of_time() -> Result<()> {
+    let never = Arc::new(Notify::new());
+    let server = RawServer::start(Era::ModernOnly, move |message| match message.method.as_deref() {
+        Some("tools/list") => {
+            Some(vec![Action::result(message, r#"{"tools":[{"name":"work","inputSchema":{"type":"object"}}]}"#)])
+        }
+        Some("tools/call") => Some(vec![Action::Wait(never.clone())]),
+        _ => None,
+    })
+    .await?;
+    let audit = tempfile::tempdir()?;
+    for (drain, calls) in [("10m", false), ("200ms", true)] {
+        let mut config = open_house(&[("raw", &server.url)]);
+        config["server"] = json!({ "grace": "0s", "drain": drain });
+        config["audit"] = json!({ "dir": audit.path() });
+        let router = TestRouter::ready(&config.to_string()).await?;
+        let session = router.session(None, "2025-11-25").await?;
+        let url = router.url();
+        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+        let listen = http::Request::get(&url).header("accept", "text/event-stream").header("mcp-session-id", session);
+        let stream = client.request(listen.body(http_body_util::Empty::<bytes::Bytes>::new())?).await?;
+        ensure!(stream.status() == 200, "{stream:?}");
+        if calls {
+            let call = tests::Ask::call("raw__work", json!({}));
+            let knock = router.knock(&call).await?;
+            server
+                .wait_until(|seen| seen.iter().any(|message| message.method.as_deref() == Some("tools/call")))
+                .await?;
+            tokio::time::timeout(tests::PATIENCE, router.drain()).await?;
+            drop(knock);
+        } else {
+            tokio::time::timeout(tests::PATIENCE, router.drain()).await?;
+        }
+        drop(stream);
+    }
+    let records = std::fs::read_to_string(audit.path().join("audit.jsonl"))?;
+    ensure!(records.lines().count() == 1 && records.contains("\"outcome\":\"abandoned\""), "{records}");
     Ok(())
 }

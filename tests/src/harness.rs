@@ -165,6 +165,13 @@ impl TestRouter {
         .await
     }
 
+    /// Ends the router as SIGTERM does: with its grace and its drain.
+    pub async fn drain(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
     /// Ends the router without a grace.
     pub async fn stop(mut self) {
         if let Some(running) = self.running.take() {
