@@ -6,6 +6,7 @@ mod adapter;
 mod address;
 mod caller;
 mod context;
+mod credential;
 mod error;
 pub mod json;
 pub mod mcp;

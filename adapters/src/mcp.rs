@@ -63,7 +63,11 @@ impl McpServer {
     /// # Errors
     /// When a setting or a secret is not usable.
     pub fn new(name: &DownstreamName, settings: &Mcp, base: &Path) -> Result<Self, BuildError> {
-        let endpoint = Endpoint::new(&settings.websocket, base, &format!("downstreams.{name}.mcp.websocket"))?;
+        let Some(websocket) = &settings.websocket else {
+            let setting = format!("downstreams.{name}.mcp");
+            return Err(BuildError::Setting { setting, message: "give `websocket`".to_owned() });
+        };
+        let endpoint = Endpoint::new(websocket, base, &format!("downstreams.{name}.mcp.websocket"))?;
         let downstream: Arc<str> = name.as_str().into();
         let shared = Arc::new(Shared {
             sharing: settings.sharing,
@@ -71,7 +75,7 @@ impl McpServer {
             list_refresh: settings.list_refresh.0,
             connector: Connector::new(Arc::clone(&downstream), endpoint, settings.era),
             keeper: Keeper::new(Arc::clone(&downstream)),
-            pool: Pool::new(Arc::clone(&downstream), settings.websocket.connections_max),
+            pool: Pool::new(Arc::clone(&downstream), websocket.connections_max),
             downstream,
         });
         let stop = CancellationToken::new();

@@ -36,12 +36,21 @@ pub enum BuildError {
 pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Result<Arc<dyn Adapter>, BuildError> {
     let several_kinds = || BuildError::Setting {
         setting: format!("downstreams.{name}"),
-        message: "give exactly one of `postgres` and `mcp`".to_owned(),
+        message: "give exactly one of `postgres`, `mainframe`, `ticketing` and `mcp`".to_owned(),
     };
     Ok(match downstream.kind().ok_or_else(several_kinds)? {
         Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &with_effects(downstream), base)?),
+        Kind::Mainframe(_) => return Err(not_yet(name, "mainframe")),
+        Kind::Ticketing(_) => return Err(not_yet(name, "ticketing")),
         Kind::Mcp(settings) => Arc::new(mcp::McpServer::new(name, settings, base)?),
     })
+}
+
+fn not_yet(name: &DownstreamName, kind: &str) -> BuildError {
+    BuildError::Setting {
+        setting: format!("downstreams.{name}.{kind}"),
+        message: "this version of Weir cannot speak with it yet".to_owned(),
+    }
 }
 
 /// The tools with the effect that holds for each: what callers read of a tool agrees with what is enforced.

@@ -1,29 +1,41 @@
-//! The systems Weir calls. Exactly one of the kinds (`postgres`, `mcp`) is given for each.
+//! The systems Weir calls. Exactly one of the kinds (`postgres`, `mainframe`, `ticketing`, `mcp`) is given for each.
 
+pub mod credential;
+pub mod mainframe;
 pub mod mcp;
 pub mod postgres;
+pub mod ticketing;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Effect, Glob, Period};
+use crate::{Effect, Glob, Period, SecretRef};
 
-pub use mcp::{Credential, Era, Mcp, Sharing, WebSocket};
+pub use credential::Credential;
+pub use mainframe::Mainframe;
+pub use mcp::{Era, Mcp, McpHttp, Sharing, Stdio, Transport, WebSocket};
 pub use postgres::Postgres;
+pub use ticketing::Ticketing;
 
-/// One system that Weir calls. Exactly one of `postgres` and `mcp` is given.
+/// One system that Weir calls. Exactly one of `postgres`, `mainframe`, `ticketing` and `mcp` is given.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("oneOf" = [{ "required": ["postgres"] }, { "required": ["mcp"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["postgres"] }, { "required": ["mainframe"] }, { "required": ["ticketing"] }, { "required": ["mcp"] }
+]))]
 pub struct Downstream {
     /// A Postgres database; its tools are the SQL statements under `tools`.
     pub postgres: Option<Postgres>,
+    /// A legacy system over HTTP; its tools are the requests under `tools`.
+    pub mainframe: Option<Mainframe>,
+    /// A ticketing system; it brings five tools.
+    pub ticketing: Option<Ticketing>,
     /// Another MCP server; it brings its own tools.
     pub mcp: Option<Mcp>,
-    /// Its tools by local name. For `mcp` these are settings for tools that the server brings.
+    /// Its tools by local name. For `mcp` and `ticketing` these are settings for tools that are there without them.
     pub tools: IndexMap<String, Tool>,
-    /// For `mcp`: whether the tools not named under `tools` are offered too.
+    /// For `mcp` and `ticketing`: whether the tools not named under `tools` are offered too.
     pub expose: Expose,
     /// Effects of its tools by pattern over local names; the first match counts, `effect` of the tool itself counts more.
     pub effects: Vec<EffectRule>,
@@ -38,6 +50,10 @@ pub struct Downstream {
 pub enum Kind<'a> {
     /// A Postgres database.
     Postgres(&'a Postgres),
+    /// A legacy system over HTTP.
+    Mainframe(&'a Mainframe),
+    /// A ticketing system.
+    Ticketing(&'a Ticketing),
     /// Another MCP server.
     Mcp(&'a Mcp),
 }
@@ -46,19 +62,37 @@ impl Downstream {
     /// Which system it is; `None` where the config names none or several, which `check` refuses.
     #[must_use]
     pub fn kind(&self) -> Option<Kind<'_>> {
-        match (&self.postgres, &self.mcp) {
-            (Some(postgres), None) => Some(Kind::Postgres(postgres)),
-            (None, Some(mcp)) => Some(Kind::Mcp(mcp)),
-            (None, None) | (Some(_), Some(_)) => None,
-        }
+        let kinds = [
+            self.postgres.as_ref().map(Kind::Postgres),
+            self.mainframe.as_ref().map(Kind::Mainframe),
+            self.ticketing.as_ref().map(Kind::Ticketing),
+            self.mcp.as_ref().map(Kind::Mcp),
+        ];
+        let mut given = kinds.into_iter().flatten();
+        given.next().filter(|_| given.next().is_none())
     }
 
-    /// The effect of one of its tools: the tool's own statement, the first matching rule, or `write`.
+    /// Every secret that its settings refer to.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let credentials = [
+            self.mainframe.as_ref().and_then(|mainframe| mainframe.credential.as_ref()),
+            self.ticketing.as_ref().and_then(|ticketing| ticketing.credential.as_ref()),
+            self.mcp.as_ref().and_then(Mcp::credential),
+        ];
+        let url = self.postgres.iter().map(|postgres| &postgres.url);
+        let of_process = self.mcp.iter().filter_map(|mcp| mcp.stdio.as_ref()).flat_map(|stdio| stdio.secrets.values());
+        url.chain(credentials.into_iter().flatten().map(Credential::secret)).chain(of_process).collect()
+    }
+
+    /// The effect of one of its tools: the tool's own statement, the first matching rule, what is known of the tools of a
+    /// ticketing system, or `write`.
     #[must_use]
     pub fn effect_of(&self, local_name: &str) -> Effect {
         let stated = self.tools.get(local_name).and_then(|tool| tool.effect);
         let by_rule = || self.effects.iter().find(|rule| rule.pattern.matches(local_name)).map(|rule| rule.effect);
-        stated.or_else(by_rule).unwrap_or_default()
+        let known = || self.ticketing.as_ref().and_then(|_| Ticketing::effect_of(local_name));
+        stated.or_else(by_rule).or_else(known).unwrap_or_default()
     }
 }
 
@@ -84,7 +118,7 @@ pub struct EffectRule {
     pub effect: Effect,
 }
 
-/// One tool: defined here for `postgres`, adjusted here for `mcp`.
+/// One tool: defined here for `postgres` and `mainframe`, adjusted here for `mcp` and `ticketing`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tool {
@@ -96,7 +130,11 @@ pub struct Tool {
     pub deadline: Option<Period>,
     /// For `postgres`: one SQL statement with `$1`, `$2`, … for the arguments in the order in which they are listed.
     pub sql: Option<String>,
-    /// For `postgres`: its arguments by name, in the order of `$1`, `$2`, ….
+    /// For `mainframe`: the request that it makes.
+    pub request: Option<mainframe::RequestTemplate>,
+    /// For `mainframe`: how the answer is read.
+    pub answer: mainframe::AnswerFormat,
+    /// For `postgres` and `mainframe`: its arguments by name; for `postgres` in the order of `$1`, `$2`, ….
     pub arguments: IndexMap<String, Argument>,
 }
 

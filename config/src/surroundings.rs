@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     KeyRecord, Loaded, Problem, Problems, SecretRef,
     check::{Scope, is_loopback},
+    downstream::Credential,
     environment,
     problem::Findings,
     secret::{self, Lookup, read_private},
@@ -114,10 +115,23 @@ impl Loaded {
             if let Some(postgres) = &downstream.postgres {
                 secrets.postgres(&postgres.url, &scope.key("postgres").key("url"));
             }
-            if let Some(mcp) = &downstream.mcp
-                && let Some(crate::downstream::Credential::Bearer(token)) = &mcp.websocket.credential
-            {
-                secrets.bearer(token, &scope.key("mcp").key("websocket").key("credential").key("bearer"));
+            if let Some(mcp) = &downstream.mcp {
+                let scope = scope.key("mcp");
+                for (transport, credential) in [
+                    ("websocket", mcp.websocket.as_ref().and_then(|websocket| websocket.credential.as_ref())),
+                    ("http", mcp.http.as_ref().and_then(|http| http.credential.as_ref())),
+                ] {
+                    secrets.credential(credential, &scope.key(transport));
+                }
+                for (name, reference) in mcp.stdio.iter().flat_map(|stdio| &stdio.secrets) {
+                    secrets.read(reference, &scope.key("stdio").key("secrets").key(name));
+                }
+            }
+            if let Some(mainframe) = &downstream.mainframe {
+                secrets.credential(mainframe.credential.as_ref(), &scope.key("mainframe"));
+            }
+            if let Some(ticketing) = &downstream.ticketing {
+                secrets.credential(ticketing.credential.as_ref(), &scope.key("ticketing"));
             }
         }
     }
@@ -170,6 +184,24 @@ impl Secrets<'_> {
                 "does not hold a connection string",
                 "its form is `postgres://user:password@host/database?sslmode=require`",
             );
+        }
+    }
+
+    /// The credential of the part of a downstream at `scope`.
+    fn credential(&self, credential: Option<&Credential>, scope: &Scope<'_>) {
+        let scope = scope.key("credential");
+        match credential {
+            None => {}
+            Some(Credential::Bearer(token)) => self.bearer(token, &scope.key("bearer")),
+            Some(Credential::Basic(basic)) => drop(self.read(&basic.password, &scope.key("basic").key("password"))),
+            Some(Credential::Header(header)) => self.header(&header.value, &scope.key("header").key("value")),
+        }
+    }
+
+    fn header(&self, reference: &SecretRef, scope: &Scope<'_>) {
+        let Some(value) = self.read(reference, scope) else { return };
+        if !value.expose_secret().bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            scope.refuse("holds characters that no header has", "look for a line break or an umlaut in the secret");
         }
     }
 

@@ -25,7 +25,10 @@ pub(crate) const PROBLEMS_MAX: usize = 100;
 /// Types that hold a secret by reference, with their right form. What stands in their place may be the secret itself.
 const SECRETS: [(&str, &str); 2] = [
     ("SecretRef", "a reference to a secret: `{ env: NAME }` or `{ file: PATH }`"),
-    ("Credential", "a credential by reference: `{ bearer: { env: NAME } }` or `{ bearer: { file: PATH } }`"),
+    (
+        "Credential",
+        "a credential by reference: `{ bearer: { env: NAME } }` or `{ basic: { user: NAME, password: { env: NAME } } }`",
+    ),
 ];
 
 /// Reads the whole document as a `T` and adds every mistake to `findings`. What is returned lacks the parts that are wrong.

@@ -36,6 +36,10 @@ impl WebUrl {
         self.has_fragment
     }
 
+    pub(crate) fn has_query(&self) -> bool {
+        self.uri.query().is_some()
+    }
+
     /// Whether it is one of the schemes with a host, and nothing behind it.
     pub(crate) fn is_origin(&self, schemes: &[&str]) -> bool {
         let nothing_behind = matches!(self.uri.path(), "" | "/") && self.uri.query().is_none() && !self.has_fragment;

@@ -65,6 +65,8 @@ impl Downstream {
     pub fn kind(&self) -> &'static str {
         match self.config.kind() {
             Some(Kind::Postgres(_)) => "postgres",
+            Some(Kind::Mainframe(_)) => "mainframe",
+            Some(Kind::Ticketing(_)) => "ticketing",
             Some(Kind::Mcp(_)) => "mcp",
             None => "unknown",
         }

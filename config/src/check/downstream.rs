@@ -1,8 +1,11 @@
 //! `names` and `downstreams`.
 
 mod argument;
+mod mainframe;
 mod mcp;
 mod postgres;
+mod ticketing;
+mod url;
 
 use crate::{Config, Deadlines, Downstream, Names, Period, downstream::Expose};
 
@@ -10,6 +13,8 @@ use super::Scope;
 
 /// What an alias needs beside its downstream's name: `__`, and `_` with sixteen digits.
 const ALIAS_LENGTH_MIN: usize = 2 + 1 + 16;
+const KINDS: [&str; 4] = ["postgres", "mainframe", "ticketing", "mcp"];
+const CONNECT_TIMEOUT: (Period, Period) = (Period::ms(10), Period::s(60));
 const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 24..=128;
 
 pub(super) fn names(names: &Names, root: &Scope<'_>) {
@@ -32,7 +37,10 @@ pub(super) fn names(names: &Names, root: &Scope<'_>) {
 pub(super) fn downstreams(config: &Config, root: &Scope<'_>) {
     let scope = root.key("downstreams");
     if scope.keys().is_empty() {
-        root.warn("there are no `downstreams`: callers will find no tools", "add one, with `postgres` or `mcp`");
+        root.warn(
+            "there are no `downstreams`: callers will find no tools",
+            "add one: a database with `postgres`, another MCP server with `mcp`",
+        );
     }
     for (name, downstream) in &config.downstreams {
         let shortest = name.as_str().len() + ALIAS_LENGTH_MIN;
@@ -48,12 +56,12 @@ pub(super) fn downstreams(config: &Config, root: &Scope<'_>) {
 
 fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
     // Asked of the text: a kind with a mistake in it is missing from the model.
-    let kinds: Vec<&str> = ["postgres", "mcp"].into_iter().filter(|kind| scope.key(kind).given()).collect();
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| scope.key(kind).given()).collect();
     match kinds[..] {
-        [] => scope.refuse("has no kind", "give one of `postgres`, `mcp`"),
+        [] => scope.refuse("has no kind", format!("give one of {}", listed(&KINDS))),
         [_] => {}
         _ => scope.refuse(
-            "has two kinds, `postgres` and `mcp`",
+            format!("has several kinds: {}", listed(&kinds)),
             "keep one; another system is another downstream with a name of its own",
         ),
     }
@@ -69,20 +77,42 @@ fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
     for (name, tool) in &downstream.tools {
         deadline(tool.deadline, deadlines, &scope.key("tools").key(name).key("deadline"));
     }
-    match (&kinds[..], &downstream.postgres, &downstream.mcp) {
-        (["postgres"], postgres, _) => {
-            if let Some(postgres) = postgres {
-                postgres::connection(postgres, &scope.key("postgres"));
-            }
+    let [kind] = kinds[..] else { return };
+    let inner = scope.key(kind);
+    // A part with a mistake in it is missing from the model; the tools are looked at all the same.
+    match kind {
+        "postgres" => {
+            downstream.postgres.iter().for_each(|postgres| postgres::connection(postgres, &inner));
             postgres::tools(downstream, scope);
         }
-        (["mcp"], _, mcp) => {
-            if let Some(mcp) = mcp {
-                mcp::connection(mcp, deadlines, &scope.key("mcp"));
-            }
+        "mainframe" => {
+            downstream.mainframe.iter().for_each(|mainframe| mainframe::connection(mainframe, deadlines, &inner));
+            mainframe::tools(downstream, scope);
+        }
+        "ticketing" => {
+            downstream.ticketing.iter().for_each(|ticketing| ticketing::connection(ticketing, deadlines, &inner));
+            ticketing::tools(downstream, scope);
+        }
+        _ => {
+            downstream.mcp.iter().for_each(|mcp| mcp::connection(mcp, deadlines, &inner));
             mcp::tools(downstream, scope);
         }
-        _ => {}
+    }
+}
+
+/// `` `a`, `b` ``.
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// How long an attempt may take.
+fn attempt_timeout(stated: Period, deadlines: &Deadlines, scope: &Scope<'_>) {
+    scope.some_time(stated);
+    if scope.given() && stated > deadlines.max {
+        scope.refuse(
+            format!("is `{stated}`, longer than `deadlines.max`, which is `{}`", deadlines.max),
+            "no call may take that long",
+        );
     }
 }
 
@@ -97,9 +127,20 @@ fn deadline(stated: Option<Period>, deadlines: &Deadlines, scope: &Scope<'_>) {
     }
 }
 
+/// Refuses the keys of a tool that mean nothing for the kind of its downstream; `instead` says what that kind has.
+fn belongs_to_others(keys: &[&str], instead: &str, scope: &Scope<'_>) {
+    for key in keys {
+        let scope = scope.key(key);
+        if scope.given() {
+            scope.refuse("is for another kind of downstream", format!("{instead}; remove it"));
+        }
+    }
+}
+
 /// A downstream that offers nothing is most likely unfinished.
 fn offers_something(downstream: &Downstream, scope: &Scope<'_>) {
-    let brings_its_own = downstream.mcp.is_some() && downstream.expose == Expose::All;
+    let brings_its_own =
+        (downstream.mcp.is_some() || downstream.ticketing.is_some()) && downstream.expose == Expose::All;
     if !brings_its_own && scope.key("tools").keys().is_empty() {
         scope.warn("offers no tools", "name at least one under `tools`");
     }

@@ -224,15 +224,15 @@ fn a_downstream_has_one_kind_and_something_to_offer() {
     ]), @"
     log: {}
       warning 0:0 there are no `downstreams`: callers will find no tools
-        help: add one, with `postgres` or `mcp`
+        help: add one: a database with `postgres`, another MCP server with `mcp`
     downstreams: { a: {} }
       problem 1:16 `downstreams.a` has no kind
-        help: give one of `postgres`, `mcp`
+        help: give one of `postgres`, `mainframe`, `ticketing`, `mcp`
     downstreams: { a: { mcp: } }
       problem 1:16 `downstreams.a` has no kind
-        help: give one of `postgres`, `mcp`
+        help: give one of `postgres`, `mainframe`, `ticketing`, `mcp`
     downstreams: { a: { mcp: { websocket: { url: 'wss://a' } }, postgres: { url: { env: A } } } }
-      problem 1:16 `downstreams.a` has two kinds, `postgres` and `mcp`
+      problem 1:16 `downstreams.a` has several kinds: `postgres`, `mcp`
         help: keep one; another system is another downstream with a name of its own
     downstreams: { a: { postgres: { url: { env: A } } } }
       warning 1:16 `downstreams.a` offers no tools
@@ -474,10 +474,10 @@ fn settings_for_the_tools_of_a_server_are_those_that_it_can_have() {
     downstreams: { e: { mcp: { websocket: { url: 'wss://h' } }, tools: { 'any name': { effect: read, deadline: 5s } } } }
       fine
     downstreams: { e: { mcp: { websocket: { url: 'wss://h' } }, tools: { t: { sql: SELECT 1, arguments: { a: { type: string } } } } } }
-      problem 1:80 `downstreams.e.tools.t.sql` is for `postgres` downstreams
-        help: an MCP server brings its tools: remove it
-      problem 1:90 `downstreams.e.tools.t.arguments` is for `postgres` downstreams
-        help: an MCP server brings the schemas of its tools: remove it
+      problem 1:80 `downstreams.e.tools.t.sql` is for another kind of downstream
+        help: an MCP server brings its tools; remove it
+      problem 1:90 `downstreams.e.tools.t.arguments` is for another kind of downstream
+        help: an MCP server brings its tools; remove it
     downstreams: { e: { mcp: { websocket: { url: 'wss://h' } }, effects: [ { match: '', effect: read } ] } }
       problem 1:81 `downstreams.e.effects[0].match` is empty
         help: write a pattern over the names of its tools: `get_*`

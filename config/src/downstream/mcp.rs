@@ -1,16 +1,28 @@
 //! Another MCP server.
 
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Credential;
 use crate::{ByteSize, Period, SecretRef};
 
-/// Another MCP server, over WebSocket.
+/// Another MCP server. Exactly one of `websocket`, `http` and `stdio` says how it is reached.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["websocket"] }, { "required": ["http"] }, { "required": ["stdio"] }]))]
 pub struct Mcp {
     /// The server's WebSocket endpoint.
-    pub websocket: WebSocket,
+    #[serde(default)]
+    pub websocket: Option<WebSocket>,
+    /// The server's streamable HTTP endpoint.
+    #[serde(default)]
+    pub http: Option<McpHttp>,
+    /// A program that speaks MCP on its standard input and output.
+    #[serde(default)]
+    pub stdio: Option<Stdio>,
     /// Who shares a connection.
     #[serde(default)]
     pub sharing: Sharing,
@@ -25,7 +37,36 @@ pub struct Mcp {
     pub list_refresh: Period,
 }
 
+/// How an MCP server is reached.
+#[derive(Debug, Clone, Copy)]
+pub enum Transport<'a> {
+    /// Over a WebSocket.
+    WebSocket(&'a WebSocket),
+    /// Over streamable HTTP.
+    Http(&'a McpHttp),
+    /// As a child process.
+    Stdio(&'a Stdio),
+}
+
 impl Mcp {
+    /// How it is reached; `None` where the config names none or several ways, which `check` refuses.
+    #[must_use]
+    pub fn transport(&self) -> Option<Transport<'_>> {
+        match (&self.websocket, &self.http, &self.stdio) {
+            (Some(websocket), None, None) => Some(Transport::WebSocket(websocket)),
+            (None, Some(http), None) => Some(Transport::Http(http)),
+            (None, None, Some(stdio)) => Some(Transport::Stdio(stdio)),
+            _ => None,
+        }
+    }
+
+    /// What Weir shows the server, where it shows anything.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        let websocket = self.websocket.as_ref().and_then(|websocket| websocket.credential.as_ref());
+        websocket.or_else(|| self.http.as_ref().and_then(|http| http.credential.as_ref()))
+    }
+
     fn attempt_timeout() -> Period {
         Period::s(30)
     }
@@ -76,12 +117,99 @@ impl WebSocket {
     }
 }
 
-/// What Weir shows a downstream to be let in. Never the caller's own credential.
+/// A streamable HTTP endpoint.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Credential {
-    /// Sent as `Authorization: Bearer …`.
-    Bearer(SecretRef),
+#[serde(deny_unknown_fields)]
+pub struct McpHttp {
+    /// `https://host/path`; `http://` is for hosts you trust the way to.
+    pub url: String,
+    /// What Weir shows the server to be let in.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+    /// How long connecting may take, with TLS.
+    #[serde(default = "McpHttp::connect_timeout")]
+    pub connect_timeout: Period,
+    /// The longest silence within an answer that has begun; keep-alive comments of an event stream end it.
+    #[serde(default = "McpHttp::idle_timeout")]
+    pub idle_timeout: Period,
+    /// The largest message that is accepted from the server.
+    #[serde(default = "McpHttp::message_bytes_max")]
+    pub message_bytes_max: ByteSize,
+    /// The most connections that are open at once.
+    #[serde(default = "McpHttp::connections_max")]
+    pub connections_max: usize,
+}
+
+impl McpHttp {
+    fn connect_timeout() -> Period {
+        Period::s(1)
+    }
+
+    fn idle_timeout() -> Period {
+        Period::s(30)
+    }
+
+    fn message_bytes_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    fn connections_max() -> usize {
+        64
+    }
+}
+
+/// A program that speaks MCP on its standard input and output. Weir starts it, and starts it again when it ends.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stdio {
+    /// The program and its arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// Secrets that the program gets as environment variables.
+    #[serde(default)]
+    pub secrets: IndexMap<String, SecretRef>,
+    /// Environment variables with these values.
+    #[serde(default)]
+    pub env: IndexMap<String, String>,
+    /// Variables of Weir's own environment that are passed on; no others are.
+    #[serde(default = "Stdio::pass_env")]
+    pub pass_env: Vec<String>,
+    /// Where it runs; the folder of the config file where nothing is said.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// How long it may take to start and shake hands.
+    #[serde(default = "Stdio::start_timeout")]
+    pub start_timeout: Period,
+    /// How long it may take to end after its standard input was closed, before it is killed.
+    #[serde(default = "Stdio::stop_timeout")]
+    pub stop_timeout: Period,
+    /// The longest line that is accepted from it.
+    #[serde(default = "Stdio::message_bytes_max")]
+    pub message_bytes_max: ByteSize,
+    /// With `sharing: per_caller` or `per_call`: the most processes at once.
+    #[serde(default = "Stdio::processes_max")]
+    pub processes_max: usize,
+}
+
+impl Stdio {
+    fn pass_env() -> Vec<String> {
+        ["PATH", "HOME", "LANG", "TZ", "TMPDIR"].map(str::to_owned).to_vec()
+    }
+
+    fn start_timeout() -> Period {
+        Period::s(10)
+    }
+
+    fn stop_timeout() -> Period {
+        Period::s(2)
+    }
+
+    fn message_bytes_max() -> ByteSize {
+        ByteSize::mib(16)
+    }
+
+    fn processes_max() -> usize {
+        8
+    }
 }
 
 /// Who shares a connection to the server.

@@ -116,10 +116,10 @@ log:
          |           ^^^^
       help: arguments are numbered in the order in which they are listed: use it, or remove it
 
-    weir.yaml:26:5: `downstreams.enrich.mcp` lacks `websocket`
+    weir.yaml:26:5: `downstreams.enrich.mcp` does not say how the server is reached
       26 |     mcp:
          |     ^^^
-      help: add `websocket: …` to it
+      help: give one of `websocket`, `http`, `stdio`
 
     weir.yaml:27:16: `downstreams.enrich.mcp.sharing` must be one of `shared`, `per_caller`, `per_call`, not `per-caller`
       27 |       sharing: per-caller
@@ -585,7 +585,7 @@ fn a_secret_written_where_its_reference_belongs_is_never_printed() {
         |                                              ^
       help: give them as `credential: { bearer: { env: NAME } }`
 
-    weir.yaml:1:89: `downstreams.e.mcp.websocket.credential` must be a credential by reference: `{ bearer: { env: NAME } }` or `{ bearer: { file: PATH } }`, not the value itself
+    weir.yaml:1:89: `downstreams.e.mcp.websocket.credential` must be a credential by reference: `{ bearer: { env: NAME } }` or `{ basic: { user: NAME, password: { env: NAME } } }`, not the value itself
       1 | downstreams: { e: { mcp: { websocket: { url: …, credential: … } } } }
         |                                                             ^
 
@@ -600,7 +600,7 @@ fn a_secret_written_where_its_reference_belongs_is_never_printed() {
     weir.yaml:1:78: `password` is not known in `downstreams.e.mcp.websocket.credential`
       1 | downstreams: { e: { mcp: { websocket: { url: 'wss://host/mcp', credential: { password: … } } } } }
         |                                                                              ^^^^^^^^
-      help: `downstreams.e.mcp.websocket.credential` knows `bearer`
+      help: `downstreams.e.mcp.websocket.credential` knows `bearer`, `basic`, `header`
 
     1 problem
     ----

@@ -134,6 +134,8 @@ policy: { roles: { admin: } }
             "rows_max": 1000,
             "bytes_max": "1MiB"
           },
+          "mainframe": null,
+          "ticketing": null,
           "mcp": null,
           "tools": {
             "t": {
@@ -141,6 +143,8 @@ policy: { roles: { admin: } }
               "effect": null,
               "deadline": null,
               "sql": "SELECT $1",
+              "request": null,
+              "answer": "json",
               "arguments": {
                 "a": {
                   "type": "string",
@@ -162,6 +166,8 @@ policy: { roles: { admin: } }
         },
         "enrich": {
           "postgres": null,
+          "mainframe": null,
+          "ticketing": null,
           "mcp": {
             "websocket": {
               "url": "wss://enrich.example/mcp",
@@ -171,6 +177,8 @@ policy: { roles: { admin: } }
               "message_bytes_max": "16MiB",
               "connections_max": 64
             },
+            "http": null,
+            "stdio": null,
             "sharing": "shared",
             "era": "auto",
             "attempt_timeout": "30s",

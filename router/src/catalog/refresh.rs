@@ -68,7 +68,7 @@ async fn list(downstream: &Downstream) -> Option<Duration> {
             downstream.keep_offer(offer);
             let configured = match downstream.config.kind() {
                 Some(Kind::Mcp(mcp)) => mcp.list_refresh.0,
-                Some(Kind::Postgres(_)) | None => REFRESH_DEFAULT,
+                Some(Kind::Postgres(_) | Kind::Mainframe(_) | Kind::Ticketing(_)) | None => REFRESH_DEFAULT,
             };
             Some(fresh_for.unwrap_or(configured).clamp(REFRESH_MIN, configured.max(REFRESH_MIN)))
         }

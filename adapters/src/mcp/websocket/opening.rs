@@ -6,14 +6,13 @@
 use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use config::downstream::{Credential, WebSocket};
+use config::downstream::WebSocket;
 use futures_util::future::{self, Either};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
@@ -26,6 +25,7 @@ use super::{
 use crate::{
     BuildError, ErrorClass,
     address::{self, ConnectError},
+    credential::Shown,
 };
 
 const SUBPROTOCOL: &str = "mcp";
@@ -39,7 +39,7 @@ pub(in crate::mcp) struct Endpoint {
     authority: HeaderValue,
     path: Uri,
     tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
-    authorization: Option<HeaderValue>,
+    credential: Option<Shown>,
     connect_timeout: Duration,
     ping_every: Duration,
     message_bytes_max: usize,
@@ -69,7 +69,7 @@ impl Endpoint {
         Ok(Self {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.as_str().parse().map_err(|_| wrong(form))?,
-            authorization: settings.credential.as_ref().map(|shown| authorization(shown, base, setting)).transpose()?,
+            credential: settings.credential.as_ref().map(|shown| Shown::new(shown, base, setting)).transpose()?,
             connect_timeout: settings.connect_timeout.0,
             ping_every: settings.ping_every.0,
             message_bytes_max: settings.message_bytes_max.bytes(),
@@ -134,8 +134,8 @@ impl Endpoint {
             (header::SEC_WEBSOCKET_KEY, key),
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
         ]);
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        if let Some(credential) = &self.credential {
+            credential.add_to(request.headers_mut());
         }
         request
     }
@@ -173,18 +173,6 @@ fn check(response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
 
 fn says(headers: &HeaderMap, name: &header::HeaderName, right: impl FnOnce(&str) -> bool) -> bool {
     headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| right(value.trim()))
-}
-
-fn authorization(credential: &Credential, base: &Path, setting: &str) -> Result<HeaderValue, BuildError> {
-    let Credential::Bearer(reference) = credential;
-    let setting = format!("{setting}.credential.bearer");
-    let secret = reference.resolve(base).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose_secret())).map_err(|_| {
-        let message = "the token has a character in it that no HTTP header may have: look for a line break".to_owned();
-        BuildError::Setting { setting, message }
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn server_name(host: &str) -> Option<ServerName<'static>> {

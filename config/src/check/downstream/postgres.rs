@@ -40,6 +40,7 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
     }
     for (name, tool) in &downstream.tools {
         let scope = scope.key("tools").key(name);
+        super::belongs_to_others(&["request", "answer"], "a database has statements: write `sql`", &scope);
         if !is_name(name, TOOL_NAME_LENGTH_MAX) {
             scope.refuse(
                 format!("is named `{name}`"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{Config, SecretRef, downstream::Credential};
+use config::{Config, SecretRef};
 use serde_json::{Map, Value, json};
 
 /// What the snippets say for one config.
@@ -94,9 +94,7 @@ impl<'a> Snippets<'a> {
     fn variables(&self) -> Vec<&String> {
         let mut references: Vec<&SecretRef> = self.config.secrets.master.iter().collect();
         for downstream in self.config.downstreams.values() {
-            references.extend(downstream.postgres.iter().map(|postgres| &postgres.url));
-            let credentials = downstream.mcp.iter().filter_map(|mcp| mcp.websocket.credential.as_ref());
-            references.extend(credentials.map(|Credential::Bearer(reference)| reference));
+            references.extend(downstream.secrets());
         }
         let mut names: Vec<&String> = Vec::new();
         for reference in references {

@@ -1,0 +1,94 @@
+//! A ticketing system.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Credential;
+use crate::{ByteSize, Effect, Period};
+
+/// A ticketing system. Its tools are the same whatever the provider: `search_tickets`, `get_ticket`, `create_ticket`,
+/// `update_ticket_status`, `add_comment`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ticketing {
+    /// Which system it is.
+    pub provider: Provider,
+    /// `https://your-site.atlassian.net`; `http://` is for hosts you trust the way to.
+    pub base_url: String,
+    /// What Weir shows the system to be let in. Jira Cloud: `basic` with the account's e-mail address and an API token.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+    /// The keys of the projects whose tickets can be seen and made. None means all that the credential reaches.
+    #[serde(default)]
+    pub projects: Vec<String>,
+    /// The project of new tickets, where the caller names none.
+    #[serde(default)]
+    pub default_project: Option<String>,
+    /// The type of new tickets, where the caller names none.
+    #[serde(default = "Ticketing::ticket_type")]
+    pub ticket_type: String,
+    /// How long connecting may take, with TLS.
+    #[serde(default = "Ticketing::connect_timeout")]
+    pub connect_timeout: Period,
+    /// How long one attempt may take, within the deadline of the call.
+    #[serde(default = "Ticketing::attempt_timeout")]
+    pub attempt_timeout: Period,
+    /// The longest silence within an answer that has begun.
+    #[serde(default = "Ticketing::idle_timeout")]
+    pub idle_timeout: Period,
+    /// The largest answer that is accepted.
+    #[serde(default = "Ticketing::answer_bytes_max")]
+    pub answer_bytes_max: ByteSize,
+    /// The most connections that are open at once.
+    #[serde(default = "Ticketing::connections_max")]
+    pub connections_max: usize,
+}
+
+impl Ticketing {
+    /// The tools of every ticketing system, and what they do.
+    pub const TOOLS: [(&'static str, Effect); 5] = [
+        ("search_tickets", Effect::Read),
+        ("get_ticket", Effect::Read),
+        ("create_ticket", Effect::Write),
+        ("update_ticket_status", Effect::Write),
+        ("add_comment", Effect::Write),
+    ];
+
+    /// What one of its tools does; `None` where there is no such tool.
+    #[must_use]
+    pub fn effect_of(local_name: &str) -> Option<Effect> {
+        Self::TOOLS.iter().find(|(name, _)| *name == local_name).map(|(_, effect)| *effect)
+    }
+
+    fn ticket_type() -> String {
+        "Task".to_owned()
+    }
+
+    fn connect_timeout() -> Period {
+        Period::s(1)
+    }
+
+    fn attempt_timeout() -> Period {
+        Period::s(10)
+    }
+
+    fn idle_timeout() -> Period {
+        Period::s(10)
+    }
+
+    fn answer_bytes_max() -> ByteSize {
+        ByteSize::mib(4)
+    }
+
+    fn connections_max() -> usize {
+        32
+    }
+}
+
+/// A ticketing system that Weir can speak with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// Jira Cloud, REST API version 3.
+    Jira,
+}
