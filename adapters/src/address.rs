@@ -39,6 +39,26 @@ pub(crate) enum ConnectError {
     Refused(#[from] io::Error),
 }
 
+impl ConnectError {
+    /// What a caller may know of it: no address.
+    pub(crate) fn told(&self) -> &'static str {
+        match self {
+            Self::Unresolved(..) => "its name cannot be resolved",
+            Self::Forbidden { .. } => "its name leads to an address that Weir does not connect to",
+            Self::Refused(source) if source.kind() == io::ErrorKind::ConnectionRefused => "connection refused",
+            Self::Refused(_) => "no connection",
+        }
+    }
+
+    /// What the operator needs besides.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Unresolved(_, source) => format!("{self}: {source}"),
+            Self::Forbidden { .. } | Self::Refused(_) => self.to_string(),
+        }
+    }
+}
+
 /// Connects to `host`, trying the permitted addresses in turn: the address that is checked is the one that is connected to.
 /// Has no deadline of its own.
 ///

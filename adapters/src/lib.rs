@@ -8,12 +8,14 @@ mod caller;
 mod context;
 mod credential;
 mod error;
+mod http;
 pub mod json;
 pub mod mcp;
 pub mod postgres;
 mod reconnect;
 mod registry;
 mod state;
+mod tls;
 mod trace;
 
 pub use adapter::{

@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
@@ -22,11 +21,7 @@ use super::{
     Socket,
     heard::{Heard, LastHeard},
 };
-use crate::{
-    BuildError, ErrorClass,
-    address::{self, ConnectError},
-    credential::Shown,
-};
+use crate::{BuildError, ErrorClass, address, credential::Shown, tls::Tls};
 
 const SUBPROTOCOL: &str = "mcp";
 /// The largest head of a server's answer to the opening handshake.
@@ -38,7 +33,7 @@ pub(in crate::mcp) struct Endpoint {
     port: u16,
     authority: HeaderValue,
     path: Uri,
-    tls: Option<(ServerName<'static>, Arc<ClientConfig>)>,
+    tls: Option<Tls>,
     credential: Option<Shown>,
     connect_timeout: Duration,
     ping_every: Duration,
@@ -61,11 +56,8 @@ impl Endpoint {
         let authority = authority.ok_or_else(|| wrong("leave user and password out of the URL: use `credential`"))?;
         let host = authority.host().to_owned();
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| wrong(form))?;
-        let tls = if secure {
-            Some((server_name(&host).ok_or_else(|| wrong(form))?, trust_of_system(setting)?))
-        } else {
-            None
-        };
+        let tls =
+            if secure { Some(Tls::new(&host, &format!("{setting}.url"))?.ok_or_else(|| wrong(form))?) } else { None };
         Ok(Self {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.as_str().parse().map_err(|_| wrong(form))?,
@@ -86,13 +78,14 @@ impl Endpoint {
     }
 
     async fn open_at_leisure(&self) -> Result<Socket, Failure> {
-        let stream = address::connect(&self.host, self.port).await.map_err(|error| not_connected(&error))?;
+        let refused = |error: address::ConnectError| Failure::unreachable(error.told()).because(error.detail());
+        let stream = address::connect(&self.host, self.port).await.map_err(refused)?;
         let heard = LastHeard::new();
         let stream = Heard::new(stream, heard.clone());
         let upgraded = match &self.tls {
             None => self.shake_hands(stream).await?,
-            Some((name, config)) => {
-                let connecting = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream);
+            Some(tls) => {
+                let connecting = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), stream);
                 let untrusted = |error: std::io::Error| Failure::unreachable("the TLS handshake failed").because(error);
                 self.shake_hands(connecting.await.map_err(untrusted)?).await?
             }
@@ -173,47 +166,6 @@ fn check(response: &Response<Incoming>, key: &str) -> Result<(), Failure> {
 
 fn says(headers: &HeaderMap, name: &header::HeaderName, right: impl FnOnce(&str) -> bool) -> bool {
     headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| right(value.trim()))
-}
-
-fn server_name(host: &str) -> Option<ServerName<'static>> {
-    ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned()).ok()
-}
-
-/// The certificate authorities that this machine trusts.
-fn trust_of_system(setting: &str) -> Result<Arc<ClientConfig>, BuildError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        let message = "this machine trusts no certificate authority, so no `wss://` server can be checked: \
-                       install the package `ca-certificates` or set SSL_CERT_FILE";
-        return Err(BuildError::Setting { setting: format!("{setting}.url"), message: message.to_owned() });
-    }
-    Ok(client_config(roots))
-}
-
-fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows the versions it was built with");
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
-}
-
-fn not_connected(error: &ConnectError) -> Failure {
-    match error {
-        ConnectError::Unresolved(_, source) => {
-            Failure::unreachable("its name cannot be resolved").because(format!("{error}: {source}"))
-        }
-        ConnectError::Forbidden { .. } => {
-            Failure::unreachable("its name leads to an address that Weir does not connect to").because(error)
-        }
-        ConnectError::Refused(source) if source.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Failure::unreachable("connection refused")
-        }
-        ConnectError::Refused(_) => Failure::unreachable("no connection").because(error),
-    }
 }
 
 #[cfg(test)]

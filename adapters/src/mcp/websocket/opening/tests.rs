@@ -11,8 +11,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Endpoint, client_config, server_name};
-use crate::{BuildError, ErrorClass};
+use super::Endpoint;
+use crate::{
+    BuildError, ErrorClass,
+    tls::{Tls, client_config, server_name},
+};
 
 fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
     let mut settings: WebSocket = serde_json::from_value(serde_json::json!({ "url": url })).expect("the defaults");
@@ -83,7 +86,7 @@ async fn a_server_is_spoken_to_only_behind_a_certificate_that_is_trusted_for_its
     ];
     for (roots, name, told) in rows {
         let mut endpoint = endpoint(&url).expect("a usable URL");
-        endpoint.tls = Some((server_name(name).expect("a name"), client_config(roots)));
+        endpoint.tls = Some(Tls { name: server_name(name).expect("a name"), config: client_config(roots) });
         let failure = endpoint.open().await.err();
         assert_eq!(failure.as_ref().map(|failure| &*failure.told), told, "{name}: {failure:?}");
     }

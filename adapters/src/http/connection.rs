@@ -1,0 +1,110 @@
+//! One connection, and the idle ones that wait for their next request.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::AbortHandle,
+    time::Instant,
+};
+
+/// The largest head of an answer.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection may wait for its next request. Servers that close sooner are noticed; those that never do are not kept.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may take to become ready again after an answer: it has nothing more to do than to look.
+const READY: Duration = Duration::from_millis(50);
+
+/// One connection. Dropping it closes it, whatever is under way on it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    /// Whether a request was answered on it before.
+    pub(super) reused: bool,
+    driver: AbortHandle,
+}
+
+impl Connection {
+    pub(super) async fn over<S>(stream: S) -> Result<Self, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
+        // What ends the connection is learned from the requests on it.
+        let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        Ok(Self { sender, reused: false, driver })
+    }
+
+    /// Whether it can take a request now.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        tokio::time::timeout(READY, self.sender.ready()).await.is_ok_and(|ready| ready.is_ok())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Connections without a request, the one used last at the end.
+#[derive(Debug, Default)]
+pub(super) struct Idle(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    connections: VecDeque<(Instant, Connection)>,
+    /// Whether a task closes what waits for too long.
+    swept: bool,
+}
+
+impl Idle {
+    /// The connection that was used last; it may have been closed meanwhile.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut list = self.list();
+        loop {
+            let (since, connection) = list.connections.pop_back()?;
+            if since.elapsed() < IDLE_MAX && !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request. Must run inside a tokio runtime.
+    pub(super) fn put(self: &Arc<Self>, mut connection: Connection) {
+        connection.reused = true;
+        let mut list = self.list();
+        list.connections.push_back((Instant::now(), connection));
+        if !std::mem::replace(&mut list.swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has waited for too long, and says when to look again; `None` when nothing waits.
+    fn close_old(&self) -> Option<Instant> {
+        let mut list = self.list();
+        list.connections.retain(|(since, connection)| since.elapsed() < IDLE_MAX && !connection.sender.is_closed());
+        let next = list.connections.front().map(|(since, _)| *since + IDLE_MAX);
+        list.swept = next.is_some();
+        next
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sweep(idle: Weak<Idle>) {
+    loop {
+        let Some(next) = idle.upgrade().and_then(|idle| idle.close_old()) else { return };
+        tokio::time::sleep_until(next).await;
+    }
+}
