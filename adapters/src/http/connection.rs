@@ -37,7 +37,11 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (sender, connection) = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
+            .await?;
         // What ends the connection is learned from the requests on it.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { sender, reused: false, driver })
@@ -95,6 +99,12 @@ impl Idle {
         let next = list.connections.front().map(|(since, _)| *since + IDLE_MAX);
         list.swept = next.is_some();
         next
+    }
+
+    /// How many of them are open, as far as it is known.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.list().connections.iter().filter(|(_, connection)| !connection.sender.is_closed()).count()
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
