@@ -4,13 +4,16 @@
 
 mod adapter;
 mod address;
+mod arguments;
 mod caller;
 mod context;
 mod credential;
 mod error;
+mod health;
 mod http;
 pub mod json;
 pub mod mcp;
+mod number;
 pub mod postgres;
 mod reconnect;
 mod registry;

@@ -8,9 +8,8 @@ mod argument;
 mod connect;
 mod dial;
 mod failure;
-mod health;
 mod lease;
-mod number;
+mod probe;
 mod run;
 mod schema;
 mod socket;
@@ -36,13 +35,13 @@ use self::{
     answer::Caps,
     connect::Connector,
     failure::{Subject, count_mismatch},
-    health::Health,
     run::Call,
     statement::Column,
 };
 use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, LeftOut, Method, Offer,
     OfferedTool, Reply, Request,
+    health::{self, Health},
 };
 
 /// A Postgres database.
@@ -106,7 +105,8 @@ impl Postgres {
         let (pool, connector) = connect::pool(&url, settings.pool_max, connect_timeout, caps.bytes_max, health.clone())
             .map_err(|message| BuildError::Setting { setting, message })?;
         let tools = tools.iter().map(|(tool, config)| SqlTool::new(name, tool, config)).collect::<Result<_, _>>()?;
-        let watch = tokio::spawn(health::watch(pool.clone(), health.clone(), connect_timeout));
+        let probed = pool.clone();
+        let watch = tokio::spawn(health::watch(health.clone(), move || probe::probe(probed.clone(), connect_timeout)));
         let statement_timeout = settings.statement_timeout.0;
         let database =
             Database { name: name.as_str().into(), pool, connector, health, connect_timeout, statement_timeout, caps };

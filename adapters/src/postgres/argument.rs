@@ -1,4 +1,4 @@
-//! The caller's arguments, judged against the config and made into parameters of a statement.
+//! The caller's arguments, made into parameters of a statement.
 //!
 //! Parameters go to Postgres as text wherever it can read them better than anyone: numbers digit by digit, dates, uuids, enums.
 
@@ -6,13 +6,16 @@ use std::{error::Error as StdError, fmt};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::BytesMut;
-use config::downstream::{Argument, ArgumentType};
+use config::downstream::Argument;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
-use super::number::Decimal;
-use crate::json;
+use crate::{
+    arguments::{self, items},
+    json,
+    number::Decimal,
+};
 
 /// One parameter of a statement, in the form in which it is sent.
 pub(super) enum Parameter {
@@ -33,106 +36,7 @@ pub(super) fn parameters(
     given: Option<&[u8]>,
     types: &[Type],
 ) -> Result<Vec<Parameter>, Vec<String>> {
-    let given: IndexMap<String, &RawValue> = match given {
-        None => IndexMap::new(),
-        Some(bytes) => {
-            serde_json::from_slice(bytes).map_err(|_| vec!["The arguments must be a JSON object.".to_owned()])?
-        }
-    };
-    let mut problems: Vec<_> = given
-        .keys()
-        .filter(|name| !wanted.contains_key(*name))
-        .map(|name| format!("There is no argument `{name}`; there are: {}.", names(wanted)))
-        .collect();
-    let mut parameters = Vec::with_capacity(types.len());
-    for ((name, argument), ty) in wanted.iter().zip(types) {
-        match parameter(argument, given.get(name).map(|raw| raw.get()), ty) {
-            Ok(parameter) => parameters.push(parameter),
-            Err(problem) => problems.push(format!("`{name}` {problem}.")),
-        }
-    }
-    if problems.is_empty() { Ok(parameters) } else { Err(problems) }
-}
-
-fn names(wanted: &IndexMap<String, Argument>) -> String {
-    match wanted.len() {
-        0 => "none".to_owned(),
-        _ => wanted.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn parameter(argument: &Argument, given: Option<&str>, ty: &Type) -> Result<Parameter, String> {
-    let default;
-    let raw = match (given.filter(|raw| *raw != "null"), &argument.default) {
-        (Some(raw), _) => {
-            judge(argument, raw)?;
-            raw
-        }
-        (None, Some(value)) if !value.is_null() => {
-            default = value.to_string();
-            &default
-        }
-        (None, None) if argument.required => return Err("is missing".to_owned()),
-        (None, _) => return Ok(Parameter::Null),
-    };
-    convert(raw, ty)
-}
-
-/// Checks what the config says of an argument.
-fn judge(argument: &Argument, raw: &str) -> Result<(), String> {
-    judge_type(argument.kind, raw)?;
-    if argument.kind == ArgumentType::Array {
-        let items = items(raw)?;
-        let wrong = |item: &&RawValue| argument.items.and_then(|kind| judge_type(kind, item.get()).err());
-        if let Some(problem) = items.iter().filter(|item| item.get() != "null").find_map(wrong) {
-            return Err(format!("has an item that {problem}"));
-        }
-    }
-    if let Some(allowed) = &argument.one_of
-        && !allowed.iter().any(|value| is_same(&value.to_string(), raw))
-    {
-        let allowed = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(format!("must be one of {allowed}"));
-    }
-    if let Some(number) = Decimal::parse(raw) {
-        let bound = |bound: &Option<serde_json::Number>| Decimal::parse(&bound.as_ref()?.to_string());
-        if let (Some(bound), Some(shown)) = (bound(&argument.minimum), &argument.minimum)
-            && number < bound
-        {
-            return Err(format!("must be at least {shown}"));
-        }
-        if let (Some(bound), Some(shown)) = (bound(&argument.maximum), &argument.maximum)
-            && number > bound
-        {
-            return Err(format!("must be at most {shown}"));
-        }
-    }
-    Ok(())
-}
-
-fn judge_type(kind: ArgumentType, raw: &str) -> Result<(), String> {
-    let number = || Decimal::parse(raw);
-    let (fits, wanted) = match kind {
-        ArgumentType::String => (raw.starts_with('"'), "a string"),
-        ArgumentType::Integer => (number().is_some_and(|number| number.is_whole()), "a whole number"),
-        ArgumentType::Number => (number().is_some(), "a number"),
-        ArgumentType::Boolean => (matches!(raw, "true" | "false"), "true or false"),
-        ArgumentType::Array => (raw.starts_with('['), "a list"),
-        ArgumentType::Object => (raw.starts_with('{'), "an object"),
-    };
-    if fits { Ok(()) } else { Err(format!("must be {wanted}")) }
-}
-
-/// Whether two JSON texts stand for the same value.
-fn is_same(a: &str, b: &str) -> bool {
-    match (Decimal::parse(a), Decimal::parse(b)) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => {
-            let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-            value(a).is_some_and(|a| Some(a) == value(b))
-        }
-        _ => false,
-    }
+    arguments::each(wanted, given, |index, _, raw| raw.map_or(Ok(Parameter::Null), |raw| convert(raw, &types[index])))
 }
 
 /// Gives a JSON text the form in which Postgres reads it as `ty`.
@@ -195,10 +99,6 @@ fn is_json(ty: &Type) -> bool {
 fn bytes(raw: &str) -> Result<Vec<u8>, String> {
     let text = json::unquote(raw).ok_or("must be a string in base64")?;
     BASE64_STANDARD.decode(&*text).map_err(|_| "must be a string in base64".to_owned())
-}
-
-fn items(raw: &str) -> Result<Vec<&RawValue>, String> {
-    serde_json::from_str(raw).map_err(|_| "must be a list".to_owned())
 }
 
 /// Writes an array as Postgres reads it: `{"a","b",NULL}`. Every item is quoted, so that none can be more than an item.

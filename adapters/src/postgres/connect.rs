@@ -23,10 +23,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     dial::dial,
-    health::Health,
     socket::{Bounded, Securing},
     sslmode::without_verification,
 };
+use crate::health::Health;
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
 const APPLICATION_NAME: &str = "weir";

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{connect::Connector, health::Health};
+use super::connect::Connector;
+use crate::health::Health;
 
 /// Undoes what a statement may have left in its session: settings, role, cursors, session locks, temporary tables, listening.
 /// Prepared statements stay. For a transaction that is over.

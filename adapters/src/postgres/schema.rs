@@ -1,15 +1,13 @@
 //! What a tool of a database looks like to a caller: its definition, made from the config and from the types of its statement.
 
-use config::{
-    Effect, Tool,
-    downstream::{Argument, ArgumentType},
-};
+use config::{Effect, Tool};
 use serde_json::{
     Map, Value, json,
     value::{RawValue, to_raw_value},
 };
 
 use super::{statement::Column, value::Decoder};
+use crate::arguments;
 
 /// The whole definition of a tool. `columns` are those of its statement, as far as they are known.
 pub(super) fn definition(name: &str, tool: &Tool, columns: Option<&[Column]>) -> Box<RawValue> {
@@ -19,43 +17,12 @@ pub(super) fn definition(name: &str, tool: &Tool, columns: Option<&[Column]>) ->
     if let Some(description) = &tool.description {
         definition.insert("description".to_owned(), description.as_str().into());
     }
-    definition.insert("inputSchema".to_owned(), input(tool));
+    definition.insert("inputSchema".to_owned(), arguments::schema(&tool.arguments));
     if let Some(columns) = columns {
         definition.insert("outputSchema".to_owned(), output(columns, effect));
     }
-    definition.insert("annotations".to_owned(), annotations(effect));
+    definition.insert("annotations".to_owned(), arguments::annotations(effect));
     to_raw_value(&Value::Object(definition)).expect("a JSON value has a JSON text")
-}
-
-fn input(tool: &Tool) -> Value {
-    let properties: Map<_, _> =
-        tool.arguments.iter().map(|(name, argument)| (name.clone(), property(argument))).collect();
-    let is_required = |argument: &Argument| argument.required && argument.default.is_none();
-    let required: Vec<_> =
-        tool.arguments.iter().filter(|(_, argument)| is_required(argument)).map(|(name, _)| name).collect();
-    let mut schema = object(properties);
-    if !required.is_empty() {
-        schema.insert("required".to_owned(), json!(required));
-    }
-    schema.insert("additionalProperties".to_owned(), false.into());
-    schema.into()
-}
-
-fn property(argument: &Argument) -> Value {
-    let mut schema = Map::new();
-    schema.insert("type".to_owned(), argument.kind.as_str().into());
-    let mut put = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            schema.insert(key.to_owned(), value);
-        }
-    };
-    put("description", argument.description.as_deref().map(Value::from));
-    put("enum", argument.one_of.clone().map(Value::from));
-    put("minimum", argument.minimum.clone().map(Value::from));
-    put("maximum", argument.maximum.clone().map(Value::from));
-    put("default", argument.default.clone());
-    put("items", argument.items.map(|items: ArgumentType| json!({ "type": items.as_str() })));
-    schema.into()
 }
 
 fn output(columns: &[Column], effect: Effect) -> Value {
@@ -113,19 +80,4 @@ fn object(properties: Map<String, Value>) -> Map<String, Value> {
     schema.insert("type".to_owned(), "object".into());
     schema.insert("properties".to_owned(), properties.into());
     schema
-}
-
-/// Hints for the caller, as the config states the effect. A database is a closed world.
-fn annotations(effect: Effect) -> Value {
-    match effect {
-        Effect::Read => {
-            json!({ "readOnlyHint": true, "destructiveHint": false, "idempotentHint": true, "openWorldHint": false })
-        }
-        Effect::IdempotentWrite => {
-            json!({ "readOnlyHint": false, "destructiveHint": true, "idempotentHint": true, "openWorldHint": false })
-        }
-        Effect::Write => {
-            json!({ "readOnlyHint": false, "destructiveHint": true, "idempotentHint": false, "openWorldHint": false })
-        }
-    }
 }

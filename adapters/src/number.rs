@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// The value of a JSON number, exactly: `±digits × 10^exponent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     negative: bool,
     /// Without zeros at either end; empty for zero.
     digits: String,
@@ -16,7 +16,7 @@ const INTEGER_DIGITS_MAX: i64 = 40;
 
 impl Decimal {
     /// Reads a JSON number; `None` when `text` is not one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -35,7 +35,7 @@ impl Decimal {
     }
 
     /// Its digits as SQL reads an integer; `None` when it has a fraction or is larger than any integer type.
-    pub(super) fn as_integer(&self) -> Option<String> {
+    pub(crate) fn as_integer(&self) -> Option<String> {
         if self.exponent < 0 || self.magnitude() > INTEGER_DIGITS_MAX {
             return None;
         }
@@ -45,7 +45,7 @@ impl Decimal {
     }
 
     /// Whether it has no fraction.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.exponent >= 0
     }
 

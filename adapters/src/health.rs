@@ -1,34 +1,29 @@
-//! Whether the database can be reached: learned from traffic, and while it cannot, from a probe.
+//! Whether a downstream can be reached: learned from traffic, and while it cannot, from a probe.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use deadpool_postgres::{Pool, Timeouts};
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
-};
+use tokio::sync::{Notify, watch};
 
-use super::failure;
 use crate::{AdapterEvent, Health as Word, State, reconnect::Delays};
 
-/// Whether the database can be reached.
+/// Whether a downstream can be reached.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(crate) struct Health {
     state: watch::Sender<State>,
     suspected: Notify,
 }
 
 impl Health {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: watch::Sender::new(State::starting()), suspected: Notify::new() }
     }
 
     /// It answered.
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         self.state.send_if_modified(|state| {
             let changed = state.health != Word::Up;
             if changed {
@@ -39,7 +34,7 @@ impl Health {
     }
 
     /// No connection could be made; `reason` is for the operator.
-    pub(super) fn down(&self, reason: &str) {
+    pub(crate) fn down(&self, reason: &str) {
         self.state.send_if_modified(|state| {
             let changed = state.health != Word::Down || state.reason.as_deref() != Some(reason);
             if changed {
@@ -52,17 +47,17 @@ impl Health {
         self.suspect();
     }
 
-    /// Something happened that a look at the database must explain.
-    pub(super) fn suspect(&self) {
+    /// Something happened that a look at the downstream must explain.
+    pub(crate) fn suspect(&self) {
         self.suspected.notify_one();
     }
 
-    pub(super) fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.state.borrow().health == Word::Down
     }
 
     /// The present state and each that follows.
-    pub(super) fn events(&self) -> BoxStream<'static, AdapterEvent> {
+    pub(crate) fn events(&self) -> BoxStream<'static, AdapterEvent> {
         let mut receiver = self.state.subscribe();
         receiver.mark_changed();
         stream::unfold(receiver, async |mut receiver| {
@@ -74,12 +69,15 @@ impl Health {
     }
 }
 
-/// Looks at the database whenever there is a reason to, and until it answers.
-pub(super) async fn watch(pool: Pool, health: Arc<Health>, connect_timeout: Duration) {
+/// Looks at the downstream whenever there is a reason to, and until it answers. An error without a reason says nothing about it.
+pub(crate) async fn watch<F>(health: Arc<Health>, probe: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Option<String>>>,
+{
     let mut delays = Delays::default();
     loop {
         health.suspected.notified().await;
-        while let Err(reason) = probe(&pool, connect_timeout).await {
+        while let Err(reason) = probe().await {
             if let Some(reason) = reason {
                 health.down(&reason);
             }
@@ -87,18 +85,5 @@ pub(super) async fn watch(pool: Pool, health: Arc<Health>, connect_timeout: Dura
         }
         delays.reset();
         health.up();
-    }
-}
-
-/// One cheap question. An error without a reason says nothing about the database: all connections were in use.
-async fn probe(pool: &Pool, limit: Duration) -> Result<(), Option<String>> {
-    let timeouts = Timeouts { wait: Some(limit), create: Some(limit), recycle: Some(limit) };
-    let client = pool.timeout_get(&timeouts).await.map_err(|error| failure::why_unreachable(&error, limit))?;
-    match timeout(limit, client.check_connection()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => {
-            drop(deadpool_postgres::Object::take(client));
-            Err(Some("a connection was open but gave no answer".to_owned()))
-        }
     }
 }
