@@ -21,7 +21,7 @@ fail() {
 node() { "$modules/.bin/node" "$@"; }
 
 if [ ! -x "$modules/.bin/node" ] || [ ! -f "$suite" ]; then
-    fail "The suite is missing; ./run tools node brings it."
+    fail "The suite is missing; ./run tools suite brings it."
 fi
 
 work=$(mktemp -d)

@@ -1,5 +1,5 @@
-"""Uses every tool of a running demo through the official Python SDK: over HTTP and by the stdio bridge, in both eras, in
-both roles. Prints one line per check, and the count last.
+"""Looks closely at the answers of a running demo through the official Python SDK: over HTTP and by the stdio bridge, in both
+eras, in both roles. Prints one line per check, and the count last.
 
     check_demo.py --demo FILE --weir PATH      FILE holds the line that `weir demo --json` prints when it is ready
 """
@@ -20,39 +20,24 @@ import customers
 import enrichment
 from report import Report, holds, same
 from session import UNKNOWN_TOOL, Session
+from tools import RUN_FIRST, TOOLS, check_list as check_names
 from ways import MODERN_VERSION, WAYS, Way, Weir
 
-READS = {
-    "crm__get_customer",
-    "crm__list_customers",
-    "crm__overdue_invoices",
-    "crm__top_customers",
-    "enrich__check_fraud_patterns",
-    "enrich__get_customer_history",
-    "enrich__get_merchant",
-}
-# What a support agent may not use, with arguments that would work for somebody who may.
-REFUSED: dict[str, dict[str, object]] = {
-    "crm__delete_customer": {"customer_id": customers.CUSTOMER},
-    "crm__export_customers": {},
-    "crm__update_customer": {"customer_id": customers.CUSTOMER, "status": "closed"},
-    "enrich__log_transaction_enrichment": {"transaction_id": "T-0000001", "category": "groceries"},
-}
 NONSENSE = ["crm__no_such_tool", "nowhere__get_customer", "CRM__get_customer", "crm__get_customer.", "get_customer", "ünïcode", " "]
 TOGETHER = 20
 ROLE_SECONDS_MAX = 300
 
 
-async def check_list(session: Session, way: Way, names: set[str]) -> None:
+async def check_list(session: Session, way: Way, role: str) -> None:
     async with session.check(f"speaks {way.version}, and names itself"):
         same(session.client.protocol_version, way.version, "the protocol version")
         # In the modern era the name comes with results, and this client has asked for nothing yet.
         info = session.client.server_info
         holds(way.version == MODERN_VERSION or (info is not None and info.name == "weir"), f"the server is {info}")
 
-    async with session.check(f"lists exactly the {len(names)} tools of the role, each with description and schema"):
+    async with session.check("lists exactly the tools of the role, each with description and schema"):
         tools = await session.tools()
-        same(set(tools), names, "the list")
+        check_names(list(tools), role)
         same(list(tools), list(await session.tools()), "the order of a second list")
         for name, tool in tools.items():
             holds(bool(tool.description), f"{name} has no description")
@@ -64,10 +49,11 @@ async def check_refusals(session: Session) -> None:
         before = await customers.customer(session, customers.CUSTOMER)
         unknown = await session.refusal("crm__no_such_tool")
         same(unknown[:2], (UNKNOWN_TOOL, "Unknown tool: "), "the refusal of an unknown tool")
-        for tool, arguments in REFUSED.items():
-            same(await session.refusal(tool, **arguments), unknown, f"the refusal of {tool}")
-        for tool in NONSENSE:
-            same(await session.refusal(tool), unknown, f"the refusal of {tool!r}")
+        for tool in TOOLS:
+            if tool.admin:
+                same(await session.refusal(tool.name, **tool.filled(RUN_FIRST)), unknown, f"the refusal of {tool.name}")
+        for name in NONSENSE:
+            same(await session.refusal(name), unknown, f"the refusal of {name!r}")
         same(await customers.customer(session, customers.CUSTOMER), before, "the customer after the refusals")
 
 
@@ -103,7 +89,7 @@ async def check_wrong_keys(weir: Weir, way: Way, report: Report) -> None:
 async def check_way(weir: Weir, keys: dict[str, str], way: Way, number: int, report: Report) -> None:
     async def as_role(role: str, client: Client) -> None:
         session = Session(client, f"{way}, {role}", report)
-        await check_list(session, way, READS if role == "support_agent" else READS | set(REFUSED))
+        await check_list(session, way, role)
         await customers.check_reads(session)
         await enrichment.check_reads(session)
         await check_together(session)
@@ -128,7 +114,7 @@ async def check(weir: Weir, keys: dict[str, str]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Uses every tool of a running demo through the official Python SDK.")
+    parser = argparse.ArgumentParser(description="Looks closely at the answers of a running demo.")
     parser.add_argument("--demo", type=Path, required=True, help="file with the line that `weir demo --json` prints")
     parser.add_argument("--weir", required=True, help="the program, for the stdio bridge")
     arguments = parser.parse_args()
