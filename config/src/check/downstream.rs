@@ -1,6 +1,7 @@
 //! `names` and `downstreams`.
 
 mod argument;
+mod defined;
 mod mainframe;
 mod mcp;
 mod postgres;

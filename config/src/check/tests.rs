@@ -326,7 +326,7 @@ fn a_tool_of_a_database_has_one_statement_whose_numbers_are_its_arguments() {
         "downstreams: { d: { postgres: { url: { env: A } }, expose: listed, effects: [ { match: get_*, effect: read }, { match: list_*, effect: read } ], tools: { get_x: { description: d, sql: SELECT 1 } } } }",
     ]), @"
     downstreams: { d: { postgres: { url: { env: A } }, expose: listed, effects: [ { match: get_*, effect: read }, { match: list_*, effect: read } ], tools: { get_x: { description: d, sql: SELECT 1 } } } }
-      problem 1:60 `downstreams.d.expose` is for `mcp` downstreams
+      problem 1:60 `downstreams.d.expose` is for systems that bring tools of their own
         help: a database offers exactly the tools named under `tools`: remove it
     ");
 }

@@ -1,5 +1,7 @@
 //! A legacy system over HTTP.
 
+pub mod template;
+
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Credential;
 use crate::{ByteSize, Period};
+
+pub use template::{Part, Template, TemplateError};
 
 /// A legacy system over HTTP; its tools are the requests under `tools`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -74,7 +78,8 @@ pub enum Encoding {
     Utf8,
 }
 
-/// An answer that says with status 200 that something went wrong. All that it states must fit.
+/// An answer that says with status 200 that something went wrong. All that it states must fit, and it states at least one of
+/// `contains`, `content_type` and `json`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ErrorScreen {
@@ -82,10 +87,26 @@ pub struct ErrorScreen {
     pub contains: Option<String>,
     /// Its media type, such as `text/html`.
     pub content_type: Option<String>,
+    /// A value in it, where it is JSON.
+    pub json: Option<JsonRule>,
     /// What it means.
     pub means: Meaning,
     /// What the caller is told instead of the text of the screen.
     pub say: Option<String>,
+}
+
+/// What stands at one place of a JSON answer. Exactly one of `equals` and `other_than` is given.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JsonRule {
+    /// The place, as a JSON pointer: `/rc`, `/status/code`. An answer without this place does not fit.
+    pub at: String,
+    /// The value that stands there.
+    #[serde(default)]
+    pub equals: Option<serde_json::Value>,
+    /// Any value stands there but this one.
+    #[serde(default)]
+    pub other_than: Option<serde_json::Value>,
 }
 
 /// What an error screen means.
@@ -113,12 +134,12 @@ pub struct RequestTemplate {
     /// The method.
     #[serde(default)]
     pub method: HttpMethod,
-    /// The path behind `base_url`: `/accounts/{account_id}`. An argument stays within its segment.
+    /// The path behind `base_url`: `/accounts/{account_id}`. An argument stays within its segment, and must not be left out.
     pub path: String,
     /// Parameters of the query. One whose arguments are all left out is left out.
     #[serde(default)]
     pub query: IndexMap<String, String>,
-    /// Headers.
+    /// Headers. One whose arguments are all left out is left out.
     #[serde(default)]
     pub headers: IndexMap<String, String>,
     /// What is sent.
@@ -147,7 +168,8 @@ pub enum HttpMethod {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BodyTemplate {
-    /// JSON. A text that is one placeholder alone becomes the argument with its type.
+    /// JSON. A text that is one placeholder alone becomes the argument with its type; one whose arguments are all left out is
+    /// left out.
     Json(serde_json::Value),
     /// `application/x-www-form-urlencoded`. One whose arguments are all left out is left out.
     Form(IndexMap<String, String>),

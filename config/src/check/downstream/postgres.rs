@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::{ByteSize, Downstream, Effect, Tool, downstream::Postgres};
 
-use super::{Scope, argument, offers_something};
+use super::{Scope, defined};
 
-const TOOL_NAME_LENGTH_MAX: usize = 128;
-const ARGUMENT_NAME_LENGTH_MAX: usize = 64;
 /// Statements that certainly change something; a read-only transaction would refuse them.
 const WRITES: [&str; 13] = [
     "insert", "update", "delete", "merge", "truncate", "create", "drop", "alter", "grant", "revoke", "copy", "do",
@@ -27,51 +25,13 @@ pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
 }
 
 pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
-    if scope.key("expose").given() {
-        scope
-            .key("expose")
-            .refuse("is for `mcp` downstreams", "a database offers exactly the tools named under `tools`: remove it");
-    }
-    offers_something(downstream, scope);
-    for (scope, rule) in scope.key("effects").items(&downstream.effects) {
-        if !rule.pattern.as_str().is_empty() && !downstream.tools.keys().any(|tool| rule.pattern.matches(tool)) {
-            scope.warn(format!("matches none of its tools: `{}`", rule.pattern), "");
-        }
-    }
+    defined::tools(downstream, "a database", scope);
     for (name, tool) in &downstream.tools {
         let scope = scope.key("tools").key(name);
         super::belongs_to_others(&["request", "answer"], "a database has statements: write `sql`", &scope);
-        if !is_name(name, TOOL_NAME_LENGTH_MAX) {
-            scope.refuse(
-                format!("is named `{name}`"),
-                format!("a tool is named with at most {TOOL_NAME_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_`, `.` and `-`"),
-            );
-        }
-        if tool.description.is_none() && !scope.key("description").given() {
-            scope.warn(
-                "has no `description`",
-                "say what it does and when to use it: that is all the model knows about it",
-            );
-        }
-        let states_effect =
-            scope.key("effect").given() || downstream.effects.iter().any(|rule| rule.pattern.matches(name));
-        statement(tool, states_effect.then(|| downstream.effect_of(name)), &scope);
-        for (name, argument) in &tool.arguments {
-            let scope = scope.key("arguments").key(name);
-            if !is_name(name, ARGUMENT_NAME_LENGTH_MAX) {
-                scope.refuse(
-                    format!("is named `{name}`"),
-                    format!("an argument is named with at most {ARGUMENT_NAME_LENGTH_MAX} of the characters a-z, A-Z, 0-9, `_`, `.` and `-`"),
-                );
-            }
-            argument::argument(argument, &scope);
-        }
+        let effect = defined::states_effect(downstream, name, &scope).then(|| downstream.effect_of(name));
+        statement(tool, effect, &scope);
     }
-}
-
-fn is_name(name: &str, length_max: usize) -> bool {
-    (1..=length_max).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 fn statement(tool: &Tool, effect: Option<Effect>, scope: &Scope<'_>) {
