@@ -16,7 +16,9 @@ use futures_util::SinkExt as _;
 use std::pin::pin;
 use tokio_postgres::{NoTls, Transaction};
 
-pub(crate) use generate::{Customer, after, as_of, before, customers, decimal, moment_between};
+pub(crate) use generate::{
+    Customer, Order, after, as_of, before, customers, decimal, invoices, moment_between, orders,
+};
 
 pub const CUSTOMERS: usize = 2_000;
 pub const ORDERS: usize = 8_000;
@@ -35,8 +37,8 @@ pub async fn load(url: &str, seed: u64) -> Result<()> {
         tokio_postgres::connect(url, NoTls).await.context("cannot reach Postgres to load the customers")?;
     let connection = tokio::spawn(connection);
     let customers = customers(seed);
-    let orders = generate::orders(seed, &customers);
-    let invoices = generate::invoices(seed, &customers, &orders);
+    let orders = orders(seed, &customers);
+    let invoices = invoices(seed, &customers, &orders);
 
     let transaction = client.transaction().await?;
     transaction.batch_execute(SCHEMA).await.context("cannot create the tables; the database has to be empty")?;

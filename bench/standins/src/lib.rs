@@ -6,8 +6,10 @@
 //! | [`postgres`] | a Postgres that nobody else uses | [`PrivatePg::start`](postgres::PrivatePg::start) |
 //! | [`customers`] | what is in it: customers, orders, invoices | [`customers::load`] |
 //! | [`mcp`] | an MCP server for payments, with awkward tools too | [`McpServer::new`](mcp::McpServer::new), then a transport |
+//! | [`mainframe`] | a slow legacy system: EBCDIC records, error screens, batch jobs | [`Mainframe::start`](mainframe::Mainframe::start) |
 //! | [`raw`] | an MCP server of exact bytes over WebSocket | [`RawServer::start`](raw::RawServer::start) |
 //! | [`fixture`] | the MCP server of the conformance suite | [`Fixture::new`](fixture::Fixture::new), then a transport |
+//! | [`faults`] | what can go wrong in the HTTP servers among them | `trouble` of their handles |
 //! | [`proxy`] | a network that goes wrong | [`FaultProxy::start`](proxy::FaultProxy::start) |
 //!
 //! Everything listens on loopback, on a port of its own choice where the address says 0, and stops when its handle is
@@ -36,13 +38,16 @@
 
 pub mod customers;
 mod era;
+pub mod faults;
 pub mod fixture;
 mod listener;
+pub mod mainframe;
 pub mod mcp;
 mod observed;
 pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod raw;
+mod web;
 
 pub use era::Era;

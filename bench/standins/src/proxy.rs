@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::listener::bind_again;
 use crate::observed::Observed;
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// How much is under way in each direction of a connection.
 const CHUNKS_MAX: usize = 64;
-const REBIND_INTERVAL: Duration = Duration::from_millis(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the network does.
@@ -144,7 +144,7 @@ impl Accepting {
                 if self.fault.wait_for(|fault| *fault != Fault::Refuse).await.is_err() {
                     return;
                 }
-                listener = self.bind_again().await;
+                listener = bind_again(self.addr).await;
                 self.stats.update(|stats| stats.listening = true);
             }
             tokio::select! {
@@ -154,17 +154,6 @@ impl Accepting {
                 },
                 changed = self.fault.changed() => if changed.is_err() { return },
             }
-        }
-    }
-
-    /// Somebody's outgoing connection may have borrowed the port meanwhile.
-    async fn bind_again(&self) -> TcpListener {
-        loop {
-            match TcpListener::bind(self.addr).await {
-                Ok(listener) => return listener,
-                Err(error) => tracing::debug!(%error, addr = %self.addr, "cannot listen yet"),
-            }
-            tokio::time::sleep(REBIND_INTERVAL).await;
         }
     }
 

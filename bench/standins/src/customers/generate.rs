@@ -40,24 +40,24 @@ pub(crate) struct Customer {
     pub(crate) avatar_hash: [u8; 16],
 }
 
-pub(super) struct Order {
-    pub(super) id: i64,
-    pub(super) customer: usize,
-    pub(super) placed_at: Timestamp,
-    pub(super) status: &'static str,
-    pub(super) channel: &'static str,
-    pub(super) total_cents: i64,
-    pub(super) items: Value,
+pub(crate) struct Order {
+    pub(crate) id: i64,
+    pub(crate) customer: usize,
+    pub(crate) placed_at: Timestamp,
+    pub(crate) status: &'static str,
+    pub(crate) channel: &'static str,
+    pub(crate) total_cents: i64,
+    pub(crate) items: Value,
 }
 
-pub(super) struct Invoice {
-    pub(super) id: String,
-    pub(super) order: usize,
-    pub(super) status: &'static str,
-    pub(super) issued_on: Date,
-    pub(super) due_date: Date,
-    pub(super) paid_at: Option<Timestamp>,
-    pub(super) reminded_at: Option<Timestamp>,
+pub(crate) struct Invoice {
+    pub(crate) id: String,
+    pub(crate) order: usize,
+    pub(crate) status: &'static str,
+    pub(crate) issued_on: Date,
+    pub(crate) due_date: Date,
+    pub(crate) paid_at: Option<Timestamp>,
+    pub(crate) reminded_at: Option<Timestamp>,
 }
 
 /// The moment at which all of it is true.
@@ -71,7 +71,7 @@ pub(crate) fn customers(seed: u64) -> Vec<Customer> {
     (1..=CUSTOMERS).map(|number| customer(number, &mut random)).collect()
 }
 
-pub(super) fn orders(seed: u64, customers: &[Customer]) -> Vec<Order> {
+pub(crate) fn orders(seed: u64, customers: &[Customer]) -> Vec<Order> {
     let mut random = Random::new(seed, "orders");
     let mut orders: Vec<Order> = (0..ORDERS).map(|_| order(customers, &mut random)).collect();
     orders.sort_by_key(|order| order.placed_at);
@@ -81,7 +81,7 @@ pub(super) fn orders(seed: u64, customers: &[Customer]) -> Vec<Order> {
     orders
 }
 
-pub(super) fn invoices(seed: u64, customers: &[Customer], orders: &[Order]) -> Vec<Invoice> {
+pub(crate) fn invoices(seed: u64, customers: &[Customer], orders: &[Order]) -> Vec<Invoice> {
     let mut random = Random::new(seed, "invoices");
     let sent = |order: &Order| matches!(order.status, "shipped" | "delivered");
     let billable: Vec<usize> = (0..orders.len()).filter(|&index| sent(&orders[index])).collect();
