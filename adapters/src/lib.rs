@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod http;
 pub mod json;
+mod mainframe;
 pub mod mcp;
 mod number;
 pub mod postgres;

@@ -1,0 +1,3 @@
+//! Legacy systems over HTTP.
+
+pub(crate) mod codec;
