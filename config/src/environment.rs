@@ -1,7 +1,7 @@
 //! The environment variables that Weir knows. Nothing else in the project reads the environment, apart from the
-//! variables to which a config refers with `{ env: NAME }`.
+//! variables to which a config refers with `{ env: NAME }` and those that it hands on with `pass_env`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use secrecy::SecretString;
 
@@ -54,6 +54,13 @@ pub fn log_filter() -> Option<String> {
 #[must_use]
 pub fn pg_bin() -> Option<PathBuf> {
     variable(PG_BIN).map(PathBuf::from)
+}
+
+/// Variables of Weir's own environment that a config hands on to a child process, as far as they are set.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn passed_on(names: &[String]) -> Vec<(String, OsString)> {
+    names.iter().filter_map(|name| Some((name.clone(), std::env::var_os(name)?))).collect()
 }
 
 fn variable(name: &str) -> Option<String> {

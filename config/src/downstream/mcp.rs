@@ -162,15 +162,16 @@ impl McpHttp {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stdio {
-    /// The program and its arguments; no shell reads them.
+    /// The program and its arguments; no shell reads them. A name is looked for on the `PATH` that the program gets, a relative path
+    /// begins at the folder of the config file.
     pub command: Vec<String>,
-    /// Secrets that the program gets as environment variables.
+    /// Secrets that the program gets as environment variables. They are taken out of what it writes to the log.
     #[serde(default)]
     pub secrets: IndexMap<String, SecretRef>,
     /// Environment variables with these values.
     #[serde(default)]
     pub env: IndexMap<String, String>,
-    /// Variables of Weir's own environment that are passed on; no others are.
+    /// Variables of Weir's own environment that are passed on, as far as they are set; no others are.
     #[serde(default = "Stdio::pass_env")]
     pub pass_env: Vec<String>,
     /// Where it runs; the folder of the config file where nothing is said.
@@ -179,13 +180,16 @@ pub struct Stdio {
     /// How long it may take to start and shake hands.
     #[serde(default = "Stdio::start_timeout")]
     pub start_timeout: Period,
-    /// How long it may take to end after its standard input was closed, before it is killed.
+    /// How long it is left alone after it failed five times within a minute.
+    #[serde(default = "Stdio::quarantine")]
+    pub quarantine: Period,
+    /// How long it may take to end after its standard input was closed, before it gets SIGTERM; SIGKILL follows a second later.
     #[serde(default = "Stdio::stop_timeout")]
     pub stop_timeout: Period,
-    /// The longest line that is accepted from it.
+    /// The longest line that is accepted from it; a longer one ends it.
     #[serde(default = "Stdio::message_bytes_max")]
     pub message_bytes_max: ByteSize,
-    /// With `sharing: per_caller` or `per_call`: the most processes at once.
+    /// With `sharing: per_caller` or `per_call`: the most processes at once, besides the one that lists the tools.
     #[serde(default = "Stdio::processes_max")]
     pub processes_max: usize,
 }
@@ -197,6 +201,10 @@ impl Stdio {
 
     fn start_timeout() -> Period {
         Period::s(10)
+    }
+
+    fn quarantine() -> Period {
+        Period::s(60)
     }
 
     fn stop_timeout() -> Period {

@@ -1,5 +1,9 @@
 //! An `mcp` downstream.
 
+mod environment;
+#[cfg(test)]
+mod tests;
+
 use crate::{
     ByteSize, Deadlines, Downstream, Period,
     downstream::{Expose, Mcp, McpHttp, Stdio, WebSocket},
@@ -11,6 +15,10 @@ use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, listed, offers_something, u
 const MESSAGE_BYTES_LEAST: ByteSize = ByteSize(4 << 10);
 /// A connection that died is noticed after two of these: beyond five minutes callers would wait for nothing.
 const PING_EVERY: (Period, Period) = (Period::ms(100), Period::s(300));
+/// A program that is broken is not to be started more often; one that was mended is not to wait for longer.
+const QUARANTINE: (Period, Period) = (Period::ms(100), Period::s(3_600));
+/// The end of Weir waits for it.
+const STOP_TIMEOUT_MOST: Period = Period::s(30);
 const TRANSPORTS: [&str; 3] = ["websocket", "http", "stdio"];
 const LIST_REFRESH: (Period, Period) = (Period::ms(100), Period::s(86_400));
 
@@ -48,10 +56,17 @@ fn http(endpoint: &McpHttp, scope: &Scope<'_>) {
 }
 
 fn stdio(process: &Stdio, scope: &Scope<'_>) {
+    let command = scope.key("command");
     if process.command.first().is_none_or(String::is_empty) {
-        scope.key("command").refuse("names no program", "write the program and its arguments: `[my-server, --stdio]`");
+        command.refuse("names no program", "write the program and its arguments: `[my-server, --stdio]`");
     }
+    if process.command.iter().any(|word| word.contains('\0')) {
+        command.refuse("has a NUL character, which no program can be given", "remove it");
+    }
+    environment::check(process, scope);
     scope.key("start_timeout").some_time(process.start_timeout);
+    scope.key("quarantine").time_within(process.quarantine, QUARANTINE.0, QUARANTINE.1);
+    scope.key("stop_timeout").time_within(process.stop_timeout, Period::s(0), STOP_TIMEOUT_MOST);
     scope.key("processes_max").at_least_one(process.processes_max);
     message_bytes_max(process.message_bytes_max, scope);
 }
