@@ -20,6 +20,12 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// What the downstream tells unasked. Every stream starts with the present [`AdapterEvent::State`].
     fn events(&self) -> BoxStream<'static, AdapterEvent>;
+
+    /// Ends what it keeps running besides its calls, such as child processes, and waits until nothing of it is left. To be called when no
+    /// call runs any more, and none comes; one that comes all the same fails.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What the caller asks of a downstream. Further methods come with resources and prompts.

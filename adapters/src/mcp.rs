@@ -1,7 +1,7 @@
 //! Another MCP server as a downstream.
 //!
-//! [`peer`] is the protocol on one connection whatever carries it, [`websocket`] is what carries it, [`keeper`] holds the shared
-//! connection open, [`pool`] has those that belong to one caller or one call.
+//! [`peer`] is the protocol on one connection whatever carries it, [`websocket`] and [`stdio`] are what carries it, [`keeper`] holds
+//! the shared connection open, [`pool`] has those that belong to one caller or one call.
 
 mod answer;
 mod connection;
@@ -12,13 +12,15 @@ mod list;
 mod peer;
 mod pool;
 mod request;
+mod stdio;
+mod waits;
 mod websocket;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use config::{
     DownstreamName,
-    downstream::{Mcp, Sharing},
+    downstream::{Mcp, Sharing, Transport},
 };
 use futures_util::{
     FutureExt, StreamExt,
@@ -33,17 +35,19 @@ use crate::{
     Offer, Rejection, Reply, Request, Sent, State,
 };
 use answer::reply;
-use connection::Connector;
+use connection::{Connector, Endpoint};
 use keeper::Keeper;
 use list::Terms;
 use peer::{Answer, InFlight};
 use pool::{Lease, Pool};
 use request::Hop;
-use websocket::Endpoint;
+use stdio::Program;
 
-/// Another MCP server. Dropping it closes its connections and ends its tasks.
+/// Another MCP server, over a WebSocket or as a child process. Dropping it closes its connections and ends its tasks;
+/// [`close`](Adapter::close) waits for that too.
 pub struct McpServer {
     shared: Arc<Shared>,
+    stop: CancellationToken,
     _stops: DropGuard,
 }
 
@@ -63,22 +67,31 @@ impl McpServer {
     /// # Errors
     /// When a setting or a secret is not usable.
     pub fn new(name: &DownstreamName, settings: &Mcp, base: &Path) -> Result<Self, BuildError> {
-        let Some(websocket) = &settings.websocket else {
-            let setting = format!("downstreams.{name}.mcp");
-            return Err(BuildError::Setting { setting, message: "give `websocket`".to_owned() });
-        };
-        let endpoint = Endpoint::new(websocket, base, &format!("downstreams.{name}.mcp.websocket"))?;
+        let setting = format!("downstreams.{name}.mcp");
         let downstream: Arc<str> = name.as_str().into();
+        let (endpoint, pool) = match settings.transport() {
+            Some(Transport::WebSocket(websocket)) => {
+                let endpoint = websocket::Endpoint::new(websocket, base, &format!("{setting}.websocket"))?;
+                (Endpoint::WebSocket(endpoint), (websocket.connections_max, "connections_max"))
+            }
+            Some(Transport::Stdio(stdio)) => {
+                let program = Program::new(Arc::clone(&downstream), stdio, base, &format!("{setting}.stdio"))?;
+                (Endpoint::Program(program), (stdio.processes_max, "processes_max"))
+            }
+            Some(Transport::Http(_)) | None => {
+                return Err(BuildError::Setting { setting, message: "give `websocket` or `stdio`".to_owned() });
+            }
+        };
+        let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             sharing: settings.sharing,
             attempt_timeout: settings.attempt_timeout.0,
             list_refresh: settings.list_refresh.0,
-            connector: Connector::new(Arc::clone(&downstream), endpoint, settings.era),
+            connector: Connector::new(Arc::clone(&downstream), endpoint, settings.era, stop.clone()),
             keeper: Keeper::new(Arc::clone(&downstream)),
-            pool: Pool::new(Arc::clone(&downstream), websocket.connections_max),
+            pool: Pool::new(Arc::clone(&downstream), pool.0, pool.1),
             downstream,
         });
-        let stop = CancellationToken::new();
         let (kept, stopped) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -86,8 +99,9 @@ impl McpServer {
                 () = kept.keeper.keep(&kept.connector) => {}
                 () = kept.pool.sweep() => {}
             }
+            kept.keeper.close();
         });
-        Ok(Self { shared, _stops: stop.drop_guard() })
+        Ok(Self { shared, stop: stop.clone(), _stops: stop.drop_guard() })
     }
 }
 
@@ -110,6 +124,11 @@ impl Adapter for McpServer {
         let mut state = self.shared.keeper.state();
         state.mark_changed();
         events(state, self.shared.connector.list_changes.subscribe())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.stop.cancel();
+        self.shared.connector.closed().boxed()
     }
 }
 

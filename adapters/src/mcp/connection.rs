@@ -1,4 +1,4 @@
-//! One connection to an MCP server, from the first byte to the end of the handshake.
+//! One connection to an MCP server, from the first byte to the end of the handshake, whatever carries it.
 
 use std::sync::{
     Arc,
@@ -6,14 +6,20 @@ use std::sync::{
 };
 
 use config::downstream::Era;
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
-    era::{self, Server},
+    era::{self, Patience, Server},
     failure::Failure,
-    peer::Peer,
-    websocket::Endpoint,
+    peer::{Outbox, Peer},
+    stdio::{Process, Program},
+    waits::Waits,
+    websocket::{self, Socket},
 };
 use crate::ErrorClass;
 
@@ -22,6 +28,21 @@ pub(super) struct Connection {
     pub(super) peer: Arc<Peer>,
     pub(super) server: Server,
     _closes: DropGuard,
+}
+
+/// A place among the connections that may be open at once; free again when the last of its holders is gone.
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
+
+/// Where a server is.
+pub(super) enum Endpoint {
+    WebSocket(websocket::Endpoint),
+    Program(Program),
+}
+
+/// What carries the messages of one connection.
+enum Carrier {
+    Socket(Socket),
+    Process(Process),
 }
 
 /// How to come by a connection.
@@ -33,37 +54,98 @@ pub(super) struct Connector {
     known_legacy: AtomicBool,
     /// Counts the server's notices that its tools changed.
     pub(super) list_changes: watch::Sender<u64>,
+    /// Fires when every connection is to be closed and no new one made.
+    stop: CancellationToken,
+    /// What carries the connections, until nothing of it is left.
+    carriers: TaskTracker,
 }
 
 impl Connector {
-    pub(super) fn new(downstream: Arc<str>, endpoint: Endpoint, era: Era) -> Self {
-        let list_changes = watch::Sender::new(0);
-        Self { downstream, endpoint, era, known_legacy: AtomicBool::new(false), list_changes }
+    pub(super) fn new(downstream: Arc<str>, endpoint: Endpoint, era: Era, stop: CancellationToken) -> Self {
+        let (known_legacy, list_changes) = (AtomicBool::new(false), watch::Sender::new(0));
+        Self { downstream, endpoint, era, known_legacy, list_changes, stop, carriers: TaskTracker::new() }
+    }
+
+    /// How long to wait before a server that was lost is tried again.
+    pub(super) fn waits(&self) -> Waits {
+        match &self.endpoint {
+            Endpoint::WebSocket(_) => Waits::for_connection(),
+            Endpoint::Program(program) => Waits::for_program(program.quarantine),
+        }
     }
 
     /// Connects and settles the era. `exclusive`: one call has the connection to itself.
-    pub(super) async fn connect(&self, exclusive: bool) -> Result<Connection, Failure> {
+    pub(super) async fn connect(&self, exclusive: bool, place: &Place) -> Result<Connection, Failure> {
         let era = match self.era {
             Era::Auto if self.known_legacy.load(Ordering::Relaxed) => Era::Legacy,
             era => era,
         };
-        let mut attempt = self.attempt(exclusive, era).await;
+        let mut attempt = self.attempt(exclusive, era, place).await;
         if era == Era::Auto && matches!(&attempt, Err(failure) if failure.class == ErrorClass::ConnectionLost) {
             // Some servers of the legacy era hang up on whatever is not `initialize`.
-            attempt = self.attempt(exclusive, Era::Legacy).await;
+            attempt = self.attempt(exclusive, Era::Legacy, place).await;
         }
         let legacy = matches!(&attempt, Ok(connection) if !connection.server.modern);
         self.known_legacy.store(legacy, Ordering::Relaxed);
         attempt
     }
 
-    async fn attempt(&self, exclusive: bool, era: Era) -> Result<Connection, Failure> {
-        let socket = self.endpoint.open().await?;
+    /// Waits until nothing is left of any connection. To be called after `stop` has fired.
+    pub(super) async fn closed(&self) {
+        self.carriers.close();
+        self.carriers.wait().await;
+    }
+
+    async fn attempt(&self, exclusive: bool, era: Era, place: &Place) -> Result<Connection, Failure> {
+        if self.stop.is_cancelled() {
+            return Err(Failure::unreachable("Weir is ending"));
+        }
+        let carrier = self.endpoint.open().await?;
+        // A process takes up its place until it is gone, not only as long as it is of use.
+        let place = matches!(carrier, Carrier::Process(_)).then(|| Arc::clone(place));
         let (peer, outbox) = Peer::new(Arc::clone(&self.downstream), exclusive, self.list_changes.clone());
-        let stop = CancellationToken::new();
-        tokio::spawn(socket.run(Arc::clone(&peer), outbox, stop.clone()));
+        let stop = self.stop.child_token();
+        let running = carrier.run(Arc::clone(&peer), outbox, stop.clone());
+        self.carriers.spawn(running.map(|()| drop(place)));
         let closes = stop.drop_guard();
-        let server = era::settle(&peer, era).await?;
-        Ok(Connection { peer, server, _closes: closes })
+        match era::settle(&peer, era, self.endpoint.patience(era)).await {
+            Ok(server) => Ok(Connection { peer, server, _closes: closes }),
+            // The carrier knows best what it broke of.
+            Err(failure) if failure.class == ErrorClass::ConnectionLost && peer.has_ended() => {
+                Err(peer.ended().await.as_ref().clone())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl Endpoint {
+    async fn open(&self) -> Result<Carrier, Failure> {
+        Ok(match self {
+            Self::WebSocket(endpoint) => Carrier::Socket(endpoint.open().await?),
+            Self::Program(program) => Carrier::Process(program.open()?),
+        })
+    }
+
+    /// A program answers nothing before it has started, which may take far longer than an answer.
+    fn patience(&self, era: Era) -> Patience {
+        match self {
+            Self::WebSocket(_) => Patience::default(),
+            Self::Program(program) => {
+                let whole = program.start_timeout;
+                let handshake = if era == Era::Auto { whole / 2 } else { whole };
+                Patience { probe: whole / 2, handshake }
+            }
+        }
+    }
+}
+
+impl Carrier {
+    /// Carries messages until the connection ends or `stop` fires.
+    fn run(self, peer: Arc<Peer>, outbox: Outbox, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Socket(socket) => socket.run(peer, outbox, stop).boxed(),
+            Self::Process(process) => process.run(peer, outbox, stop).boxed(),
+        }
     }
 }

@@ -19,10 +19,6 @@ use crate::{Deadline, json::unquote};
 
 /// The legacy version that is asked for, and those that are accepted besides.
 const LEGACY_VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
-/// How long a server may take to answer `server/discover` before it is taken for one that does not know it.
-const PROBE: Duration = Duration::from_secs(2);
-/// How long a server may take to answer the message that must be answered.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// "Unsupported protocol version" (MCP 2026-07-28, "Versioning and Compatibility").
 const UNSUPPORTED_VERSION: i64 = -32022;
 /// The errors that only a modern server knows: headers, missing capability, version.
@@ -30,6 +26,21 @@ const MODERN_ERRORS: [i64; 3] = [-32020, -32021, UNSUPPORTED_VERSION];
 /// How much of what a server says of its versions is repeated.
 const VERSIONS_SHOWN: usize = 5;
 const VERSION_CHARS_SHOWN: usize = 20;
+
+/// How long is waited for answers in the handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the answer to `server/discover`, before a server is taken for one that does not know it.
+    pub(super) probe: Duration,
+    /// For the answer to the message that must be answered.
+    pub(super) handshake: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { probe: Duration::from_secs(2), handshake: Duration::from_secs(10) }
+    }
+}
 
 /// What the handshake told of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,18 +54,18 @@ pub(super) struct Server {
 }
 
 /// Finds out how the server at the other end of `peer` wants to be spoken to.
-pub(super) async fn settle(peer: &Arc<Peer>, era: Era) -> Result<Server, Failure> {
+pub(super) async fn settle(peer: &Arc<Peer>, era: Era, patience: Patience) -> Result<Server, Failure> {
     match era {
-        Era::Legacy => initialize(peer).await,
-        Era::Modern => match discover(peer, HANDSHAKE).await? {
+        Era::Legacy => initialize(peer, patience.handshake).await,
+        Era::Modern => match discover(peer, patience.handshake).await? {
             Discovered::Modern(server) => Ok(speak_modern(peer, server)),
             Discovered::Legacy => {
                 Err(Failure::protocol("it does not speak MCP 2026-07-28: set `era: legacy` or `auto`"))
             }
         },
-        Era::Auto => match discover(peer, PROBE).await? {
+        Era::Auto => match discover(peer, patience.probe).await? {
             Discovered::Modern(server) => Ok(speak_modern(peer, server)),
-            Discovered::Legacy => initialize(peer).await,
+            Discovered::Legacy => initialize(peer, patience.handshake).await,
         },
     }
 }
@@ -140,7 +151,7 @@ fn shown(versions: &[String]) -> String {
     some.join(", ")
 }
 
-async fn initialize(peer: &Arc<Peer>) -> Result<Server, Failure> {
+async fn initialize(peer: &Arc<Peer>, patience: Duration) -> Result<Server, Failure> {
     #[derive(Deserialize)]
     struct Initialized<'a> {
         #[serde(borrow, rename = "protocolVersion")]
@@ -148,14 +159,14 @@ async fn initialize(peer: &Arc<Peer>) -> Result<Server, Failure> {
         #[serde(borrow)]
         capabilities: Option<&'a RawValue>,
     }
-    let answer = ask(peer, HANDSHAKE, |id| request::initialize(id, LEGACY_VERSIONS[0])).await?;
+    let answer = ask(peer, patience, |id| request::initialize(id, LEGACY_VERSIONS[0])).await?;
     let result = match answer {
         Some(Answer::Result(result)) => result,
         Some(Answer::Error(_)) => return Err(Failure::protocol("it refuses `initialize`")),
         Some(Answer::Lost { failure, .. }) => return Err(failure.as_ref().clone()),
         Some(Answer::Malformed) => return Err(Failure::protocol("its answer to `initialize` is none")),
         None => {
-            return Err(Failure::unreachable(format!("no answer to `initialize` within {} ms", HANDSHAKE.as_millis())));
+            return Err(Failure::unreachable(format!("no answer to `initialize` within {} ms", patience.as_millis())));
         }
     };
     let answered = serde_json::from_slice::<Initialized<'_>>(&result)

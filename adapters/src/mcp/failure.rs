@@ -35,6 +35,13 @@ impl Failure {
         Self::new(ErrorClass::Protocol, told)
     }
 
+    /// The last of several, so that the next attempt is far away.
+    #[must_use]
+    pub(super) fn quarantined(&self, failures: usize) -> Self {
+        let told = format!("quarantined: it failed {failures} times within a minute, at last because {}", self.told);
+        Self { told: told.into(), ..self.clone() }
+    }
+
     /// Adds what only the operator is told.
     #[must_use]
     pub(super) fn because(mut self, detail: impl fmt::Display) -> Self {

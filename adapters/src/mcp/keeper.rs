@@ -2,20 +2,20 @@
 
 use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 use super::{
-    connection::{Connection, Connector},
+    connection::{Connection, Connector, Place},
     failure::Failure,
     peer::Answer,
     request,
+    waits::{FAILURES_MAX, Next},
 };
 use crate::{AdapterError, ErrorClass, Health, Sent, State, reconnect::Delays};
 
-/// A connection that lasted this long was a good one: waits start from the shortest again.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// How often a lost connection may be replaced at once, so that a server that hangs up on everybody is not hurried.
-const AT_ONCE_EVERY: Duration = Duration::from_secs(5);
 /// Replicas that lost the same server at once come back within this time, not all in the same moment.
 const AT_ONCE_JITTER_MS: u64 = 50;
 
@@ -30,6 +30,8 @@ enum Link {
         failure: Arc<Failure>,
         next_try: Instant,
     },
+    /// Weir is ending.
+    Over,
 }
 
 /// Keeps one connection to the server alive.
@@ -37,11 +39,13 @@ pub(super) struct Keeper {
     downstream: Arc<str>,
     link: watch::Sender<Link>,
     state: watch::Sender<State>,
+    one: Arc<Semaphore>,
 }
 
 impl Keeper {
     pub(super) fn new(downstream: Arc<str>) -> Self {
-        Self { downstream, link: watch::Sender::new(Link::Trying), state: watch::Sender::new(State::starting()) }
+        let (link, state) = (watch::Sender::new(Link::Trying), watch::Sender::new(State::starting()));
+        Self { downstream, link, state, one: Arc::new(Semaphore::new(1)) }
     }
 
     /// The state as the operator sees it, now and later.
@@ -56,12 +60,12 @@ impl Keeper {
             Link::Trying => false,
             // It is about to be found out that this one is down, and why.
             Link::Up(connection) => !connection.peer.has_ended(),
-            Link::Down { .. } => true,
+            Link::Down { .. } | Link::Over => true,
         });
         match settled.await.as_deref() {
             Ok(Link::Up(connection)) => Ok(Arc::clone(connection)),
             Ok(Link::Down { failure, next_try }) => Err(self.down(failure, *next_try)),
-            Ok(Link::Trying) | Err(_) => Err(AdapterError::not_sent(
+            Ok(Link::Trying | Link::Over) | Err(_) => Err(AdapterError::not_sent(
                 ErrorClass::Unreachable,
                 format!("{} was taken out of service.", self.downstream),
             )),
@@ -69,12 +73,16 @@ impl Keeper {
     }
 
     fn down(&self, failure: &Failure, next_try: Instant) -> AdapterError {
-        let wait_ms = next_try.saturating_duration_since(Instant::now()).as_millis();
+        let wait = next_try.saturating_duration_since(Instant::now());
         let class = match failure.class {
             class @ (ErrorClass::Unauthorized | ErrorClass::Protocol) => class,
             _ => ErrorClass::Unreachable,
         };
-        let when = if wait_ms == 0 { "now".to_owned() } else { format!("in {wait_ms} ms") };
+        let when = match wait.as_millis() {
+            0 => "now".to_owned(),
+            ms @ 1..10_000 => format!("in {ms} ms"),
+            _ => format!("in {} s", wait.as_secs()),
+        };
         let message = format!(
             "{} cannot be reached: {}. Weir tries again {when}; repeat the call after that.",
             self.downstream, failure.told
@@ -82,37 +90,51 @@ impl Keeper {
         AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
     }
 
+    /// No connection comes any more: whoever waits for one learns it now.
+    pub(super) fn close(&self) {
+        self.link.send_replace(Link::Over);
+    }
+
     /// Connects, and connects again whenever the connection is lost. Never gives up, never hurries.
     pub(super) async fn keep(&self, connector: &Connector) {
-        let mut delays = Delays::default();
+        let mut waits = connector.waits();
         let mut connected_before = false;
-        let mut at_once_after = Instant::now();
         loop {
-            let failure = match connector.connect(false).await {
-                Err(failure) => Arc::new(failure),
+            let place = self.place().await;
+            let (failure, usable_for) = match connector.connect(false, &place).await {
+                Err(failure) => (Arc::new(failure), None),
                 Ok(connection) => {
+                    drop(place);
                     let since = Instant::now();
                     let failure = self.hold(connector, connection, connected_before).await;
                     connected_before = true;
-                    if since.elapsed() >= GOOD_AFTER {
-                        delays.reset();
-                    }
-                    // A server that fell silent does not answer a new connection either: calls need not wait for that.
-                    if failure.class != ErrorClass::Timeout && Instant::now() >= at_once_after {
-                        at_once_after = Instant::now() + AT_ONCE_EVERY;
-                        self.link.send_replace(Link::Trying);
-                        self.tell_down(&failure);
-                        tokio::time::sleep(Duration::from_millis(rand::random_range(0..AT_ONCE_JITTER_MS))).await;
-                        continue;
-                    }
-                    failure
+                    (failure, Some(since.elapsed()))
                 }
             };
-            let wait = delays.next();
-            self.link.send_replace(Link::Down { failure: Arc::clone(&failure), next_try: Instant::now() + wait });
-            self.tell_down(&failure);
-            tokio::time::sleep(wait).await;
+            match waits.next(Instant::now(), failure.class, usable_for) {
+                Next::AtOnce => {
+                    self.link.send_replace(Link::Trying);
+                    self.tell_down(&failure);
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..AT_ONCE_JITTER_MS))).await;
+                }
+                Next::After(wait) => self.wait(failure, wait).await,
+                Next::Quarantine(wait) => self.wait(Arc::new(failure.quarantined(FAILURES_MAX)), wait).await,
+            }
         }
+    }
+
+    /// The shared connection is one: a process that is still ending is waited for.
+    async fn place(&self) -> Place {
+        match Arc::clone(&self.one).acquire_owned().await {
+            Ok(place) => Arc::new(place),
+            Err(_closed) => future::pending().await,
+        }
+    }
+
+    async fn wait(&self, failure: Arc<Failure>, wait: Duration) {
+        self.link.send_replace(Link::Down { failure: Arc::clone(&failure), next_try: Instant::now() + wait });
+        self.tell_down(&failure);
+        tokio::time::sleep(wait).await;
     }
 
     async fn hold(&self, connector: &Connector, connection: Connection, again: bool) -> Arc<Failure> {

@@ -6,12 +6,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
-use super::connection::{Connection, Connector};
+use super::connection::{Connection, Connector, Place};
 use crate::{AdapterError, Deadline, ErrorClass, Principal, Sent};
 
 /// How long a caller's connection may be without a call before it is closed.
@@ -22,48 +19,50 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Connections beside the shared one, at most so many at once.
 pub(super) struct Pool {
     downstream: Arc<str>,
-    slots: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     connections_max: usize,
+    /// The setting that says how many.
+    setting: &'static str,
     /// The mutex is never held across an await.
-    callers: Mutex<HashMap<Principal, Arc<Place>>>,
+    callers: Mutex<HashMap<Principal, Arc<Own>>>,
 }
 
 /// The connection of one caller. The mutex is held while it is made, so that it is made once.
 #[derive(Default)]
-struct Place(tokio::sync::Mutex<Option<Kept>>);
+struct Own(tokio::sync::Mutex<Option<Kept>>);
 
 struct Kept {
     connection: Arc<Connection>,
     used: Instant,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// A connection for one call.
 pub(super) struct Lease {
     pub(super) connection: Arc<Connection>,
-    _slot: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Lease {
     /// Of a connection that others use too.
     pub(super) fn shared(connection: Arc<Connection>) -> Self {
-        Self { connection, _slot: None }
+        Self { connection, _place: None }
     }
 }
 
 impl Pool {
-    pub(super) fn new(downstream: Arc<str>, connections_max: usize) -> Self {
-        let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { downstream, slots, connections_max, callers: Mutex::default() }
+    pub(super) fn new(downstream: Arc<str>, connections_max: usize, setting: &'static str) -> Self {
+        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { downstream, places, connections_max, setting, callers: Mutex::default() }
     }
 
     /// A connection that is closed after this call. Waits its turn until `limit`.
     pub(super) async fn for_call(&self, connector: &Connector, limit: Deadline) -> Result<Lease, AdapterError> {
-        let turn = Arc::clone(&self.slots).acquire_owned();
-        let slot =
-            tokio::time::timeout_at(limit.at(), turn).await.ok().and_then(Result::ok).ok_or_else(|| self.full())?;
-        let connection = self.connect(connector, true).await?;
-        Ok(Lease { connection, _slot: Some(slot) })
+        let turn = Arc::clone(&self.places).acquire_owned();
+        let turn = tokio::time::timeout_at(limit.at(), turn).await.ok().and_then(Result::ok);
+        let place = Arc::new(turn.ok_or_else(|| self.full())?);
+        let connection = self.connect(connector, true, &place).await?;
+        Ok(Lease { connection, _place: Some(place) })
     }
 
     /// The connection of this caller, made if there is none.
@@ -76,10 +75,10 @@ impl Pool {
                 Ok(Lease::shared(Arc::clone(&kept.connection)))
             }
             gone => {
-                *gone = None;
-                let slot = self.slot()?;
-                let connection = self.connect(connector, false).await?;
-                *gone = Some(Kept { connection: Arc::clone(&connection), used: Instant::now(), _slot: slot });
+                let leaves_place = gone.take().is_some();
+                let place = self.place(leaves_place).await?;
+                let connection = self.connect(connector, false, &place).await?;
+                *gone = Some(Kept { connection: Arc::clone(&connection), used: Instant::now(), _place: place });
                 Ok(Lease::shared(connection))
             }
         }
@@ -102,8 +101,13 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, connector: &Connector, exclusive: bool) -> Result<Arc<Connection>, AdapterError> {
-        connector.connect(exclusive).await.map(Arc::new).map_err(|failure| {
+    async fn connect(
+        &self,
+        connector: &Connector,
+        exclusive: bool,
+        place: &Place,
+    ) -> Result<Arc<Connection>, AdapterError> {
+        connector.connect(exclusive, place).await.map(Arc::new).map_err(|failure| {
             let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
             let class = match failure.class {
                 ErrorClass::ConnectionLost => ErrorClass::Unreachable,
@@ -113,10 +117,16 @@ impl Pool {
         })
     }
 
-    /// A free slot, if need be that of the connection that has been idle for longest.
-    fn slot(&self) -> Result<OwnedSemaphorePermit, AdapterError> {
-        let free = || Arc::clone(&self.slots).try_acquire_owned().ok();
-        free().or_else(|| self.close_idlest().then(free).flatten()).ok_or_else(|| self.full())
+    /// A free place, if need be that of the connection that has been idle for longest, as soon as nothing is left of it.
+    /// `one_is_left`: another one is about to become free.
+    async fn place(&self, one_is_left: bool) -> Result<Place, AdapterError> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(Arc::new(place));
+        }
+        if !one_is_left && !self.close_idlest() {
+            return Err(self.full());
+        }
+        Arc::clone(&self.places).acquire_owned().await.map(Arc::new).map_err(|_closed| self.full())
     }
 
     fn close_idlest(&self) -> bool {
@@ -130,14 +140,14 @@ impl Pool {
         idlest.is_some_and(|(_, mut guard)| guard.take().is_some())
     }
 
-    fn callers(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Place>>> {
+    fn callers(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Own>>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn full(&self) -> AdapterError {
         let message = format!(
-            "{} has all of its {} connections in use (`connections_max`); try again in a moment.",
-            self.downstream, self.connections_max
+            "{} has all of its {} connections in use (`{}`); try again in a moment.",
+            self.downstream, self.connections_max, self.setting
         );
         AdapterError::not_sent(ErrorClass::Busy, message)
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use config::downstream::Era;
 use tokio::sync::watch;
 
-use super::{Server, settle};
+use super::{Patience, Server, settle};
 use crate::{
     ErrorClass,
     mcp::{
@@ -23,7 +23,7 @@ const DISCOVERED: &str =
 async fn settled(era: Era, answers: &'static [(&'static str, &'static str)]) -> (Result<Server, Failure>, Vec<String>) {
     let (peer, outbox) = Peer::new("enrich".into(), false, watch::Sender::new(0));
     let serving = tokio::spawn(serve(Arc::clone(&peer), outbox, answers));
-    let settled = settle(&peer, era).await;
+    let settled = settle(&peer, era, Patience::default()).await;
     tokio::task::yield_now().await;
     peer.end(Failure::lost("the test is over"));
     (settled, serving.await.expect("no panic"))
