@@ -42,6 +42,9 @@ struct Mcp {
     awkward: bool,
     #[arg(long, default_value_t = customers::SEED)]
     seed: u64,
+    /// With --stdio: a folder in which to keep a file of what was seen.
+    #[arg(long, value_name = "FOLDER", requires = "stdio")]
+    tally: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -93,13 +96,16 @@ async fn main() -> Result<()> {
     }
 }
 
-async fn mcp(Mcp { transport, era, awkward, seed }: Mcp) -> Result<()> {
+async fn mcp(Mcp { transport, era, awkward, seed, tally }: Mcp) -> Result<()> {
     let tools = if awkward { Tools::Awkward } else { Tools::Enrichment };
     let server = McpServer::new(McpOptions { era, tools, seed, bearer: None });
     let running: Running = match transport {
         Transport { websocket: Some(address), .. } => server.websocket(&address).await?,
         Transport { http: Some(address), .. } => server.http(&address).await?,
-        Transport { .. } => return server.stdio().await,
+        Transport { .. } => match tally {
+            Some(folder) => return server.stdio_with_tally(&folder).await,
+            None => return server.stdio().await,
+        },
     };
     serve_until_told_to_end(running).await
 }

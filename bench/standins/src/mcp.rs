@@ -18,9 +18,10 @@ mod websocket;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rmcp::model::Tool;
 use serde_json::Value;
 
@@ -162,6 +163,15 @@ impl McpServer {
     /// Serves this process's standard input and output until the input ends.
     pub async fn stdio(&self) -> Result<()> {
         stdio::serve(self.clone(), tokio::io::stdin(), tokio::io::stdout()).await
+    }
+
+    /// The same, and keeps a file in `folder` of what it saw, for a test that started this process through somebody else. The file has
+    /// the number of the process as its name, and JSON in it: `{"running":0,"finished":0,"cancelled":0}`.
+    pub async fn stdio_with_tally(&self, folder: &Path) -> Result<()> {
+        tokio::select! {
+            ended = self.stdio() => ended,
+            kept = stdio::keep_tally(self.0.observed.subscribe(), folder) => kept.context("the tally cannot be written"),
+        }
     }
 
     /// Replaces the faults, all of them.

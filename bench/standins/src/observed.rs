@@ -17,6 +17,11 @@ impl<T: Clone + Debug> Observed<T> {
         self.0.borrow().clone()
     }
 
+    /// What is seen from now on, each time it changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<T> {
+        self.0.subscribe()
+    }
+
     /// What `change` returns was true at the moment of the change.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut returned = None;
