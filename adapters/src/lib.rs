@@ -19,6 +19,7 @@ pub mod postgres;
 mod reconnect;
 mod registry;
 mod state;
+mod ticketing;
 mod tls;
 mod trace;
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use config::{Downstream, DownstreamName, Tool, downstream::Kind, secret::SecretError};
 use indexmap::IndexMap;
 
-use crate::{Adapter, mcp, postgres};
+use crate::{Adapter, mainframe, mcp, postgres, ticketing};
 
 /// Why an adapter cannot be made from its config.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +40,10 @@ pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Res
     };
     Ok(match downstream.kind().ok_or_else(several_kinds)? {
         Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &with_effects(downstream), base)?),
-        Kind::Mainframe(_) => return Err(not_yet(name, "mainframe")),
-        Kind::Ticketing(_) => return Err(not_yet(name, "ticketing")),
+        Kind::Mainframe(settings) => {
+            Arc::new(mainframe::Mainframe::new(name, settings, &with_effects(downstream), base)?)
+        }
+        Kind::Ticketing(settings) => Arc::new(ticketing::Ticketing::new(name, settings, downstream, base)?),
         Kind::Mcp(settings) => Arc::new(mcp::McpServer::new(name, settings, base)?),
     })
 }

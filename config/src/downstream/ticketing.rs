@@ -13,20 +13,28 @@ use crate::{ByteSize, Effect, Period};
 pub struct Ticketing {
     /// Which system it is.
     pub provider: Provider,
-    /// `https://your-site.atlassian.net`; `http://` is for hosts you trust the way to.
+    /// `https://your-site.atlassian.net`, or `https://api.atlassian.com/ex/jira/CLOUD-ID` for tokens with scopes; `http://` is for
+    /// hosts you trust the way to.
     pub base_url: String,
+    /// Where people read tickets, if that is not `base_url`: the links in answers start with it.
+    #[serde(default)]
+    pub site_url: Option<String>,
     /// What Weir shows the system to be let in. Jira Cloud: `basic` with the account's e-mail address and an API token.
     #[serde(default)]
     pub credential: Option<Credential>,
-    /// The keys of the projects whose tickets can be seen and made. None means all that the credential reaches.
+    /// The keys of the projects whose tickets can be seen and changed, such as `SUP`. None means all that the credential reaches.
     #[serde(default)]
     pub projects: Vec<String>,
-    /// The project of new tickets, where the caller names none.
+    /// The project of new tickets, where the caller names none. One of `projects`, where there are any.
     #[serde(default)]
     pub default_project: Option<String>,
     /// The type of new tickets, where the caller names none.
     #[serde(default = "Ticketing::ticket_type")]
     pub ticket_type: String,
+    /// Whether a new ticket gets the label `weir-` with the id of the operation, by which it can be found again when no answer came.
+    /// Jira has no other way to tell a ticket that was created from one that was not. The project's screens must have `Labels`.
+    #[serde(default = "Ticketing::duplicate_label")]
+    pub duplicate_label: bool,
     /// How long connecting may take, with TLS.
     #[serde(default = "Ticketing::connect_timeout")]
     pub connect_timeout: Period,
@@ -62,6 +70,10 @@ impl Ticketing {
 
     fn ticket_type() -> String {
         "Task".to_owned()
+    }
+
+    fn duplicate_label() -> bool {
+        true
     }
 
     fn connect_timeout() -> Period {

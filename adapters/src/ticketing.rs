@@ -1,0 +1,165 @@
+//! A ticketing system: five tools and one shape of results, whatever the provider.
+//!
+//! What is said here holds for every provider. A new one brings what [`jira`] brings: how each [`Call`] is made, and a probe.
+
+mod arguments;
+mod cursor;
+mod jira;
+mod ticket;
+mod tools;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use config::{Downstream, DownstreamName, downstream::ticketing::Provider};
+use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use serde_json::value::RawValue;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    arguments::Call,
+    jira::{Failure, Jira, Turn},
+};
+use crate::{
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
+    Reply, Request, Sent,
+    health::{self, Health},
+};
+
+/// Asking again and again with a credential that was refused locks accounts out.
+const REFUSED_WAIT: Duration = Duration::from_secs(60);
+
+/// A ticketing system. Dropping it ends its probes.
+pub(crate) struct Ticketing {
+    name: Box<str>,
+    system: Arc<System>,
+    health: Arc<Health>,
+    tools: Vec<(&'static str, Box<RawValue>)>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+/// The system behind it, by its provider.
+enum System {
+    Jira(Jira),
+}
+
+/// What a probe found wrong.
+#[derive(Debug)]
+struct Trouble {
+    /// For the operator.
+    reason: String,
+    /// Whether the credential is what is wrong: that takes longer to mend than a cable.
+    refused: bool,
+}
+
+impl Ticketing {
+    /// Makes the adapter and looks in the background whether the system is there. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that is wrong.
+    pub(crate) fn new(
+        name: &DownstreamName,
+        settings: &config::downstream::Ticketing,
+        downstream: &Downstream,
+        base: &Path,
+    ) -> Result<Self, BuildError> {
+        let health = Arc::new(Health::new());
+        let system = Arc::new(match settings.provider {
+            Provider::Jira => System::Jira(Jira::new(name, settings, Arc::clone(&health), base)?),
+        });
+        // Nothing is known yet, so the first thing to happen is a probe.
+        health.suspect();
+        let (watched, told) = (Arc::clone(&system), Arc::clone(&health));
+        let probe = move || probe(Arc::clone(&watched), Arc::clone(&told));
+        let watch = tokio::spawn(health::watch(Arc::clone(&health), probe));
+        Ok(Self {
+            name: name.as_str().into(),
+            tools: tools::all(|tool| downstream.effect_of(tool)),
+            system,
+            health,
+            _watch: AbortOnDropHandle::new(watch),
+        })
+    }
+
+    fn offer(&self) -> Offer {
+        let offered = |(name, definition): &(&str, Box<RawValue>)| OfferedTool {
+            local_name: (*name).into(),
+            definition: definition.clone(),
+            caller_inputs: CallerInputs::Known(Vec::new()),
+        };
+        Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
+    }
+
+    async fn answer(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
+        let Method::CallTool = request.method;
+        let tool = &*request.local_name;
+        let call = Call::read(tool, request.arguments.as_deref().unwrap_or(b"{}")).ok_or_else(|| {
+            AdapterError::not_sent(ErrorClass::Rejected, format!("{} has no tool of this name.", self.name))
+        })??;
+        let turn = Turn { ctx, tool };
+        let System::Jira(jira) = &*self.system;
+        match jira.call(turn, call).await {
+            Ok(result) => Ok(Reply::Complete(result)),
+            Err(Failure::NotFound) => Ok(Reply::NotFound(ticket::failure(&format!(
+                "{} has no such ticket or project, or its account there may not see it. Nothing was changed.",
+                self.name
+            )))),
+            Err(Failure::Failed(error)) => Err(error),
+        }
+    }
+}
+
+impl Adapter for Ticketing {
+    /// The tools are the same whether or not the system is there now.
+    fn list<'a>(&'a self, _: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
+        async { Ok(self.offer()) }.boxed()
+    }
+
+    fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {
+        async move {
+            tokio::select! {
+                biased;
+                () = withdrawn(ctx) => Err(cancelled(&request)),
+                answer = self.answer(ctx, &request) => answer,
+            }
+        }
+        .boxed()
+    }
+
+    fn events(&self) -> BoxStream<'static, AdapterEvent> {
+        self.health.events()
+    }
+}
+
+/// One cheap question to the system.
+async fn probe(system: Arc<System>, health: Arc<Health>) -> Result<(), Option<String>> {
+    let System::Jira(jira) = &*system;
+    match jira.probe().await {
+        Ok(()) => Ok(()),
+        Err(Trouble { reason, refused: false }) => Err(Some(reason)),
+        Err(Trouble { reason, refused: true }) => {
+            health.down(&reason);
+            tokio::time::sleep(REFUSED_WAIT).await;
+            Err(None)
+        }
+    }
+}
+
+/// Ends when the caller gives up. A write that has left is no longer the caller's to withdraw.
+async fn withdrawn(ctx: &CallContext) {
+    ctx.cancel.cancelled().await;
+    if ctx.gate.passed() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn cancelled(request: &Request) -> AdapterError {
+    // The gate of a write was still closed; a read passes none.
+    let sent = if request.effect.writes() { Sent::No } else { Sent::Unknown };
+    AdapterError::new(ErrorClass::Cancelled, sent, "The call was cancelled.")
+}
+
+impl fmt::Debug for Ticketing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticketing").field("name", &self.name).finish_non_exhaustive()
+    }
+}

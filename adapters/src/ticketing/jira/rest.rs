@@ -1,0 +1,224 @@
+//! One request to Jira and its answer: the only place here that knows HTTP.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use bytes::Bytes;
+use config::downstream::Ticketing;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{super::Trouble, refusal::Refusal};
+use crate::{
+    AdapterError, BuildError, CallContext, Deadline, ErrorClass, Sent,
+    health::Health,
+    http::{HttpClient, HttpError, HttpSettings},
+};
+
+/// The longest that Weir stays away because of one answer.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// How much of an answer that says no is read.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// The way to one Jira site.
+pub(super) struct Rest {
+    pub(super) downstream: Arc<str>,
+    client: HttpClient,
+    attempt_timeout: Duration,
+    answer_bytes_max: usize,
+    health: Arc<Health>,
+    /// Until when Jira wants to hear nothing from this account.
+    paused_until: Mutex<Option<Instant>>,
+}
+
+/// On whose behalf a request is made.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Turn<'a> {
+    pub(in super::super) ctx: &'a CallContext,
+    pub(in super::super) tool: &'a str,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(in super::super) enum Failure {
+    /// There is no such thing, or it is not to be seen.
+    NotFound,
+    Failed(AdapterError),
+}
+
+impl From<AdapterError> for Failure {
+    fn from(error: AdapterError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Failure {
+    /// Adds what is to be done, where it is not known whether the write was carried out.
+    pub(super) fn advise(mut self, advice: impl FnOnce() -> String) -> Self {
+        if let Self::Failed(error) = &mut self
+            && error.sent == Sent::Unknown
+        {
+            error.message = format!("{} {}", error.message, advice());
+        }
+        self
+    }
+}
+
+impl Rest {
+    pub(super) fn new(
+        downstream: Arc<str>,
+        settings: &Ticketing,
+        health: Arc<Health>,
+        base: &Path,
+    ) -> Result<Self, BuildError> {
+        let http = HttpSettings {
+            base_url: &settings.base_url,
+            credential: settings.credential.as_ref(),
+            connect_timeout: settings.connect_timeout.0,
+            idle_timeout: settings.idle_timeout.0,
+            connections_max: settings.connections_max,
+        };
+        let client = HttpClient::new(http, base, &format!("downstreams.{downstream}.ticketing"))?;
+        let (attempt_timeout, answer_bytes_max) = (settings.attempt_timeout.0, settings.answer_bytes_max.bytes());
+        Ok(Self { downstream, client, attempt_timeout, answer_bytes_max, health, paused_until: Mutex::default() })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, turn: Turn<'_>, path: &str) -> Result<T, Failure> {
+        self.read(&self.exchange(turn, request(Method::GET, path, None), false).await?)
+    }
+
+    /// A question that is asked with a body.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        turn: Turn<'_>,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, Failure> {
+        self.read(&self.exchange(turn, request(Method::POST, path, Some(body)), false).await?)
+    }
+
+    /// Changes something; never sent twice.
+    pub(super) async fn write(&self, turn: Turn<'_>, path: &str, body: &Value) -> Result<Bytes, Failure> {
+        self.exchange(turn, request(Method::POST, path, Some(body)), true).await
+    }
+
+    /// Reads an answer.
+    pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| {
+            let message = format!("What {} answered is not what Jira Cloud answers.", self.downstream);
+            AdapterError::new(ErrorClass::Protocol, Sent::Yes, message).caused_by(error).into()
+        })
+    }
+
+    async fn exchange(&self, turn: Turn<'_>, request: Request<Bytes>, writes: bool) -> Result<Bytes, Failure> {
+        self.not_paused()?;
+        let limit = turn.ctx.deadline.within(self.attempt_timeout);
+        let lost = |error: HttpError| {
+            self.heard(&error);
+            error.for_call(&self.downstream, turn.tool)
+        };
+        let answer = self.client.send(request, writes.then_some(turn.ctx), limit).await.map_err(lost)?;
+        let (status, headers) = (answer.head.status, answer.head.headers.clone());
+        if status.is_success() {
+            let body = answer.body(self.answer_bytes_max, limit).await.map_err(lost)?;
+            self.health.up();
+            return Ok(body);
+        }
+        // A refusal whose words do not come is a refusal all the same.
+        let body = answer.body(self.answer_bytes_max.min(REFUSAL_BYTES_MAX), limit).await.unwrap_or_default();
+        let refusal = Refusal { downstream: &self.downstream, status, headers: &headers, body: &body, writes };
+        Err(self.refused(&refusal))
+    }
+
+    fn refused(&self, refusal: &Refusal<'_>) -> Failure {
+        if refusal.status == StatusCode::UNAUTHORIZED || login_failed(refusal.headers) {
+            self.health.down(CREDENTIAL_REFUSED);
+            let unauthorized = Refusal { status: StatusCode::UNAUTHORIZED, ..*refusal };
+            return unauthorized.error().into();
+        }
+        if refusal.status.is_server_error() {
+            self.health.suspect();
+        } else {
+            self.health.up();
+        }
+        if let Some(pause) = refusal.pause() {
+            let until = Instant::now() + pause.min(PAUSE_MAX);
+            tracing::warn!(downstream = %self.downstream, pause_ms = pause.as_millis(), "asked to stay away");
+            *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        }
+        if refusal.status == StatusCode::NOT_FOUND { Failure::NotFound } else { refusal.error().into() }
+    }
+
+    fn not_paused(&self) -> Result<(), AdapterError> {
+        let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = until.map(|until| until.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero());
+        let Some(wait) = wait else { return Ok(()) };
+        let seconds = wait.as_secs_f64().ceil();
+        let message = format!(
+            "{} asked Weir to stay away for another {seconds} s: its limit is used up. Nothing was sent; try again after that.",
+            self.downstream
+        );
+        let mut error = AdapterError::not_sent(ErrorClass::Busy, message);
+        error.retry_after = Some(wait);
+        Err(error)
+    }
+
+    /// What a failed exchange says about the site.
+    fn heard(&self, error: &HttpError) {
+        match error.class {
+            ErrorClass::Unreachable => self.health.down(&error.reason()),
+            ErrorClass::ConnectionLost | ErrorClass::Timeout | ErrorClass::Protocol => self.health.suspect(),
+            ErrorClass::Busy
+            | ErrorClass::Cancelled
+            | ErrorClass::Rejected
+            | ErrorClass::InvalidArguments
+            | ErrorClass::TooLarge
+            | ErrorClass::Unauthorized => {}
+        }
+    }
+
+    /// One cheap question: whose account is this?
+    pub(super) async fn probe(&self) -> Result<(), Trouble> {
+        let trouble = |reason: String| Trouble { reason, refused: false };
+        let limit = Deadline::after(self.attempt_timeout);
+        let request = request(Method::GET, "/rest/api/3/myself", None);
+        let answer = self.client.send(request, None, limit).await.map_err(|error| trouble(error.reason()))?;
+        let (status, headers) = (answer.head.status, answer.head.headers.clone());
+        let body = answer.body(REFUSAL_BYTES_MAX, limit).await.map_err(|error| trouble(error.reason()))?;
+        if status.is_server_error() || status.is_redirection() {
+            return Err(trouble(format!("it answers with HTTP {}", status.as_u16())));
+        }
+        // A token may be good for tickets and not for this question; Jira says so then.
+        let of_scope = body.windows(b"scope".len()).any(|word| word == b"scope");
+        if (status == StatusCode::UNAUTHORIZED && !of_scope) || login_failed(&headers) {
+            return Err(Trouble { reason: CREDENTIAL_REFUSED.to_owned(), refused: true });
+        }
+        Ok(())
+    }
+}
+
+const CREDENTIAL_REFUSED: &str =
+    "it does not accept Weir's credential: look at `credential`, and whether the token has expired";
+
+/// Jira goes on without a name where it does not know the account, so that tickets seem not to be there.
+fn login_failed(headers: &HeaderMap) -> bool {
+    headers.get("x-seraph-loginreason").is_some_and(|reason| reason.as_bytes().starts_with(b"AUTHENTICATED_FAILED"))
+}
+
+/// `path` is made of fixed parts, and of keys that were read into a type.
+fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Bytes> {
+    let json = HeaderValue::from_static("application/json");
+    let mut request = Request::new(body.map(|body| Bytes::from(body.to_string())).unwrap_or_default());
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().expect("fixed parts and checked keys make a path");
+    request.headers_mut().insert(header::ACCEPT, json.clone());
+    if body.is_some() {
+        request.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
+    request
+}
