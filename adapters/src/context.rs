@@ -62,6 +62,14 @@ impl CallContext {
         }
     }
 
+    /// Ends when the caller gives up. A write that has left is no longer the caller's to withdraw.
+    pub(crate) async fn withdrawn(&self) {
+        self.cancel.cancelled().await;
+        if self.gate.passed() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Hands progress or a log message up to the caller. Lost when the caller reads too slowly: notices are hints, the answer is not.
     pub fn notify(&self, notice: Notice) {
         if let Some(notices) = &self.notices {

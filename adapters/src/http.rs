@@ -7,6 +7,7 @@
 mod answer;
 mod connection;
 mod error;
+mod probe;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 

@@ -1,3 +1,200 @@
-//! Legacy systems over HTTP.
+//! A legacy system over HTTP: its tools are requests of the config.
+//!
+//! It is asked gently: a few requests at once, in the order in which they came, each within its call's deadline. What it answers
+//! is looked at before it is believed, since such systems say with status 200 that something went wrong.
 
+mod answer;
 pub(crate) mod codec;
+mod definition;
+mod encode;
+mod request;
+mod rules;
+mod screen;
+mod template;
+mod turns;
+
+use std::{fmt, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use config::{DownstreamName, Tool as Settings, downstream::mainframe::ErrorScreen};
+use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use indexmap::IndexMap;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    answer::Subject,
+    definition::Tool,
+    turns::{NoTurn, Turns},
+};
+use crate::{
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
+    Reply, Request, Sent,
+    health::{self, Health},
+    http::{Head, HttpClient, HttpError, HttpSettings},
+};
+
+/// A legacy system over HTTP.
+pub(crate) struct Mainframe {
+    name: Box<str>,
+    http: Arc<HttpClient>,
+    health: Arc<Health>,
+    turns: Turns,
+    tools: IndexMap<Arc<str>, Tool>,
+    error_screens: Vec<ErrorScreen>,
+    attempt_timeout: Duration,
+    answer_bytes_max: usize,
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl Mainframe {
+    /// Makes the adapter. Connects to nothing yet. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting that is wrong.
+    pub(crate) fn new(
+        name: &DownstreamName,
+        settings: &config::downstream::Mainframe,
+        tools: &IndexMap<String, Settings>,
+        base: &Path,
+    ) -> Result<Self, BuildError> {
+        let http = HttpClient::new(
+            HttpSettings {
+                base_url: &settings.base_url,
+                credential: settings.credential.as_ref(),
+                connect_timeout: settings.connect_timeout.0,
+                idle_timeout: settings.idle_timeout.0,
+                connections_max: settings.concurrency,
+            },
+            base,
+            &format!("downstreams.{name}.mainframe"),
+        )?;
+        let tool = |(tool, config): (&String, &Settings)| {
+            let setting = format!("downstreams.{name}.tools.{tool}");
+            Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, base, &setting)?))
+        };
+        let tools = tools.iter().map(tool).collect::<Result<_, BuildError>>()?;
+        let (http, health) = (Arc::new(http), Arc::new(Health::new()));
+        // Nobody may have called yet: whether it can be reached is found out all the same.
+        health.suspect();
+        let probed = Arc::clone(&http);
+        let watch = health::watch(Arc::clone(&health), move || probe(Arc::clone(&probed)));
+        Ok(Self {
+            name: name.as_str().into(),
+            http,
+            health,
+            turns: Turns::new(settings.concurrency),
+            tools,
+            error_screens: settings.error_screens.clone(),
+            attempt_timeout: settings.attempt_timeout.0,
+            answer_bytes_max: settings.answer_bytes_max.bytes(),
+            _watch: AbortOnDropHandle::new(tokio::spawn(watch)),
+        })
+    }
+
+    fn offer(&self) -> Offer {
+        let offered = |(name, tool): (&Arc<str>, &Tool)| OfferedTool {
+            local_name: Arc::clone(name),
+            definition: tool.definition.clone(),
+            caller_inputs: CallerInputs::Known(Vec::new()),
+        };
+        Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
+    }
+
+    async fn ask(&self, ctx: &CallContext, tool: &Tool, request: &Request) -> Result<Reply, AdapterError> {
+        let subject = Subject { downstream: &self.name, tool: &request.local_name, writes: request.effect.writes() };
+        let asked = tool.request.fill(&tool.settings, request.arguments.as_deref())?;
+        let turn = self.turns.take(ctx.deadline).await.map_err(|why| self.no_turn(why))?;
+        let (head, body) = self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
+        turn.answered();
+        self.health.up();
+        tool.reader.read(&head, &body, &self.error_screens, subject)
+    }
+
+    /// One request and its whole answer. The time of an attempt runs from here, not from when the call began to wait.
+    async fn exchange(
+        &self,
+        ctx: &CallContext,
+        request: http::Request<Bytes>,
+        subject: Subject<'_>,
+    ) -> Result<(Head, Bytes), HttpError> {
+        let limit = ctx.deadline.within(self.attempt_timeout);
+        let mut answer = self.http.send(request, subject.writes.then_some(ctx), limit).await?;
+        let head = std::mem::replace(&mut answer.head, http::Response::new(()).into_parts().0);
+        Ok((head, answer.body(self.answer_bytes_max, limit).await?))
+    }
+
+    fn failed(&self, error: &HttpError, subject: Subject<'_>) -> AdapterError {
+        match error.class {
+            ErrorClass::Unreachable => self.health.down(&error.reason()),
+            ErrorClass::ConnectionLost | ErrorClass::Timeout => self.health.suspect(),
+            ErrorClass::Cancelled
+            | ErrorClass::Busy
+            | ErrorClass::Rejected
+            | ErrorClass::InvalidArguments
+            | ErrorClass::Protocol
+            | ErrorClass::TooLarge
+            | ErrorClass::Unauthorized => {}
+        }
+        error.for_call(subject.downstream, subject.tool)
+    }
+
+    fn no_turn(&self, why: NoTurn) -> AdapterError {
+        let (name, places) = (&self.name, self.turns.concurrency());
+        let (told, wait) = match why {
+            NoTurn::Full { waiting, wait } => (format!("{waiting} calls wait already"), Some(wait)),
+            NoTurn::Hopeless { waiting, wait } => (
+                format!("with {waiting} calls before it, this one would have to wait for longer than it may take"),
+                Some(wait),
+            ),
+            NoTurn::Late => ("no place became free in the time that this call may take".to_owned(), None),
+        };
+        let wait = wait.map(|wait| wait.max(Duration::from_secs(1)));
+        let when = wait.map_or_else(|| "later".to_owned(), |wait| format!("in {} s", wait.as_secs()));
+        let message = format!(
+            "{name} takes {places} requests at once and is behind: {told}. Nothing was sent. Try again {when}."
+        );
+        let mut error = AdapterError::not_sent(ErrorClass::Busy, message);
+        error.retry_after = wait;
+        error
+    }
+}
+
+impl Adapter for Mainframe {
+    fn list<'a>(&'a self, _: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
+        // Its tools come from the config, so they are known while it is down.
+        std::future::ready(Ok(self.offer())).boxed()
+    }
+
+    fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {
+        async move {
+            let Method::CallTool = request.method;
+            let tool = self.tools.get(&*request.local_name).ok_or_else(|| {
+                AdapterError::not_sent(ErrorClass::Rejected, format!("{} has no tool of this name.", self.name))
+            })?;
+            tokio::select! {
+                biased;
+                () = ctx.withdrawn() => {
+                    // A write comes here only before it left.
+                    let sent = if request.effect.writes() { Sent::No } else { Sent::Unknown };
+                    Err(AdapterError::new(ErrorClass::Cancelled, sent, "The call was cancelled."))
+                }
+                answer = self.ask(ctx, tool, &request) => answer,
+            }
+        }
+        .boxed()
+    }
+
+    fn events(&self) -> BoxStream<'static, AdapterEvent> {
+        self.health.events()
+    }
+}
+
+async fn probe(http: Arc<HttpClient>) -> Result<(), Option<String>> {
+    http.probe().await.map_err(|error| Some(error.reason()))
+}
+
+impl fmt::Debug for Mainframe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mainframe").field("name", &self.name).field("tools", &self.tools.keys()).finish_non_exhaustive()
+    }
+}

@@ -204,7 +204,7 @@ impl Adapter for Postgres {
             let call = Call { ctx, subject, tool: &tool.config, sql: &tool.sql, arguments };
             tokio::select! {
                 biased;
-                () = withdrawn(ctx) => Err(subject.cancelled()),
+                () = ctx.withdrawn() => Err(subject.cancelled()),
                 answer = self.database.run(call) => answer.map(Reply::Complete),
             }
         }
@@ -213,14 +213,6 @@ impl Adapter for Postgres {
 
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
         self.database.health.events()
-    }
-}
-
-/// Ends when the caller gives up. A write that has left is no longer the caller's to withdraw.
-async fn withdrawn(ctx: &CallContext) {
-    ctx.cancel.cancelled().await;
-    if ctx.gate.passed() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use config::{Downstream, DownstreamName, Tool, downstream::Kind, secret::SecretError};
+use config::{
+    Downstream, DownstreamName, Tool,
+    downstream::{Kind, Transport},
+    secret::SecretError,
+};
 use indexmap::IndexMap;
 
 use crate::{Adapter, mainframe, mcp, postgres, ticketing};
@@ -44,15 +48,11 @@ pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Res
             Arc::new(mainframe::Mainframe::new(name, settings, &with_effects(downstream), base)?)
         }
         Kind::Ticketing(settings) => Arc::new(ticketing::Ticketing::new(name, settings, downstream, base)?),
-        Kind::Mcp(settings) => Arc::new(mcp::McpServer::new(name, settings, base)?),
+        Kind::Mcp(settings) => match settings.transport() {
+            Some(Transport::Http(http)) => Arc::new(mcp::http::McpHttpServer::new(name, settings, http, base)?),
+            _ => Arc::new(mcp::McpServer::new(name, settings, base)?),
+        },
     })
-}
-
-fn not_yet(name: &DownstreamName, kind: &str) -> BuildError {
-    BuildError::Setting {
-        setting: format!("downstreams.{name}.{kind}"),
-        message: "this version of Weir cannot speak with it yet".to_owned(),
-    }
 }
 
 /// The tools with the effect that holds for each: what callers read of a tool agrees with what is enforced.

@@ -11,11 +11,7 @@ use config::{
 use http::{HeaderValue, Method, Request, header};
 
 use super::template::{Arguments, Field, Given, Header, Json, Parameter, Path};
-use crate::{
-    AdapterError, ErrorClass, arguments,
-    json::unquote,
-    number::Decimal,
-};
+use crate::{AdapterError, ErrorClass, arguments, json::unquote, number::Decimal};
 
 /// The request of a tool, with places for arguments.
 #[derive(Debug)]
@@ -44,9 +40,11 @@ impl Template {
         let (query, headers) = (request.query.iter(), request.headers.iter());
         let body = |body: &BodyTemplate| match body {
             BodyTemplate::Json(value) => Json::new(value, &names).map(Body::Json),
-            BodyTemplate::Form(form) => {
-                form.iter().map(|(name, value)| Field::new(name, value, &names)).collect::<Result<_, _>>().map(Body::Form)
-            }
+            BodyTemplate::Form(form) => form
+                .iter()
+                .map(|(name, value)| Field::new(name, value, &names))
+                .collect::<Result<_, _>>()
+                .map(Body::Form),
         };
         Ok(Self {
             method: method(request.method),
@@ -119,7 +117,9 @@ impl Template {
         }
         match target.parse() {
             Ok(uri) => *request.uri_mut() = uri,
-            Err(_) if problems.is_empty() => problems.push("The arguments are too long for the address of a request.".to_owned()),
+            Err(_) if problems.is_empty() => {
+                problems.push("The arguments are too long for the address of a request.".to_owned());
+            }
             Err(_) => {}
         }
         request

@@ -63,8 +63,9 @@ impl<'a> Screen<'a> {
 
 /// Runs of space, control and unknown characters become one space.
 fn readable(text: &str) -> String {
-    let is_gap =
-        |character: char| character.is_whitespace() || character.is_control() || character == char::REPLACEMENT_CHARACTER;
+    let is_gap = |character: char| {
+        character.is_whitespace() || character.is_control() || character == char::REPLACEMENT_CHARACTER
+    };
     let words = text.split(is_gap).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &words[..end]),

@@ -107,7 +107,8 @@ impl Text {
                     filled += 1;
                     let name = &arguments.names[*index];
                     let text = given.text.as_deref();
-                    let text = text.ok_or_else(|| format!("`{name}` is a list or an object where only text can stand"))?;
+                    let text =
+                        text.ok_or_else(|| format!("`{name}` is a list or an object where only text can stand"))?;
                     write(&mut out, text, Some(name))?;
                 }
             }
@@ -205,7 +206,9 @@ impl Header {
             if let Some(name) = argument
                 && !text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
             {
-                return Err(format!("`{name}` is sent in a header, which takes only visible ASCII characters and spaces"));
+                return Err(format!(
+                    "`{name}` is sent in a header, which takes only visible ASCII characters and spaces"
+                ));
             }
             out.push_str(text);
             Ok(())

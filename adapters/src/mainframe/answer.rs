@@ -1,0 +1,162 @@
+//! From an answer to the bytes of a `result` object, or to why there is none.
+
+use bytes::Bytes;
+use config::downstream::mainframe::{Encoding, ErrorScreen};
+use serde_json::{json, value::RawValue};
+
+use super::{
+    codec::Codec,
+    rules::{self, Means, Refusal},
+    screen::Screen,
+};
+use crate::{AdapterError, ErrorClass, Rejection, Reply, Sent, http::Head, json};
+
+/// How the answers of a tool are read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) format: Format,
+    /// The code page of its texts.
+    pub(super) encoding: Encoding,
+    /// Whether the path of its request has an argument, so that "not found" is about what was asked for.
+    pub(super) names_one: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Format {
+    Json,
+    Records(Codec),
+}
+
+/// Whose answer it is, for the texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) downstream: &'a str,
+    pub(super) tool: &'a str,
+    pub(super) writes: bool,
+}
+
+impl Reader {
+    /// What a whole answer comes to.
+    ///
+    /// # Errors
+    /// It is no result, by its status or by the rules for screens, or it cannot be read.
+    pub(super) fn read(
+        &self,
+        head: &Head,
+        body: &[u8],
+        screens: &[ErrorScreen],
+        subject: Subject<'_>,
+    ) -> Result<Reply, AdapterError> {
+        let screen = Screen::new(&head.headers, body, self.encoding);
+        if let Some(refusal) = rules::refusal(head.status, &head.headers, &screen, screens) {
+            // A path that names nothing in particular is a mistake of the config, whatever the status says.
+            let means_nothing = head.status.is_client_error() && !self.names_one;
+            return subject.refused(refusal, means_nothing);
+        }
+        let structured = match &self.format {
+            Format::Json => {
+                let kind = screen.media_type().unwrap_or("of no stated type");
+                object(body).ok_or_else(|| subject.unreadable(&format!("it is {kind} and not JSON")))?
+            }
+            Format::Records(codec) => codec.decode(body).map_err(|error| subject.unreadable(&error.to_string()))?,
+        };
+        Ok(Reply::Complete(result(&structured)))
+    }
+}
+
+impl Subject<'_> {
+    fn refused(self, refusal: Refusal, means_nothing: bool) -> Result<Reply, AdapterError> {
+        let Self { downstream, tool, writes } = self;
+        let Refusal { means, text, is_certain, retry_after } = refusal;
+        let said = if text.is_empty() { String::new() } else { format!(": {}", text.trim_end_matches('.')) };
+        // Nobody knows whether a write was carried out that was answered so: it must not be repeated.
+        let sent = if writes && !is_certain { Sent::Unknown } else { Sent::Yes };
+        let failure = |class, message: String| AdapterError::new(class, sent, message);
+        let mut error = match means {
+            Means::NotFound if !writes && !means_nothing => {
+                let text =
+                    format!("{downstream} found nothing for these arguments{said}. Check them before you ask again.");
+                let result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
+                return Ok(Reply::NotFound(result.to_string().into()));
+            }
+            Means::NotFound | Means::Rejected => {
+                let text = if text.is_empty() { format!("{downstream} said no without a reason.") } else { text };
+                let message = format!("{downstream} refused `{tool}`{said}.");
+                let mut error = AdapterError::rejected(message, Rejection::Text(text));
+                error.sent = sent;
+                error
+            }
+            Means::Busy => {
+                let when = match retry_after {
+                    Some(wait) => format!("in {} s", wait.as_secs().max(1)),
+                    None => "in a moment".to_owned(),
+                };
+                failure(ErrorClass::Busy, format!("{downstream} is busy{said}. Try again {when}."))
+            }
+            Means::Unavailable => {
+                let message = format!("{downstream} answered, but is not available{said}. Try again later.");
+                failure(ErrorClass::Unreachable, message)
+            }
+            Means::Unauthorized => failure(
+                ErrorClass::Unauthorized,
+                format!(
+                    "{downstream} does not let Weir in{said}. Repeating does not help; its operator must look at the credential."
+                ),
+            ),
+            Means::Redirected => failure(
+                ErrorClass::Protocol,
+                format!(
+                    "{downstream} answered `{tool}` with a redirect, which is not followed{said}. Its operator must correct the path of this tool."
+                ),
+            ),
+        };
+        error.retry_after = retry_after;
+        Err(error)
+    }
+
+    /// The answer came and says nothing. A write was most likely carried out, so it must not be repeated.
+    fn unreadable(self, why: &str) -> AdapterError {
+        let Self { downstream, tool, writes } = self;
+        let sent = if writes { Sent::Unknown } else { Sent::Yes };
+        let message = format!(
+            "The answer of {downstream} to `{tool}` cannot be read: {why}. Repeating does not help; its operator must look at how the answer is described."
+        );
+        AdapterError::new(ErrorClass::Protocol, sent, message)
+    }
+}
+
+/// An object from a body of JSON, its bytes kept; what is none is put into one. Nothing at all is `null`.
+fn object(body: &[u8]) -> Option<String> {
+    let text = if body.trim_ascii().is_empty() { "null" } else { std::str::from_utf8(body).ok()? };
+    let value: &RawValue = serde_json::from_str(text).ok()?;
+    // Line breaks stand between tokens alone, and would end an event or a message on their way to the caller.
+    let value = value.get().replace(['\r', '\n'], " ");
+    Some(if value.starts_with('{') { value } else { format!("{{\"result\":{value}}}") })
+}
+
+/// MCP 2026-07-28, server/tools, "Structured Content": the same JSON stands in a text block too, for clients that read only that.
+fn result(structured: &str) -> Bytes {
+    let text = json::string(structured);
+    format!("{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"structuredContent\":{structured}}}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::object;
+
+    #[test]
+    fn the_bytes_of_an_object_stay_and_all_else_is_put_into_one() {
+        for (body, expected) in [
+            (&br#"{ "a" : 9007199254740993, "b":1.50 }"#[..], Some(r#"{ "a" : 9007199254740993, "b":1.50 }"#)),
+            (b"\n[1e400]\r\n", Some(r#"{"result":[1e400]}"#)),
+            (b"{\r\n\"a\":\"\\n\"}", Some(r#"{  "a":"\n"}"#)),
+            (b"", Some(r#"{"result":null}"#)),
+            (b"  \n", Some(r#"{"result":null}"#)),
+            (b"{\"a\":1} x", None),
+            (b"<html>", None),
+            (b"\"\xff\"", None),
+        ] {
+            assert_eq!(object(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+}
