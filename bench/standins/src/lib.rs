@@ -7,6 +7,7 @@
 //! | [`customers`] | what is in it: customers, orders, invoices | [`customers::load`] |
 //! | [`mcp`] | an MCP server for payments, with awkward tools too | [`McpServer::new`](mcp::McpServer::new), then a transport |
 //! | [`mainframe`] | a slow legacy system: EBCDIC records, error screens, batch jobs | [`Mainframe::start`](mainframe::Mainframe::start) |
+//! | [`tickets`] | a ticketing service in the shape of Jira Cloud, with a ledger | [`Tickets::start`](tickets::Tickets::start) |
 //! | [`raw`] | an MCP server of exact bytes over WebSocket | [`RawServer::start`](raw::RawServer::start) |
 //! | [`fixture`] | the MCP server of the conformance suite | [`Fixture::new`](fixture::Fixture::new), then a transport |
 //! | [`faults`] | what can go wrong in the HTTP servers among them | `trouble` of their handles |
@@ -48,6 +49,7 @@ pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod raw;
+pub mod tickets;
 mod web;
 
 pub use era::Era;

@@ -45,7 +45,8 @@ async fn an_account_is_one_record_by_its_copybook() {
 async fn the_history_is_as_long_as_asked_for_and_adds_up() {
     let mainframe = mainframe(MainframeOptions::default()).await;
     let all = orders(SEED, &customers(SEED));
-    let sent = |customer: usize| all.iter().filter(|order| order.customer == customer && order.status == "delivered");
+    let sent =
+        |customer: usize| all.iter().filter(move |order| order.customer == customer && order.status == "delivered");
     let busiest = (0..CUSTOMERS).max_by_key(|&customer| sent(customer).count()).expect("there are some");
     let buyer = customer(busiest);
     let route = format!("/cics/hist/{}", buyer.account_number);

@@ -10,9 +10,9 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::{McpServer, Seen};
 use super::gate::Gate;
 use super::handler::Handler;
+use super::{McpServer, Seen};
 
 pub(super) async fn serve(
     server: McpServer,
