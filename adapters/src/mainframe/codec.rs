@@ -6,6 +6,8 @@ pub(crate) mod ebcdic;
 mod layout;
 mod picture;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use config::downstream::mainframe::Encoding;
 use serde_json::Value;

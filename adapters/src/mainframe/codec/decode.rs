@@ -41,7 +41,7 @@ impl<'a> Decoder<'a> {
         self.object(&self.layout.items)?;
         let left = self.bytes.len() - self.at;
         if left > 0 {
-            return Err(self.error(format!("the record ends here, and {left} more bytes follow")));
+            return Err(self.error(format!("the record ends here, and more bytes follow ({left})")));
         }
         Ok(self.out)
     }
@@ -180,9 +180,7 @@ impl<'a> Decoder<'a> {
         let rest = &self.bytes[self.at..];
         let Some((taken, _)) = rest.split_at_checked(count) else {
             let left = rest.len();
-            return Err(
-                self.error(format!("the answer ends too early: {count} bytes are wanted here, and {left} are left"))
-            );
+            return Err(self.error(format!("the answer ends too early: bytes needed here {count}, left {left}")));
         };
         self.at += count;
         Ok(taken)

@@ -8,17 +8,17 @@ use super::layout::{Content, Item, Number, Repeat};
 pub(super) fn record(items: &[Item]) -> Value {
     let mut properties = Map::new();
     collect(items, &mut properties);
-    object(properties)
+    object(&properties)
 }
 
 /// The schema of a list of records.
 pub(super) fn records(items: &[Item]) -> Value {
     let records = json!({ "type": "array", "items": record(items) });
-    object([("records".to_owned(), records)].into_iter().collect())
+    object(&[("records".to_owned(), records)].into_iter().collect())
 }
 
 /// Every field is always there.
-fn object(properties: Map<String, Value>) -> Value {
+fn object(properties: &Map<String, Value>) -> Value {
     let required: Vec<_> = properties.keys().cloned().collect();
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }

@@ -105,14 +105,18 @@ fn logical_lines(copybook: &str) -> Result<Vec<Line>, CopybookError> {
 /// Whether a line cannot be of fixed format, where columns 1 to 6 hold a sequence number or a mark, and column 7 a space or an indicator.
 /// One such line makes the whole copybook one of free format, because nobody mixes them.
 fn is_certainly_free(line: &str) -> bool {
-    let start = line.trim_start();
+    let start = line.trim();
+    let area = columns(line, 0, INDICATOR + 1);
+    let indicator = line.chars().nth(INDICATOR).unwrap_or(' ');
     if start.is_empty() || start.starts_with('*') {
         return false;
     }
-    let indicator = line.chars().nth(INDICATOR).unwrap_or(' ');
-    !matches!(indicator, ' ' | '*' | '/' | '-' | 'D' | 'd')
-        || line.chars().count() > CARD
-        || begins_with_level(columns(line, 0, INDICATOR + 1))
+    if begins_with_level(area) || !matches!(indicator, ' ' | '*' | '/' | '-' | 'D' | 'd') {
+        return true;
+    }
+    // A change mark behind the text does not end with a period, an entry does.
+    let width = line.trim_end().chars().count();
+    !matches!(indicator, '*' | '/') && (width > CARD || width > TEXT_END && start.ends_with('.'))
 }
 
 /// Whether a level number and a space stand where fixed format has its sequence area.

@@ -52,6 +52,8 @@ fn free_format_is_read_wherever_it_stands() {
     ] {
         assert_eq!(outline(copybook), OUTLINE, "{copybook}");
     }
+    let wide = format!("       01 ACCT. 05 ACCT-NO PIC 9(10).\n       05 FILLER PIC X.{}05 BAL PIC 9.", " ".repeat(44));
+    assert_eq!(outline(&wide), OUTLINE, "an entry that ends behind column 72");
     let long = format!("       01 ACCT. 05 ACCT-NO PIC 9(10). 05 FILLER PIC X.{} 05 BAL PIC 9.", " ".repeat(60));
     assert_eq!(outline(&long), OUTLINE, "a line that is longer than a card");
 }

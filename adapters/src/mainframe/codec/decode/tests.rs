@@ -46,11 +46,7 @@ fn numbers_come_out_digit_for_digit() {
         ("PIC 9(3) COMP-3", b"\x12\x3f", "123"),
         ("PIC 9(3) COMP-3", b"\x12\x3c", "123"),
         ("PIC 9(4) COMP-3", b"\x01\x23\x4f", "1234"),
-        (
-            "PIC 9(31) COMP-3",
-            &[0x99; 15],
-            "field a, byte 0: the answer ends too early: 16 bytes are wanted here, and 15 are left",
-        ),
+        ("PIC 9(31) COMP-3", &[0x99; 15], "field a, byte 0: the answer ends too early: bytes needed here 16, left 15"),
         ("PIC S9(4) COMP", b"\xff\xfe", "-2"),
         ("PIC S9(4) COMP", b"\x80\x00", "-32768"),
         ("PIC 9(4) COMP", b"\xff\xff", "65535"),
@@ -125,8 +121,8 @@ fn bad_data_is_named_with_its_byte() {
         ("PIC S9(3) COMP-3", b"\x40\x40", "field a, byte 1: 0x40 does not end with a packed sign"),
         ("PIC 9(3) COMP-3", b"\x12\x3d", "field a, byte 1: 0x3D has a minus, and the picture has no sign"),
         ("PIC 9(4) COMP-3", b"\x91\x23\x4f", "field a, byte 0: 0x91 has one digit more than the picture"),
-        ("PIC X(3)", b"\xc1", "field a, byte 0: the answer ends too early: 3 bytes are wanted here, and 1 are left"),
-        ("PIC X", b"\xc1\xc2", "byte 1: the record ends here, and 1 more bytes follow"),
+        ("PIC X(3)", b"\xc1", "field a, byte 0: the answer ends too early: bytes needed here 3, left 1"),
+        ("PIC X", b"\xc1\xc2", "byte 1: the record ends here, and more bytes follow (1)"),
     ] {
         assert_eq!(field(clauses, Cp037, bytes), expected, "{clauses} {bytes:02x?}");
     }
@@ -170,12 +166,9 @@ fn failures_name_the_field_as_a_path_into_the_json() {
     );
     assert_eq!(
         of(false, b"\xf0\xf4\xf2\x00\x01\x40\x00\x00\x1c\xc1"),
-        "field history[0].tag[1], byte 10: the answer ends too early: 1 bytes are wanted here, and 0 are left"
+        "field history[0].tag[1], byte 10: the answer ends too early: bytes needed here 1, left 0"
     );
-    assert_eq!(
-        of(false, b"\xf0\xf4\xf2\x00\x01"),
-        "byte 5: the answer ends too early: 1 bytes are wanted here, and 0 are left"
-    );
+    assert_eq!(of(false, b"\xf0\xf4\xf2\x00\x01"), "byte 5: the answer ends too early: bytes needed here 1, left 0");
 }
 
 #[test]
