@@ -17,7 +17,6 @@ mod output;
 mod relay;
 mod relearn;
 mod session;
-mod sse;
 mod stream;
 mod subscription;
 mod wire;
@@ -54,7 +53,6 @@ use self::{
 pub use self::{
     headers::request_headers,
     http::{Connector, Target, authorization},
-    sse::last_event,
 };
 
 /// How long the notifications that cancel what is still running may take when the input has ended.

@@ -2,29 +2,22 @@
 //! (MCP 2026-07-28, basic/transports/streamable-http, "Custom Headers from Tool Parameters").
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use adapters::json::{Change, Object};
+use adapters::{
+    json::{Change, Object},
+    mirror::{ANNOTATION, Param, params_of},
+};
 use bytes::Bytes;
-use http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::message::Heard;
 
-const ANNOTATION: &str = "x-mcp-header";
 /// Tools with annotations that are remembered. More than any client can use.
 const TOOLS_MAX: usize = 10_000;
-
-/// One argument that is repeated as a header.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Param {
-    pub(super) header: HeaderName,
-    /// The `properties` that lead to it.
-    pub(super) path: Vec<String>,
-}
 
 /// What is known of the tools seen so far.
 #[derive(Debug, Default)]
@@ -87,71 +80,6 @@ impl Annotations {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<[Param]>>> {
         // Whoever panicked while holding it left the map whole: every change is a single insertion.
         self.tools.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The annotated arguments of a tool with this input schema.
-pub(super) fn params_of(schema: &Value) -> Result<Vec<Param>, String> {
-    let mut params = Vec::new();
-    collect(schema, Some(&mut Vec::new()), &mut params)?;
-    let distinct: BTreeSet<&str> = params.iter().map(|param| param.header.as_str()).collect();
-    if distinct.len() < params.len() {
-        return Err("two arguments share one header".to_owned());
-    }
-    Ok(params)
-}
-
-/// Walks a schema. `path` is `None` where an annotation has no place: behind anything but a chain of `properties`.
-fn collect(schema: &Value, mut path: Option<&mut Vec<String>>, params: &mut Vec<Param>) -> Result<(), String> {
-    let Value::Object(members) = schema else {
-        return match schema {
-            Value::Array(list) => list.iter().try_for_each(|member| collect(member, None, params)),
-            _ => Ok(()),
-        };
-    };
-    for (key, value) in members {
-        match key.as_str() {
-            ANNOTATION => params.push(param(members, value, path.as_deref())?),
-            "properties" => {
-                for (name, property) in value.as_object().into_iter().flatten() {
-                    match path.as_deref_mut() {
-                        Some(path) => {
-                            path.push(name.clone());
-                            collect(property, Some(&mut *path), params)?;
-                            path.pop();
-                        }
-                        None => collect(property, None, params)?,
-                    }
-                }
-            }
-            // Maps whose keys are names of somebody's choice.
-            "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
-                value.as_object().into_iter().flatten().try_for_each(|(_, schema)| collect(schema, None, params))?;
-            }
-            // Values, not schemas.
-            "default" | "const" | "enum" | "examples" => {}
-            _ => collect(value, None, params)?,
-        }
-    }
-    Ok(())
-}
-
-fn param(
-    property: &serde_json::Map<String, Value>,
-    annotation: &Value,
-    path: Option<&Vec<String>>,
-) -> Result<Param, String> {
-    let path =
-        path.filter(|path| !path.is_empty()).ok_or("an annotation stands where no chain of `properties` leads")?;
-    let name = annotation
-        .as_str()
-        .filter(|name| !name.is_empty())
-        .ok_or("the name of a header must be a text that is not empty")?;
-    let header =
-        HeaderName::try_from(format!("mcp-param-{name}")).map_err(|_| format!("{name:?} is no name for a header"))?;
-    match property.get("type").and_then(Value::as_str) {
-        Some("string" | "integer" | "boolean") => Ok(Param { header, path: path.clone() }),
-        _ => Err(format!("{} is neither string nor integer nor boolean", path.join("."))),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{error::Error, time::Duration};
 
+use adapters::sse::Parser;
 use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::{failure::Failure, sse::Parser};
+use super::failure::Failure;
 
 /// How long, and how much, is read after the answer to let the connection be used again.
 const DRAIN_TIME: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapters::json;
+use adapters::{json, sse};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
 use http::{
@@ -241,7 +241,7 @@ fn read_answer(status: StatusCode, is_stream: bool, body: &[u8]) -> anyhow::Resu
         );
     }
     let text = std::str::from_utf8(body).context("the answer is not UTF-8")?;
-    let last = if is_stream { bridge::last_event(body) } else { None };
+    let last = if is_stream { sse::last_event(body) } else { None };
     let Ok(answer) = serde_json::from_slice::<Answer>(last.as_deref().unwrap_or(body)) else {
         ensure!(status.is_success(), "the endpoint answers {status}: {}", super::output::first_line(text));
         bail!("what the endpoint answers is not MCP; does its URL end in /mcp?");

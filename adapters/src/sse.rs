@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// An event grew beyond the limit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLarge;
+pub struct TooLarge;
 
 /// The data of the last event of a whole stream: the answer, after whatever was told on the way.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn last_event(stream: &[u8]) -> Option<Bytes> {
 
 /// Takes a stream apart. Memory is bounded by the limit for one event.
 #[derive(Debug)]
-pub(super) struct Parser {
+pub struct Parser {
     bytes_max: usize,
     /// The line that is still arriving.
     line: Vec<u8>,
@@ -36,7 +36,9 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    /// A parser at the beginning of a stream.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             line: Vec::new(),
@@ -52,7 +54,10 @@ impl Parser {
     }
 
     /// Takes the next piece of the stream.
-    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), TooLarge> {
+    ///
+    /// # Errors
+    /// When an event grows beyond the limit; the parser is of no use then.
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), TooLarge> {
         if self.after_return && !piece.is_empty() {
             self.after_return = false;
             piece = piece.strip_prefix(b"\n").unwrap_or(piece);
@@ -72,17 +77,20 @@ impl Parser {
     }
 
     /// The data of the next event that is complete and not empty.
-    pub(super) fn next(&mut self) -> Option<Bytes> {
+    #[allow(clippy::should_implement_trait, reason = "more may come after a `None`")]
+    pub fn next(&mut self) -> Option<Bytes> {
         self.ready.pop_front()
     }
 
     /// The id of the last complete event that named one: where a lost stream can be taken up again.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
     /// How long the server asks to wait before a reconnection.
-    pub(super) fn retry(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
