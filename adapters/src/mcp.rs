@@ -7,6 +7,7 @@ mod answer;
 mod connection;
 mod era;
 mod failure;
+pub(crate) mod http;
 mod keeper;
 mod list;
 mod peer;

@@ -44,8 +44,13 @@ impl HttpError {
         Self::new(class, Sent::Unknown, told).because(chain(error))
     }
 
+    /// The answer ended before it was whole.
+    pub(crate) fn lost(told: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorClass::ConnectionLost, Sent::Unknown, told)
+    }
+
     /// No answer, or not the whole of it, when it had to be there.
-    pub(super) fn late(sent: Sent) -> Self {
+    pub(crate) fn late(sent: Sent) -> Self {
         Self::new(ErrorClass::Timeout, sent, "no answer in time")
     }
 

@@ -1,9 +1,10 @@
 //! Which era of MCP a server speaks, and the handshake that goes with it.
 //!
 //! MCP 2026-07-28, "stdio", "Backward Compatibility": ask `server/discover`; an answer or a modern error means modern,
-//! any other error or silence means legacy. A WebSocket has one shared channel as stdio has, so the same rule holds.
+//! any other error or silence means legacy. A WebSocket has one shared channel as stdio has, so the same rule holds; over HTTP
+//! an answer that is no JSON-RPC at all means legacy besides ("Streamable HTTP", "Backward Compatibility").
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use config::downstream::Era;
@@ -42,11 +43,39 @@ impl Default for Patience {
     }
 }
 
+/// A server that is yet to be known, whatever carries the questions to it.
+pub(super) trait Stranger {
+    /// Puts the request that `build` makes for its id, and waits for the answer for as long as `patience`. A server is not told
+    /// when it ran out: before a handshake it may not know how.
+    fn ask(
+        &self,
+        patience: Duration,
+        build: impl FnOnce(u64) -> String + Send,
+    ) -> impl Future<Output = Result<Asked, Failure>> + Send;
+
+    /// Sends the end of the legacy handshake, which settled this version.
+    fn initialized(&self, version: &'static str) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The modern era was settled.
+    fn speak_modern(&self) {}
+}
+
+/// What a stranger said.
+pub(super) enum Asked {
+    Answer(Answer),
+    /// Nothing in time.
+    Silence,
+    /// It did not take the question for one of this protocol; what happened.
+    Refused(Failure),
+}
+
 /// What the handshake told of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Server {
     /// Whether it speaks the modern era.
     pub(super) modern: bool,
+    /// The version that is spoken.
+    pub(super) version: &'static str,
     /// Whether it says that it has tools at all.
     pub(super) tools: bool,
     /// Whether it tells when the list of its tools changes.
@@ -54,7 +83,7 @@ pub(super) struct Server {
 }
 
 /// Finds out how the server at the other end of `peer` wants to be spoken to.
-pub(super) async fn settle(peer: &Arc<Peer>, era: Era, patience: Patience) -> Result<Server, Failure> {
+pub(super) async fn settle<S: Stranger + Sync>(peer: &S, era: Era, patience: Patience) -> Result<Server, Failure> {
     match era {
         Era::Legacy => initialize(peer, patience.handshake).await,
         Era::Modern => match discover(peer, patience.handshake).await? {
@@ -75,18 +104,18 @@ enum Discovered {
     Legacy,
 }
 
-fn speak_modern(peer: &Peer, server: Server) -> Server {
+fn speak_modern(peer: &impl Stranger, server: Server) -> Server {
     peer.speak_modern();
     server
 }
 
-async fn discover(peer: &Arc<Peer>, patience: Duration) -> Result<Discovered, Failure> {
-    let answer = ask(peer, patience, |id| request::own(id, "server/discover", true, &[])).await?;
+async fn discover(peer: &(impl Stranger + Sync), patience: Duration) -> Result<Discovered, Failure> {
+    let answer = peer.ask(patience, |id| request::own(id, "server/discover", true, &[])).await?;
     match answer {
-        Some(Answer::Result(result)) => discovered(&result),
-        Some(Answer::Error(error)) => refused(&error),
-        Some(Answer::Lost { failure, .. }) => Err(failure.as_ref().clone()),
-        Some(Answer::Malformed) | None => Ok(Discovered::Legacy),
+        Asked::Answer(Answer::Result(result)) => discovered(&result),
+        Asked::Answer(Answer::Error(error)) => refused(&error),
+        Asked::Answer(Answer::Lost { failure, .. }) => Err(failure.as_ref().clone()),
+        Asked::Answer(Answer::Malformed) | Asked::Silence | Asked::Refused(_) => Ok(Discovered::Legacy),
     }
 }
 
@@ -99,7 +128,7 @@ fn discovered(result: &Bytes) -> Result<Discovered, Failure> {
         capabilities: Option<&'a RawValue>,
     }
     let Ok(discovery) = serde_json::from_slice::<Discovery<'_>>(result) else { return Ok(Discovered::Legacy) };
-    let server = server(true, discovery.capabilities);
+    let server = server(true, MODERN_VERSION, discovery.capabilities);
     choose(&discovery.versions).map(|modern| if modern { Discovered::Modern(server) } else { Discovered::Legacy })
 }
 
@@ -151,7 +180,7 @@ fn shown(versions: &[String]) -> String {
     some.join(", ")
 }
 
-async fn initialize(peer: &Arc<Peer>, patience: Duration) -> Result<Server, Failure> {
+async fn initialize(peer: &(impl Stranger + Sync), patience: Duration) -> Result<Server, Failure> {
     #[derive(Deserialize)]
     struct Initialized<'a> {
         #[serde(borrow, rename = "protocolVersion")]
@@ -159,28 +188,29 @@ async fn initialize(peer: &Arc<Peer>, patience: Duration) -> Result<Server, Fail
         #[serde(borrow)]
         capabilities: Option<&'a RawValue>,
     }
-    let answer = ask(peer, patience, |id| request::initialize(id, LEGACY_VERSIONS[0])).await?;
+    let answer = peer.ask(patience, |id| request::initialize(id, LEGACY_VERSIONS[0])).await?;
     let result = match answer {
-        Some(Answer::Result(result)) => result,
-        Some(Answer::Error(_)) => return Err(Failure::protocol("it refuses `initialize`")),
-        Some(Answer::Lost { failure, .. }) => return Err(failure.as_ref().clone()),
-        Some(Answer::Malformed) => return Err(Failure::protocol("its answer to `initialize` is none")),
-        None => {
+        Asked::Answer(Answer::Result(result)) => result,
+        Asked::Answer(Answer::Error(_)) => return Err(Failure::protocol("it refuses `initialize`")),
+        Asked::Answer(Answer::Lost { failure, .. }) => return Err(failure.as_ref().clone()),
+        Asked::Answer(Answer::Malformed) => return Err(Failure::protocol("its answer to `initialize` is none")),
+        Asked::Refused(failure) => return Err(failure),
+        Asked::Silence => {
             return Err(Failure::unreachable(format!("no answer to `initialize` within {} ms", patience.as_millis())));
         }
     };
     let answered = serde_json::from_slice::<Initialized<'_>>(&result)
         .map_err(|_| Failure::protocol("its answer to `initialize` is none"))?;
     let version = answered.version.and_then(|version| unquote(version.get())).unwrap_or_default();
-    if !LEGACY_VERSIONS.contains(&version.as_ref()) {
+    let Some(version) = LEGACY_VERSIONS.into_iter().find(|known| *known == version) else {
         return Err(Failure::protocol("it speaks no version of MCP that Weir knows"));
-    }
-    let server = server(false, answered.capabilities);
-    peer.say(request::INITIALIZED.to_owned());
+    };
+    let server = server(false, version, answered.capabilities);
+    peer.initialized(version).await?;
     Ok(server)
 }
 
-fn server(modern: bool, capabilities: Option<&RawValue>) -> Server {
+fn server(modern: bool, version: &'static str, capabilities: Option<&RawValue>) -> Server {
     #[derive(Deserialize, Default)]
     struct Capabilities<'a> {
         #[serde(borrow)]
@@ -194,23 +224,29 @@ fn server(modern: bool, capabilities: Option<&RawValue>) -> Server {
     let capabilities: Capabilities<'_> =
         capabilities.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
     let tools: Option<Tools> = capabilities.tools.map(|raw| serde_json::from_str(raw.get()).unwrap_or_default());
-    Server { modern, tools: tools.is_some(), list_changed: tools.unwrap_or_default().list_changed }
+    Server { modern, version, tools: tools.is_some(), list_changed: tools.unwrap_or_default().list_changed }
 }
 
-/// `None` when there is no answer in time. The server is not told then: before a handshake it may not know how.
-async fn ask(
-    peer: &Arc<Peer>,
-    patience: Duration,
-    build: impl FnOnce(u64) -> String,
-) -> Result<Option<Answer>, Failure> {
-    let limit = Deadline::after(patience);
-    let lost = |error: crate::AdapterError| Failure::lost("the connection was closed").because(error);
-    let mut in_flight = peer.start(None, None, |id| Ok(build(id))).await.map_err(lost)?;
-    let answer = tokio::time::timeout_at(limit.at(), in_flight.answer()).await.ok();
-    if answer.is_none() {
-        in_flight.forget();
+impl Stranger for Arc<Peer> {
+    async fn ask(&self, patience: Duration, build: impl FnOnce(u64) -> String + Send) -> Result<Asked, Failure> {
+        let limit = Deadline::after(patience);
+        let lost = |error: crate::AdapterError| Failure::lost("the connection was closed").because(error);
+        let mut in_flight = self.start(None, None, |id| Ok(build(id))).await.map_err(lost)?;
+        let answer = tokio::time::timeout_at(limit.at(), in_flight.answer()).await;
+        if answer.is_err() {
+            in_flight.forget();
+        }
+        Ok(answer.map_or(Asked::Silence, Asked::Answer))
     }
-    Ok(answer)
+
+    async fn initialized(&self, _: &'static str) -> Result<(), Failure> {
+        self.say(request::INITIALIZED.to_owned());
+        Ok(())
+    }
+
+    fn speak_modern(&self) {
+        Peer::speak_modern(self);
+    }
 }
 
 #[cfg(test)]

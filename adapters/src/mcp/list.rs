@@ -1,12 +1,12 @@
 //! What a server offers: all pages of its list, each definition as it came, what cannot be offered left out alone.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{answer::is_object, connection::Connection, peer::Answer, request};
+use super::{answer::is_object, connection::Connection, era::Server, peer::Answer, request};
 use crate::{
     AdapterError, CallContext, CallerInputs, Deadline, ErrorClass, LeftOut, Offer, OfferedTool, Rejection, Sent,
     json::{self, unquote},
@@ -35,6 +35,29 @@ pub(super) struct Terms<'a> {
     pub(super) caller_inputs: CallerInputs,
 }
 
+/// A server that can be asked, whatever carries the questions to it.
+pub(super) trait Asked {
+    /// What the handshake told of it.
+    fn server(&self) -> Server;
+
+    /// Puts the request that `build` makes for its id, and waits for the answer until `limit`.
+    fn ask(
+        &self,
+        limit: Deadline,
+        build: impl Fn(u64) -> String + Send + Sync,
+    ) -> impl Future<Output = Result<Answer, AdapterError>> + Send;
+}
+
+impl Asked for Arc<Connection> {
+    fn server(&self) -> Server {
+        self.server
+    }
+
+    async fn ask(&self, limit: Deadline, build: impl Fn(u64) -> String + Send + Sync) -> Result<Answer, AdapterError> {
+        self.peer.ask(limit, build).await
+    }
+}
+
 #[derive(Deserialize)]
 struct Page<'a> {
     #[serde(borrow, default)]
@@ -46,12 +69,16 @@ struct Page<'a> {
 }
 
 /// Asks for all pages.
-pub(super) async fn list(connection: &Connection, ctx: &CallContext, terms: Terms<'_>) -> Result<Offer, AdapterError> {
+pub(super) async fn list(
+    server: &(impl Asked + Sync),
+    ctx: &CallContext,
+    terms: Terms<'_>,
+) -> Result<Offer, AdapterError> {
     let mut gathered = Gathered::default();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let limit = ctx.deadline.within(terms.attempt_timeout);
-        let Some(bytes) = page(connection, &terms, limit, cursor.as_deref()).await? else { break };
+        let Some(bytes) = page(server, &terms, limit, cursor.as_deref()).await? else { break };
         let page = is_object(std::str::from_utf8(&bytes).unwrap_or_default())
             .then(|| serde_json::from_slice::<Page<'_>>(&bytes).ok())
             .flatten()
@@ -77,16 +104,17 @@ pub(super) async fn list(connection: &Connection, ctx: &CallContext, terms: Term
 
 /// One page; `None` when the server has no tools and does not know the question.
 async fn page(
-    connection: &Connection,
+    asked: &(impl Asked + Sync),
     terms: &Terms<'_>,
     limit: Deadline,
     cursor: Option<&str>,
 ) -> Result<Option<Bytes>, AdapterError> {
     let cursor = cursor.map(|cursor| ("cursor", cursor));
-    let build = |id| request::own(id, "tools/list", connection.server.modern, cursor.as_slice());
-    match connection.peer.ask(limit, build).await? {
+    let server = asked.server();
+    let build = |id| request::own(id, "tools/list", server.modern, cursor.as_slice());
+    match asked.ask(limit, build).await? {
         Answer::Result(result) => Ok(Some(result)),
-        Answer::Error(error) if !connection.server.tools && has_code(&error, METHOD_NOT_FOUND) => Ok(None),
+        Answer::Error(error) if !server.tools && has_code(&error, METHOD_NOT_FOUND) => Ok(None),
         Answer::Error(error) => {
             let message = format!("{} refused to list its tools.", terms.downstream);
             Err(AdapterError::rejected(message, Rejection::Rpc(error)))

@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-const MODERN: Server = Server { modern: true, tools: true, list_changed: true };
-const LEGACY: Server = Server { modern: false, tools: true, list_changed: false };
+const MODERN: Server = Server { modern: true, version: "2026-07-28", tools: true, list_changed: true };
+const LEGACY: Server = Server { modern: false, version: "2025-06-18", tools: true, list_changed: false };
 const INITIALIZED: &str = r#""result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{}}"#;
 const DISCOVERED: &str =
     r#""result":{"supportedVersions":["2027-01-01","2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}"#;

@@ -1,0 +1,110 @@
+//! Sessions of single callers, for servers that keep state in a session.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::session::{Connector, Session};
+use crate::{AdapterError, ErrorClass, Principal, Sent};
+
+/// How long a caller's session may be without a call before it is ended.
+const IDLE: Duration = Duration::from_secs(300);
+/// How often idle ones are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How many callers may have sessions at once.
+const SESSIONS_MAX: usize = 10_000;
+
+/// The sessions of callers.
+pub(super) struct Callers {
+    downstream: Arc<str>,
+    /// The mutex is never held across an await.
+    places: Mutex<HashMap<Principal, Arc<Place>>>,
+}
+
+/// The session of one caller. The mutex is held while it is made, so that it is made once.
+#[derive(Default)]
+struct Place(tokio::sync::Mutex<Option<Kept>>);
+
+struct Kept {
+    session: Arc<Session>,
+    used: Instant,
+}
+
+impl Callers {
+    pub(super) fn new(downstream: Arc<str>) -> Self {
+        Self { downstream, places: Mutex::default() }
+    }
+
+    /// The session of this caller, made if there is none that works.
+    pub(super) async fn session(
+        &self,
+        connector: &Connector,
+        caller: &Principal,
+    ) -> Result<Arc<Session>, AdapterError> {
+        let place = {
+            let mut places = self.places();
+            if places.len() >= SESSIONS_MAX && !places.contains_key(caller) {
+                return Err(self.full());
+            }
+            Arc::clone(places.entry(caller.clone()).or_default())
+        };
+        let mut kept = place.0.lock().await;
+        if let Some(kept) = kept.as_mut().filter(|kept| !kept.session.has_ended()) {
+            kept.used = Instant::now();
+            return Ok(Arc::clone(&kept.session));
+        }
+        *kept = None;
+        let session = self.connect(connector).await?;
+        *kept = Some(Kept { session: Arc::clone(&session), used: Instant::now() });
+        Ok(session)
+    }
+
+    /// A session for one call alone.
+    pub(super) async fn connect(&self, connector: &Connector) -> Result<Arc<Session>, AdapterError> {
+        connector.connect().await.map(Arc::new).map_err(|failure| {
+            let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
+            let class = match failure.class {
+                ErrorClass::ConnectionLost => ErrorClass::Unreachable,
+                class => class,
+            };
+            AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
+        })
+    }
+
+    /// Ends sessions that nobody uses, for as long as it is polled.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            self.places().retain(|_, place| {
+                let empty = place.0.try_lock().is_ok_and(|mut kept| {
+                    if kept.as_ref().is_some_and(|kept| kept.session.has_ended() || kept.idle_for() >= IDLE) {
+                        *kept = None;
+                    }
+                    kept.is_none()
+                });
+                // One that a call has just looked up stays for that call.
+                !empty || Arc::strong_count(place) > 1
+            });
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self) -> AdapterError {
+        let message = format!("{} has {SESSIONS_MAX} callers at once; try again in a moment.", self.downstream);
+        AdapterError::not_sent(ErrorClass::Busy, message)
+    }
+}
+
+impl Kept {
+    /// How long no call has used it; zero while one does.
+    fn idle_for(&self) -> Duration {
+        if Arc::strong_count(&self.session) == 1 { self.used.elapsed() } else { Duration::ZERO }
+    }
+}
