@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Router,
     front::{self, problem},
-    server::Body,
+    server::{Body, Strict},
     start::Readiness,
     telemetry,
 };
@@ -173,7 +173,7 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(WRITE_TIMEOUT));
-            let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+            let connection = builder.serve_connection(TokioIo::new(Strict::new(Box::pin(stream))), service);
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error = %error, "an operator's connection ended early");
             }

@@ -94,7 +94,7 @@ pub struct Record {
 /// How a call came in.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// `mcp`, or the command that made the call.
+    /// `mcp`, or `plain` for the plain JSON API.
     pub surface: &'static str,
     /// The protocol revision the caller speaks.
     pub protocol: Option<&'static str>,
@@ -184,6 +184,7 @@ impl Record {
         let tool = self.tool.as_deref();
         let downstream = tool.map(|tool| tool.downstream.name.as_str());
         telemetry::call_ended(
+            self.origin.surface,
             downstream.unwrap_or("_other"),
             tool.map_or("_other", |tool| &tool.name.shown),
             outcome,

@@ -1,6 +1,7 @@
 //! The spine: every decision about one `tools/call`, in order.
 
 mod outlive;
+mod patience;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use outlive::RunningCall;
+pub use patience::Patience;
 
 /// One call as it comes from any surface: who, what, and until when.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct ToolCall {
     pub params: Bytes,
     /// The `arguments` object in it.
     pub arguments: Option<Bytes>,
+    /// How long the caller waits, where it says so: its word goes before the tool's deadline.
+    pub patience: Option<Patience>,
     /// The trace it belongs to.
     pub trace: TraceContext,
     /// Where its progress and log messages go.
@@ -120,10 +124,11 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
     // Caller side, before the cache: a cached answer is charged too.
     let _slot = router.calls.take().ok_or_else(|| overloaded("Weir".to_owned()))?;
 
+    let period = call.patience.map_or(tool.deadline, |patience| patience.within(router.config.deadlines.max.0));
     let ctx = CallContext {
         request_id: call.request_id,
         caller: call.caller,
-        deadline: Deadline::after(tool.deadline),
+        deadline: Deadline::after(period),
         cancel: call.control.cancel,
         trace: call.trace,
         notices: call.notices,
@@ -187,7 +192,9 @@ fn failure(ctx: &CallContext, tool: &Tool, error: AdapterError) -> CallError {
         | ErrorClass::InvalidArguments
         | ErrorClass::Protocol
         | ErrorClass::TooLarge
-        | ErrorClass::Unauthorized => CallError::Downstream { tool: shown, error: Box::new(error) },
+        | ErrorClass::Unauthorized => {
+            CallError::Downstream { tool: shown, downstream: tool.name.downstream.to_string(), error: Box::new(error) }
+        }
     }
 }
 

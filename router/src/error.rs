@@ -1,8 +1,9 @@
-//! Every failure of a call, free of HTTP and JSON-RPC. `mcp::answer` gives each its form on the wire.
+//! Every failure of a call, free of HTTP and JSON-RPC. `mcp::answer` and `plain` give each its form on the wire.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use adapters::{AdapterError, ErrorClass, Rejection};
+use serde_json::{Map, Value, json};
 
 /// Why a call has no result. What may be told to the caller is in [`CallError::text`]; the rest is for the log and the audit record.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub enum CallError {
     Downstream {
         /// The tool's shown name.
         tool: Arc<str>,
+        /// The downstream's name.
+        downstream: String,
         /// Why.
         error: Box<AdapterError>,
     },
@@ -74,12 +77,12 @@ impl CallError {
                 )
             }
             Self::Overloaded { limit, retry_after_ms } => {
-                let seconds = retry_after_ms.div_ceil(1000);
+                let wait = seconds(*retry_after_ms);
                 format!(
-                    "Not done: {limit} is at its limit of calls that run at once. Nothing was sent. Try again in {seconds} s."
+                    "Not done: {limit} is at its limit of calls that run at once. Nothing was sent. Try again in {wait} s."
                 )
             }
-            Self::Downstream { tool, error } => downstream_text(tool, error),
+            Self::Downstream { tool, downstream, error } => downstream_text(tool, downstream, error),
             Self::OutcomeUnknown { tool, operation_id, error } => format!(
                 "The outcome of {tool} is unknown: the request was sent, but no answer came ({}). It may or may not have been carried out. \
                  Do not simply repeat it: look first whether it took effect. Operation id: {operation_id}.",
@@ -97,9 +100,7 @@ impl CallError {
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
-            Self::Downstream { error, .. } => {
-                error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
-            }
+            Self::Downstream { error, .. } => error.retry_after.map(millis),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
             | Self::OutcomeUnknown { .. }
@@ -107,24 +108,61 @@ impl CallError {
             | Self::Internal => None,
         }
     }
+
+    /// What a program is to know of it: the members of `_meta`, the same on every surface.
+    #[must_use]
+    pub fn meta(&self) -> Map<String, Value> {
+        let mut meta = Map::new();
+        let limit = match self {
+            Self::Overloaded { limit, .. } => Some(limit),
+            Self::Downstream { downstream, .. } => Some(downstream),
+            Self::UnknownTool { .. }
+            | Self::InvalidArguments { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Cancelled
+            | Self::Internal => None,
+        };
+        if let (Some(name), Some(retry_after_ms)) = (limit, self.retry_after_ms()) {
+            meta.insert("weir/limit".to_owned(), json!({ "name": name, "retry_after_ms": retry_after_ms }));
+        }
+        if let Self::OutcomeUnknown { operation_id, .. } = self {
+            meta.insert("weir/operation_id".to_owned(), json!(operation_id));
+        }
+        meta
+    }
 }
 
-fn downstream_text(tool: &str, error: &AdapterError) -> String {
-    if let Some(Rejection::Text(text)) = &error.rejection {
-        return format!("{tool} was refused: {text}");
+fn downstream_text(tool: &str, downstream: &str, error: &AdapterError) -> String {
+    let mut text = match (&error.rejection, error.class) {
+        (Some(Rejection::Text(text)), _) => format!("{tool} was refused: {text}"),
+        (_, ErrorClass::InvalidArguments) => format!("The arguments do not fit {tool}. {}", error.message),
+        (
+            _,
+            ErrorClass::Unreachable
+            | ErrorClass::ConnectionLost
+            | ErrorClass::Timeout
+            | ErrorClass::Cancelled
+            | ErrorClass::Busy
+            | ErrorClass::Rejected
+            | ErrorClass::Protocol
+            | ErrorClass::TooLarge
+            | ErrorClass::Unauthorized,
+        ) => format!("{tool} gave no result. {}", error.message),
+    };
+    if let Some(wait) = error.retry_after {
+        let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+        text.push_str(&format!("{end} {downstream} asks to be left alone for {} s.", seconds(millis(wait))));
     }
-    match error.class {
-        ErrorClass::InvalidArguments => format!("The arguments do not fit {tool}. {}", error.message),
-        ErrorClass::Unreachable
-        | ErrorClass::ConnectionLost
-        | ErrorClass::Timeout
-        | ErrorClass::Cancelled
-        | ErrorClass::Busy
-        | ErrorClass::Rejected
-        | ErrorClass::Protocol
-        | ErrorClass::TooLarge
-        | ErrorClass::Unauthorized => format!("{tool} gave no result. {}", error.message),
-    }
+    text
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whole seconds, as people and `Retry-After` count them; never so few that a caller comes back too early.
+pub(crate) fn seconds(wait_ms: u64) -> u64 {
+    wait_ms.div_ceil(1000).max(1)
 }
 
 /// A name from a caller, short enough to be repeated.

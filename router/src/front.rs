@@ -1,19 +1,21 @@
 //! The front door of the caller listener: which host and origin, from which address, to which surface.
 
 mod gatekeeper;
+pub(crate) mod intake;
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
+use adapters::TraceContext;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 
 use crate::{
     Router,
     auth::{self, Refused},
-    mcp,
+    mcp, plain,
     server::Body,
     telemetry,
 };
@@ -33,41 +35,51 @@ pub enum Peer {
 /// Answers one request on the caller listener.
 pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    if has_odd_transfer_encoding(&parts.headers) {
-        let mut response = problem(StatusCode::BAD_REQUEST, "The only Transfer-Encoding is `chunked`, said once.");
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        return response;
-    }
     if let Peer::Remote(_) = peer
         && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
     {
         return refused;
     }
-    if parts.uri.path() != "/mcp" {
-        return problem(StatusCode::NOT_FOUND, "There is nothing here. The MCP endpoint is /mcp.");
-    }
+    let Some(surface) = Surface::at(parts.uri.path()) else {
+        return problem(
+            StatusCode::NOT_FOUND,
+            "There is nothing here: the MCP endpoint is /mcp, the plain JSON API /v1/tools and /v1/tools/call.",
+        );
+    };
     let address = caller_address(router, peer, &parts.headers);
     let caller = match auth::authenticate(router, peer, address, &parts.headers) {
         Ok(caller) => Arc::new(caller),
         Err(refused) => return unauthorized(&refused),
     };
-    match parts.method {
-        Method::POST => mcp::post(router, caller, &parts, body).await,
-        Method::GET => mcp::get(router, &caller, &parts.headers),
-        Method::DELETE => mcp::delete(router, &caller, &parts.headers),
-        _ => {
-            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "Use POST; GET and DELETE belong to sessions.");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
-            response
-        }
+    match (surface, &parts.method) {
+        (Surface::Mcp, &Method::POST) => mcp::post(router, caller, &parts, body).await,
+        (Surface::Mcp, &Method::GET) => mcp::get(router, &caller, &parts.headers),
+        (Surface::Mcp, &Method::DELETE) => mcp::delete(router, &caller, &parts.headers),
+        (Surface::Mcp, _) => method_not_allowed("Use POST; GET and DELETE belong to sessions.", "POST, GET, DELETE"),
+        (Surface::Tools, &Method::GET) => plain::tools(router, &caller, parts.uri.query()).await,
+        (Surface::Tools, _) => method_not_allowed("Use GET.", "GET"),
+        (Surface::Call, &Method::POST) => plain::call(router, caller, &parts, body).await,
+        (Surface::Call, _) => method_not_allowed("Use POST.", "POST"),
     }
 }
 
-/// Whether a proxy in front could take another end of the body for the right one (RFC 9112, section 6.1).
-fn has_odd_transfer_encoding(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let first = codings.next();
-    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some()
+/// What is served at a path.
+#[derive(Debug, Clone, Copy)]
+enum Surface {
+    Mcp,
+    Tools,
+    Call,
+}
+
+impl Surface {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/mcp" => Some(Self::Mcp),
+            "/v1/tools" => Some(Self::Tools),
+            "/v1/tools/call" => Some(Self::Call),
+            _ => None,
+        }
+    }
 }
 
 /// The caller's own address: what trusted proxies say of it, read from the nearest one outwards.
@@ -92,13 +104,23 @@ fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<Ip
 
 /// The answer to a request with a Host or an Origin that is none of ours.
 pub(crate) fn refuse_strangers(gatekeeper: &Gatekeeper, uri: &Uri, headers: &HeaderMap) -> Option<Response<Body>> {
-    let (reason, status, text) = match gatekeeper.judge(uri, headers) {
+    let (reason, mut response) = match gatekeeper.judge(uri, headers) {
         Gate::Open => return None,
-        Gate::Malformed(why) => ("malformed", StatusCode::BAD_REQUEST, why),
-        Gate::Closed(why) => ("host_or_origin", StatusCode::FORBIDDEN, why),
+        Gate::Malformed(why) => ("malformed", problem(StatusCode::BAD_REQUEST, why)),
+        Gate::Closed(why) => ("host_or_origin", problem(StatusCode::FORBIDDEN, why)),
     };
+    if response.status() == StatusCode::BAD_REQUEST {
+        // Whoever reads such a request in another way may also see another end of it.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     telemetry::refused_before_auth(reason);
-    Some(problem(status, text))
+    Some(response)
+}
+
+fn method_not_allowed(text: &str, allowed: &'static str) -> Response<Body> {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, text);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn unauthorized(refused: &Refused) -> Response<Body> {
@@ -110,18 +132,36 @@ fn unauthorized(refused: &Refused) -> Response<Body> {
 
 /// An answer by RFC 9457 for what is refused before the protocol's own errors apply.
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    problem_with(status, detail, serde_json::Map::new())
+}
+
+/// An answer by RFC 9457 with members of our own.
+pub(crate) fn problem_with(
+    status: StatusCode,
+    detail: &str,
+    members: serde_json::Map<String, serde_json::Value>,
+) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body =
+    let mut body =
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    body.as_object_mut().expect("it was made as an object").extend(members);
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// One header's value as text; `None` when it is absent or not visible ASCII.
 pub(crate) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// The trace that a request's headers name, or a new one.
+pub(crate) fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let named = || TraceContext::continued(text_header(headers, "traceparent")?, text_header(headers, "tracestate"));
+    named().unwrap_or_else(TraceContext::new_root)
 }
 
 /// Whether the client accepts `kind`, such as `text/event-stream`. No `Accept` at all accepts everything (RFC 9110, section 12.5.1).

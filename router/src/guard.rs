@@ -14,7 +14,8 @@ const LATE: Duration = Duration::from_millis(100);
 /// # Errors
 /// What the adapter said, or that it did not keep the deadline.
 pub async fn call_downstream(ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, AdapterError> {
-    if ctx.deadline.remaining().is_zero() {
+    let period = ctx.deadline.remaining();
+    if period.is_zero() {
         return Err(AdapterError::not_sent(
             ErrorClass::Timeout,
             "The deadline passed before the call could start; nothing was sent.",
@@ -24,7 +25,7 @@ pub async fn call_downstream(ctx: &CallContext, tool: &Tool, request: Request) -
     match tokio::time::timeout_at(ctx.deadline.at() + LATE, attempt).await {
         Ok(answer) => answer,
         Err(_elapsed) => {
-            let waited_ms = tool.deadline.as_millis();
+            let waited_ms = period.as_millis();
             let message = format!(
                 "{} gave no answer within {waited_ms} ms. Try again later or ask for less.",
                 tool.downstream.name

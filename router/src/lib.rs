@@ -1,7 +1,8 @@
 //! The router: everything a caller can notice. The binary `weir` is a thin command line around it.
 //!
 //! One `tools/call` goes top to bottom: [`server`] (socket) → [`front`] (host, origin, route) → [`auth`] (who) → [`mcp`] (the
-//! protocol's edge) → [`call`] (the spine: every decision, in order) → [`guard`] (deadline, slots) → the adapter.
+//! protocol's edge; beside it the plain JSON API) → [`call`] (the spine: every decision, in order) → [`guard`] (deadline, slots) → the
+//! adapter.
 
 pub mod admin;
 pub mod audit;
@@ -16,8 +17,10 @@ pub mod guard;
 mod limit;
 pub mod mcp;
 mod name;
+mod plain;
 pub mod policy;
 mod router;
+mod scan;
 mod seal;
 pub mod server;
 mod start;

@@ -1,7 +1,9 @@
 //! Sockets: accepting, TLS, limits of size and time, and their end.
 
 pub(crate) mod body;
+mod framing;
 mod patience;
+mod strict;
 
 use std::{convert::Infallible, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
@@ -32,11 +34,14 @@ use crate::{
 
 pub(crate) use body::Body;
 use patience::{Patience, Watched};
+pub(crate) use strict::Strict;
 
 /// How long after a failed accept the next one is tried: there may be no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How many requests one HTTP/2 connection may have open at once.
 const STREAMS_MAX: u32 = 128;
+/// What ALPN calls HTTP/2.
+const HTTP2: &[u8] = b"h2";
 /// The largest request head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -100,10 +105,14 @@ impl Connection {
         stream.set_write_timeout(Some(settings.write_timeout.0));
         let stream = Box::pin(stream);
         let Some(tls) = tls else {
-            return self.speak(stream, false, graceful).await;
+            return self.speak(Strict::new(stream), false, graceful).await;
         };
         match tokio::time::timeout(settings.header_timeout.0, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream, true, graceful).await,
+            // RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN and in no other way.
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
+                self.speak(stream, true, graceful).await;
+            }
+            Ok(Ok(stream)) => self.speak(Strict::new(stream), false, graceful).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
         }
@@ -124,7 +133,7 @@ impl Connection {
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
-        let builder = if http2 { builder } else { builder.http1_only() };
+        let builder = if http2 { builder.http2_only() } else { builder.http1_only() };
         let out_of_time = self.router.out_of_time.clone();
         let patience = http2.then(|| Patience::new(self.router.config.server.write_timeout.0));
         let connection = builder.serve_connection(TokioIo::new(io), self.service(patience.clone()));
@@ -186,7 +195,7 @@ pub(crate) fn tls_acceptor(settings: &config::server::Tls, base: &Path) -> Resul
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| unusable(&certificate, error.to_string()))?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    server.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 

@@ -41,8 +41,9 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
 }
 
 /// A call ended. `tool` is the shown name of a tool in the catalog, or `_other`.
-pub(crate) fn call_ended(downstream: &str, tool: &str, outcome: &'static str, took: Duration) {
-    counter!(CALLS, "downstream" => downstream.to_owned(), "tool" => tool.to_owned(), "outcome" => outcome)
+pub(crate) fn call_ended(surface: &'static str, downstream: &str, tool: &str, outcome: &'static str, took: Duration) {
+    let (downstream, named) = (downstream.to_owned(), tool.to_owned());
+    counter!(CALLS, "surface" => surface, "downstream" => downstream, "tool" => named, "outcome" => outcome)
         .increment(1);
     histogram!(CALL_DURATION, "mcp_method_name" => "tools/call", "gen_ai_tool_name" => tool.to_owned())
         .record(took.as_secs_f64());

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use adapters::Caller;
@@ -28,6 +28,8 @@ pub struct Rights {
     definitions: Bytes,
     /// Where each definition ends in `definitions`.
     ends: Vec<usize>,
+    /// The same tools as one JSON array in the form that the Messages API takes.
+    for_messages: OnceLock<Bytes>,
 }
 
 /// One page of `tools/list`.
@@ -51,13 +53,30 @@ impl Rights {
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
-        Self { rules, names, definitions: definitions.freeze(), ends }
+        Self { rules, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new() }
     }
 
     /// The rule that allows the tool at this place in the catalog; `None` when it is denied.
     #[must_use]
     pub fn rule(&self, index: usize) -> Option<&Rule> {
         self.rules.get(index).and_then(Option::as_ref)
+    }
+
+    /// All definitions with commas between them, without the brackets.
+    #[must_use]
+    pub fn definitions(&self) -> Bytes {
+        self.definitions.clone()
+    }
+
+    /// The tools in the form that the Messages API takes; `form` gives that of one, by its shown name and its definition.
+    pub(crate) fn for_messages(&self, form: impl Fn(&str, &str) -> String) -> Bytes {
+        let all = || {
+            let starts = std::iter::once(0).chain(self.ends.iter().map(|end| end + 1));
+            let definitions = starts.zip(&self.ends).map(|(start, &end)| text_of(&self.definitions[start..end]));
+            let forms: Vec<String> = self.names.iter().zip(definitions).map(|(name, text)| form(name, text)).collect();
+            format!("[{}]", forms.join(",")).into()
+        };
+        self.for_messages.get_or_init(all).clone()
     }
 
     /// The page that `cursor` asks for, or the first one. `None` when the cursor is none that a list gave.
@@ -79,6 +98,10 @@ impl Rights {
             next_cursor: (end < self.names.len()).then(|| URL_SAFE_NO_PAD.encode(&*self.names[end - 1])),
         })
     }
+}
+
+fn text_of(definition: &[u8]) -> &str {
+    std::str::from_utf8(definition).expect("a definition is made from text")
 }
 
 /// Rights by set of roles, for one version of the catalog.

@@ -10,8 +10,8 @@ use memchr::memmem;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Version, json_response, message::text_of, scan::Fault};
-use crate::{call::Answer, error::CallError, server::Body};
+use super::{Version, json_response, message::text_of};
+use crate::{call::Answer, error::CallError, scan::Fault, server::Body};
 
 /// What a legacy caller hears of an answer that its revision has no form for.
 const NOT_FOR_LEGACY: &str = "The tool wants to ask something back or to go on in the background, which this client's protocol revision cannot express. \
@@ -156,7 +156,7 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         CallError::InvalidArguments { .. }
         | CallError::Overloaded { .. }
         | CallError::Downstream { .. }
-        | CallError::OutcomeUnknown { .. } => Wire::Result(vec![tool_error(error, &text, version)]),
+        | CallError::OutcomeUnknown { .. } => Wire::Result(vec![failed_result(&text, error.meta(), version)]),
     }
 }
 
@@ -177,17 +177,6 @@ fn of_downstream(object: &Bytes, text: &str, version: Version) -> Wire {
 }
 
 /// A failure as a result, so that it reaches the model and does not die in the client's transport.
-fn tool_error(error: &CallError, text: &str, version: Version) -> Bytes {
-    let mut meta = serde_json::Map::new();
-    if let CallError::Overloaded { limit, retry_after_ms } = error {
-        meta.insert("weir/limit".to_owned(), json!({ "name": limit, "retry_after_ms": retry_after_ms }));
-    }
-    if let CallError::OutcomeUnknown { operation_id, .. } = error {
-        meta.insert("weir/operation_id".to_owned(), json!(operation_id));
-    }
-    failed_result(text, meta, version)
-}
-
 fn failed_result(text: &str, meta: serde_json::Map<String, serde_json::Value>, version: Version) -> Bytes {
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": true });
     if !meta.is_empty() {
@@ -200,7 +189,7 @@ fn failed_result(text: &str, meta: serde_json::Map<String, serde_json::Value>, v
 }
 
 /// The bytes of a result, with `resultType` where the caller's era has it and without where it has not. All else stays.
-fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
+pub(crate) fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
     let (bytes, kind) = match reply {
         Reply::Complete(bytes) | Reply::NotFound(bytes) => (bytes, "complete"),
         Reply::InputRequired(bytes) => (bytes, "input_required"),

@@ -17,13 +17,13 @@ use super::{
     answer::{self, RpcError, Wire, envelope},
     empty_response, json_response,
     message::{Message, text_of},
-    meta::Meta,
+    meta::{DEADLINE, Meta},
     provenance::cleaned_text,
     session::Session,
 };
 use crate::{
     audit::Origin,
-    call::{Control, RunningCall, ToolCall},
+    call::{Control, Patience, RunningCall, ToolCall},
     server::Body,
 };
 
@@ -109,6 +109,11 @@ impl Pending {
             Some(_) => return Err((id, RpcError::invalid_params("`arguments` must be an object"))),
         };
         let meta = Meta::of(params);
+        let said = meta.get(DEADLINE);
+        let patience = said.and_then(Patience::parse);
+        if said.is_some() && patience.is_none() {
+            return Err((id, RpcError::invalid_params(&format!("`_meta[\"{DEADLINE}\"]` is {}", Patience::FORM))));
+        }
         let token = meta.progress_token().filter(|_| wants_notices).map(str::to_owned);
         let (sender, notices) = token.as_ref().map(|_| mpsc::channel(NOTICES_MAX)).unzip();
         let control = Control::default();
@@ -123,6 +128,7 @@ impl Pending {
             name: name.into_owned(),
             params: bytes.clone(),
             arguments,
+            patience,
             trace: meta.trace(&post.parts.headers),
             notices: sender,
             control,

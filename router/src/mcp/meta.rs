@@ -6,11 +6,13 @@ use adapters::{
 };
 use http::HeaderMap;
 
-use crate::front::text_header;
+use crate::front::trace_of;
 
 pub(super) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// How long the caller waits, in milliseconds; the name under which Weir tells its downstreams the same (docs/websocket.md).
+pub(super) const DEADLINE: &str = "weir/deadline_ms";
 pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The longest name of a caller's program that is kept, in characters.
@@ -54,8 +56,7 @@ impl<'a> Meta<'a> {
     /// The trace of the request: `_meta` counts before HTTP headers (SEP-414).
     pub(super) fn trace(&self, headers: &HeaderMap) -> TraceContext {
         let own = || TraceContext::continued(&self.text("traceparent")?, self.text("tracestate").as_deref());
-        let http = || TraceContext::continued(text_header(headers, "traceparent")?, text_header(headers, "tracestate"));
-        own().or_else(http).unwrap_or_else(TraceContext::new_root)
+        own().unwrap_or_else(|| trace_of(headers))
     }
 }
 

@@ -39,7 +39,8 @@ fn a_result_keeps_its_bytes_but_for_the_kind_that_each_era_wants() {
 #[test]
 fn every_failure_has_its_form() {
     let tool: Arc<str> = "crm__get".into();
-    let downstream = |error| CallError::Downstream { tool: tool.clone(), error: Box::new(error) };
+    let downstream =
+        |error| CallError::Downstream { tool: tool.clone(), downstream: "crm".to_owned(), error: Box::new(error) };
     let mut paused = AdapterError::not_sent(
         ErrorClass::Unreachable,
         "crm cannot be reached (connection refused). Try again in a minute.",
@@ -67,7 +68,7 @@ fn every_failure_has_its_form() {
     {"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"Unknown tool: crm__nothing"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The arguments do not fit crm__get. arguments/id: 5 is not of type \"string\". Correct them by the tool's input schema and call again."}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"Weir","retry_after_ms":1000}},"resultType":"complete"}}
-    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute. crm asks to be left alone for 2 s."}],"isError":true,"_meta":{"weir/limit":{"name":"crm","retry_after_ms":2000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was refused: no such customer"}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","error":{"code":-32021,"message":"no sampling","data":{"x":1}}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The outcome of crm__get is unknown: the request was sent, but no answer came (The connection was lost). It may or may not have been carried out. Do not simply repeat it: look first whether it took effect. Operation id: op-1."}],"isError":true,"_meta":{"weir/operation_id":"op-1"},"resultType":"complete"}}
@@ -107,7 +108,7 @@ fn an_error_of_the_way_to_a_downstream_becomes_words_and_others_pass_as_they_cam
         let object = format!(r#"{{ "code":{code},"message":"said so","data":{{"n":9007199254740993}} }}"#);
         let rejection = Rejection::Rpc(Bytes::from(object.clone()));
         let error = Box::new(AdapterError::rejected("crm refused.", rejection));
-        let failure = CallError::Downstream { tool: "crm__get".into(), error };
+        let failure = CallError::Downstream { tool: "crm__get".into(), downstream: "crm".to_owned(), error };
         let answer = on_the_wire(Err(failure), Version::V2026_07_28);
         assert_eq!(answer.contains(&format!("\"error\":{object}")), passes, "{answer}");
         assert_eq!(answer.contains("\"isError\":true"), !passes, "{answer}");

@@ -14,7 +14,7 @@ const COMPARED_MAX: usize = 16;
 
 /// Why a request is refused before anybody looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is not UTF-8.
     NotUtf8,
     /// It is not JSON, from this byte on.
@@ -29,7 +29,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// What is wrong, and what is right.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::NotUtf8 => "the body is not UTF-8".to_owned(),
             Self::Syntax { at } => format!("the body is not JSON (byte {at})"),
@@ -44,7 +44,7 @@ impl Fault {
 }
 
 /// Checks a whole body and gives it back as text.
-pub(super) fn check(body: &[u8]) -> Result<&str, Fault> {
+pub(crate) fn check(body: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| Fault::NotUtf8)?;
     let mut scanner = Scanner { text, bytes: body, at: 0, values: 0, keys: Vec::new() };
     scanner.white_space();

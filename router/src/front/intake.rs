@@ -1,0 +1,73 @@
+//! The body of a request, on every surface that takes JSON: what is refused before it is read, and how much of it is read.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{problem, text_header};
+use crate::{
+    Router,
+    server::{Body, body},
+};
+
+/// A body that was read, with the room it takes. To be held until the answer begins: the body lives about as long.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) body: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What is refused before a byte of the body is read.
+pub(crate) fn refuse_by_headers(headers: &HeaderMap) -> Option<Response<Body>> {
+    let content_type = text_header(headers, "content-type").unwrap_or_default();
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/json") {
+        return Some(problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send one JSON message as `Content-Type: application/json`.",
+        ));
+    }
+    let codings = headers.get_all(header::CONTENT_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Some(problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Compressed requests are not taken: send the body without Content-Encoding.",
+        ));
+    }
+    None
+}
+
+/// Reads the body within the listener's bounds of size and time.
+///
+/// # Errors
+/// The answer to a request whose body is not taken.
+pub(crate) async fn read(router: &Router, body: Incoming) -> Result<Taken, Box<Response<Body>>> {
+    let settings = &router.config.server;
+    let bytes_max = settings.body_bytes_max.bytes();
+    let Ok(room) = router.body_room.take(&body, bytes_max) else {
+        let text = "Too many large requests are under way. Try again in a second.";
+        return Err(Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, text)));
+    };
+    match body::read(body, bytes_max, settings.body_timeout.0).await {
+        Ok(body) => Ok(Taken { body, _room: room }),
+        Err(error) => Err(Box::new(unread(error, router))),
+    }
+}
+
+fn unread(error: body::ReadError, router: &Router) -> Response<Body> {
+    let mut response = match error {
+        body::ReadError::TooLarge => {
+            let text =
+                format!("The request is larger than {}: ask for less at once.", router.config.server.body_bytes_max);
+            problem(StatusCode::PAYLOAD_TOO_LARGE, &text)
+        }
+        body::ReadError::TooSlow => {
+            problem(StatusCode::REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
+        }
+        body::ReadError::Broken => problem(StatusCode::BAD_REQUEST, "The body of the request is broken."),
+    };
+    // The rest of the body is not read, so the connection cannot be used again.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
