@@ -1,16 +1,23 @@
 //! The stand-ins from a shell. What a program needs to know comes as one line on standard output; logs go to standard
 //! error.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use standins::fixture::Fixture;
+use standins::mainframe::{Mainframe, MainframeOptions};
 use standins::mcp::{McpOptions, McpServer, Running, Tools};
 use standins::postgres::{PgOptions, PrivatePg};
+use standins::tickets::{Tickets, TicketsOptions};
 use standins::{Era, customers};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long a batch job waits, and then how long it runs.
+const JOB_STEP: Duration = Duration::from_secs(2);
 
 /// Honest systems to stand behind Weir, for trying things out.
 #[derive(Debug, Parser)]
@@ -26,6 +33,12 @@ enum Standin {
     Mcp(Mcp),
     /// A private Postgres with customers, orders and invoices. Prints its URL.
     Postgres(Postgres),
+    /// A slow legacy system with EBCDIC records. Prints its URL; `GET /__seen` shows what it saw, `POST /__trouble` makes
+    /// it go wrong: `{"kind": {"status": 503}, "delay_ms": 500, "next": 3}`.
+    Mainframe(Legacy),
+    /// A ticketing service in Jira Cloud's shape. Prints its URL; `GET /__ledger` shows every write, `POST /__trouble`
+    /// makes it go wrong.
+    Tickets(Ticketing),
     /// The MCP server that the official conformance suite asks for. Prints its URL.
     Fixture(ConformanceFixture),
 }
@@ -45,6 +58,28 @@ struct Mcp {
     /// With --stdio: a folder in which to keep a file of what was seen.
     #[arg(long, value_name = "FOLDER", requires = "stdio")]
     tally: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Legacy {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// How long an answer takes: `0s`, `250ms`, `5s..10s`.
+    #[arg(long, default_value = "5s..10s", value_parser = delay)]
+    delay: RangeInclusive<Duration>,
+    /// How many requests are worked on at once.
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+    #[arg(long, default_value_t = customers::SEED)]
+    seed: u64,
+}
+
+#[derive(Args, Debug)]
+struct Ticketing {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: String,
+    #[arg(long, default_value_t = customers::SEED)]
+    seed: u64,
 }
 
 #[derive(Args, Debug)]
@@ -92,6 +127,8 @@ async fn main() -> Result<()> {
     match Command::parse().standin {
         Standin::Mcp(arguments) => mcp(arguments).await,
         Standin::Postgres(arguments) => postgres(arguments).await,
+        Standin::Mainframe(arguments) => mainframe(arguments).await,
+        Standin::Tickets(arguments) => tickets(arguments).await,
         Standin::Fixture(arguments) => fixture(arguments).await,
     }
 }
@@ -128,6 +165,41 @@ async fn postgres(Postgres { tcp, empty, seed, bin }: Postgres) -> Result<()> {
     println!("{}", pg.url());
     told_to_end().await?;
     pg.stop().await
+}
+
+async fn mainframe(Legacy { listen, delay, concurrency, seed }: Legacy) -> Result<()> {
+    let job_step = Some(JOB_STEP);
+    let options = MainframeOptions { delay, concurrency, seed, job_step, ..MainframeOptions::default() };
+    let mainframe = Mainframe::start(&listen, options).await?;
+    println!("{}", mainframe.url);
+    told_to_end().await?;
+    mainframe.stop().await;
+    Ok(())
+}
+
+async fn tickets(Ticketing { listen, seed }: Ticketing) -> Result<()> {
+    let tickets = Tickets::start(&listen, TicketsOptions { seed, ..TicketsOptions::default() }).await?;
+    println!("{}", tickets.url);
+    told_to_end().await?;
+    tickets.stop().await;
+    Ok(())
+}
+
+/// As `5s..10s`, or one duration for always the same.
+fn delay(text: &str) -> Result<RangeInclusive<Duration>> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (duration(least)?, duration(most)?);
+    anyhow::ensure!(least <= most, "the shorter delay comes first");
+    Ok(least..=most)
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    let (number, unit_ms) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('s').unwrap_or_default(), 1_000),
+    };
+    let number: u32 = number.parse().with_context(|| format!("`{text}` is no duration such as 250ms or 5s"))?;
+    Ok(Duration::from_millis(u64::from(number) * unit_ms))
 }
 
 async fn serve_until_told_to_end(running: Running) -> Result<()> {

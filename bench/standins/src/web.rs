@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -103,14 +103,13 @@ fn percent_decoded(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Self { status, headers, body: body.into() }
+        Self { status, headers: vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))], body: body.into() }
     }
 
     pub(crate) fn json(status: StatusCode, body: &Value) -> Self {
@@ -122,12 +121,12 @@ impl Answer {
     }
 
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
         let value = HeaderValue::from_str(value.as_ref()).expect("our own headers are plain text");
-        self.headers.insert(HeaderName::from_static(name), value);
+        self.headers.push((HeaderName::from_static(name), value));
         self
     }
 }
@@ -262,9 +261,13 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, Answer> {
 }
 
 fn response(Answer { status, headers, body }: Answer) -> Response<Body> {
-    let mut response = Response::new(body::whole(body));
+    with_head(status, headers, body::whole(body))
+}
+
+fn with_head(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    response.headers_mut().extend(headers);
     response
 }
 
@@ -287,7 +290,7 @@ async fn spoilt<S: Site>(
         }
         TroubleKind::Endless => (StatusCode::OK, body::endless(visit)),
         TroubleKind::ResetAfterHead | TroubleKind::StopAfterHead | TroubleKind::Trickle => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.push((CONTENT_LENGTH, HeaderValue::from(body.len())));
             let body = match kind {
                 TroubleKind::Trickle => body::trickle(body, visit),
                 TroubleKind::ResetAfterHead => body::reset(reset, visit),
@@ -297,8 +300,5 @@ async fn spoilt<S: Site>(
         }
         TroubleKind::Status(_) => unreachable!("answered before the request was carried out"),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    with_head(status, headers, body)
 }

@@ -241,7 +241,7 @@ fn new_issue<'a>(store: &Store, fields: &'a Map<String, Value>) -> Result<Issue,
     })
 }
 
-fn labels<'a>(fields: &Map<String, Value>, faults: &mut Vec<(&'a str, String)>) -> Vec<String> {
+fn labels(fields: &Map<String, Value>, faults: &mut Vec<(&str, String)>) -> Vec<String> {
     let given = fields.get("labels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut labels = Vec::new();
     for label in given {
