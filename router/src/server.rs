@@ -124,8 +124,8 @@ impl Connection {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.router.config.server.header_timeout.0)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .pipeline_flush(true);
+            // Answers are not gathered for pipelined requests: one that is refused would take those before it along unsent.
+            .max_buf_size(HEAD_BYTES_MAX);
         builder
             .http2()
             .timer(TokioTimer::new())
