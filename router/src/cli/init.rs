@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use router::bridge::{BridgeError, Target};
 
 use super::{Exit, Style};
 use snippets::Snippets;
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// The folder for weir.yaml. One that is there already stays as it is, and the snippets are for it.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
+    /// The endpoint of a router that runs, such as https://weir.example/mcp: the snippets are for it, and nothing is written.
+    #[arg(long, value_name = "URL", conflicts_with = "dir", value_parser = endpoint)]
+    url: Option<String>,
     /// Print only how Claude Desktop uses it.
     #[arg(long)]
     claude_desktop: bool,
@@ -35,14 +39,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let binary = std::env::current_exe().context("cannot tell where this program is")?;
+    if let Some(url) = &arguments.url {
+        return print(arguments, &Snippets::of_endpoint(url, &binary));
+    }
     fs::create_dir_all(&arguments.dir)
         .with_context(|| format!("cannot make the folder {}", arguments.dir.display()))?;
     let dir = arguments.dir.canonicalize()?;
     let file = dir.join(FILE_NAME);
     let is_new = write_new(&file)?;
     let loaded = config::load(&file)?;
-    let binary = std::env::current_exe().context("cannot tell where this program is")?;
-    let snippets = Snippets::new(&loaded.config, &file, &binary);
 
     let mut stderr = io::stderr();
     if is_new {
@@ -52,8 +58,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     } else {
         writeln!(stderr, "{} is there already and stays as it is.\n", file.display())?;
     }
-    let mut stdout = io::stdout();
-    let style = Style::of(&stdout);
+    print(arguments, &Snippets::of_config(&loaded.config, &file, &binary))
+}
+
+/// What to copy goes to stdout, all else to stderr.
+fn print(arguments: &Arguments, snippets: &Snippets<'_>) -> anyhow::Result<Exit> {
+    let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+    let style = Style::of(&stderr);
     let all = !(arguments.claude_desktop || arguments.claude_code || arguments.api);
     let chosen = [
         (arguments.claude_desktop, "Claude Desktop", snippets.claude_desktop()),
@@ -66,6 +77,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         writeln!(stderr)?;
     }
     Ok(Exit::Done)
+}
+
+/// The text of an address that `weir stdio --url` takes.
+fn endpoint(text: &str) -> Result<String, BridgeError> {
+    text.parse::<Target>().map(|_| text.to_owned())
 }
 
 /// Writes the starter unless there is a file. True when it was written.

@@ -1,4 +1,6 @@
-"""The official TypeScript client: over HTTP, by Weir's stdio bridge, and by the bridge `mcp-remote`."""
+"""The official TypeScript client: over HTTP, by the program that `weir init` prints for Claude Desktop, which is Weir's
+stdio bridge, and by the bridge `mcp-remote`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from callers import Answer, Refused
+from printed import desktop_server, with_values
 from ways import Weir
 
 DRIVER = Path(__file__).parent.parent / "node" / "drive.mjs"
@@ -34,7 +37,7 @@ class Node:
 
 @dataclass(frozen=True)
 class TypeScript:
-    """The client, and what is between it and Weir: `http`, `stdio` or `mcp-remote`."""
+    """The client, and what is between it and Weir: `http`, `desktop-config` or `mcp-remote`."""
 
     node: Node
     transport: str
@@ -47,15 +50,15 @@ class TypeScript:
     @asynccontextmanager
     async def connect(self, weir: Weir, key: str) -> AsyncGenerator[Driver]:
         """A client that is connected, under this key."""
-        async with drive(self.node, self.version, self.target(weir, key)) as driver:
+        async with drive(self.node, self.version, await self.target(weir, key)) as driver:
             yield driver
 
-    def target(self, weir: Weir, key: str) -> dict[str, Any]:
+    async def target(self, weir: Weir, key: str) -> dict[str, Any]:
         authorization = f"Bearer {key}"
         if self.transport == "http":
             return {"url": weir.endpoint, "headers": {"Authorization": authorization}}
-        if self.transport == "stdio":
-            return {"command": weir.program, "args": ["stdio", "--url", weir.endpoint], "env": {"WEIR_API_KEY": key}}
+        if self.transport == "desktop-config":
+            return with_values(await desktop_server(weir, "--url", weir.endpoint), {"WEIR_API_KEY": key})
         bridge = str(self.node.modules / "mcp-remote" / "dist" / "proxy.js")
         return {
             "command": self.node.program,

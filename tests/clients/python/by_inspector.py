@@ -20,7 +20,7 @@ from ways import LEGACY_VERSION, Weir
 
 TOOL_ERROR = 5
 # Each takes half a second of a core and 100 MB.
-TOGETHER_MAX = 4
+TOGETHER_MAX = 8
 together = anyio.CapacityLimiter(TOGETHER_MAX)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -19,9 +18,9 @@ from typing import Any
 
 import anyio
 import httpx2
-from anyio.abc import Process
 
 from report import Report, holds, same
+from running import running
 from session import Session, text
 from ways import WAYS, Way, Weir
 
@@ -77,28 +76,12 @@ class Operator:
 
 
 @asynccontextmanager
-async def running(*command: str, env: dict[str, str] | None = None) -> AsyncGenerator[Process]:
-    """A program that is asked to end with the block, and then has to."""
-    async with await anyio.open_process(command, env=env, stdin=subprocess.DEVNULL, stderr=None) as process:
-        try:
-            yield process
-        finally:
-            with anyio.CancelScope(shield=True):
-                process.terminate()
-                with anyio.move_on_after(10):
-                    await process.wait()
-                if process.returncode is None:
-                    process.kill()
-
-
-@asynccontextmanager
 async def serving(weir: str, standins: str, era: str) -> AsyncGenerator[tuple[Weir, Operator]]:
     """Weir in front of a downstream of that era, when both are ready."""
     command = [standins, "mcp", "--websocket", "127.0.0.1:0", "--awkward", "--era", era]
     # It would warn of every call that is given up.
     async with running(*command, env={"RUST_LOG": "error"}) as downstream:
-        with anyio.fail_after(START_SECONDS_MAX):
-            url = (await downstream.stdout.receive()).decode().strip()
+        url = await downstream.line()
         with tempfile.TemporaryDirectory() as folder:
             listen, admin = free_ports()
             config = Path(folder, "weir.yaml")

@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tools import TOOLS as ALL_TOOLS
 from ways import LEGACY_VERSION, MODERN_VERSION, WAYS, Weir
 
 WAY_SECONDS_MAX = 240
+# Of one check. The Inspector is a process for each request, and these wait for their turn.
+CHECK_SECONDS_MAX = 120
 # Two cores are kept busy by as many clients, and the slow system of the demo takes eight calls at once.
 WAYS_TOGETHER = 3
 SLOW_TOGETHER = 8
@@ -34,7 +37,7 @@ VERSIONS = (LEGACY_VERSION, MODERN_VERSION)
 def every_way(node: Node) -> list[Way]:
     return [
         *(PythonSdk(way) for way in WAYS),
-        *(TypeScript(node, transport, version) for transport in ("http", "stdio", "mcp-remote") for version in VERSIONS),
+        *(TypeScript(node, transport, version) for transport in ("http", "desktop-config", "mcp-remote") for version in VERSIONS),
         *(Inspector(node, transport, version) for transport in ("http", "stdio") for version in VERSIONS),
     ]
 
@@ -47,6 +50,9 @@ class RoleCheck:
         self.run, self.slow = run, slow
         self.where = f"{way}, {role}"
 
+    def check(self, what: str) -> AbstractAsyncContextManager[None]:
+        return self.report.check(self.where, what, CHECK_SECONDS_MAX)
+
     async def all(self) -> None:
         """The list, then everything else side by side."""
         await self.check_list()
@@ -57,7 +63,7 @@ class RoleCheck:
             group.start_soon(self.check_wrong_arguments)
 
     async def check_list(self) -> None:
-        async with self.report.check(self.where, f"speaks {self.way.version} and lists exactly the tools of the role"):
+        async with self.check(f"speaks {self.way.version} and lists exactly the tools of the role"):
             if self.caller.version is not None:
                 same(self.caller.version, self.way.version, "the protocol version")
             tools = await self.caller.tools()
@@ -75,14 +81,14 @@ class RoleCheck:
             await self.check_answer(tool)
 
     async def check_answer(self, tool: Tool) -> None:
-        async with self.report.check(self.where, f"{tool.name} answers"):
+        async with self.check(f"{tool.name} answers"):
             answer = await self.caller.call(tool.name, tool.filled(self.run))
             holds(not answer.is_error, f"an error came back: {answer.text}")
             holds(tool.is_right(answer.value), f"this came back: {answer.text[:300]}")
             same(as_doubles(answer.structure), as_doubles(answer.value), "the structure beside the text")
 
     async def check_refusals(self) -> None:
-        async with self.report.check(self.where, "what does not exist, and what the role may not use, is refused alike"):
+        async with self.check("what does not exist, and what the role may not use, is refused alike"):
             allowed = of_role(self.role)
             hidden = [tool for tool in ALL_TOOLS if tool not in allowed]
             asked: list[tuple[str, dict[str, Any]]] = [(tool.name, tool.filled(self.run)) for tool in hidden]
@@ -102,7 +108,7 @@ class RoleCheck:
         raise AssertionError(f"{tool} was not refused but answered {answer.text[:300]}")
 
     async def check_wrong_arguments(self) -> None:
-        async with self.report.check(self.where, "arguments that do not fit are told with their place"):
+        async with self.check("arguments that do not fit are told with their place"):
             answer = await self.caller.call(WRONG.tool, WRONG.arguments)
             holds(answer.is_error, f"{WRONG.arguments} were taken: {answer.text[:300]}")
             for text in WRONG.named:

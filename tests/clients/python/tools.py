@@ -12,6 +12,7 @@ CUSTOMER = "C-00042"
 # Stands in arguments for a number that no other run of this table has, three digits long.
 RUN = "{run}"
 RUN_FIRST = 301
+RUN_LAST = 899
 
 
 @dataclass(frozen=True)

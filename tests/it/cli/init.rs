@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Folder,
@@ -48,6 +48,48 @@ async fn snippets_hold_the_real_paths_and_what_the_config_asks_for() {
     assert_eq!(api["mcp_servers"][0]["url"], "https://weir.example/mcp");
     assert_eq!(api["mcp_servers"][0]["authorization_token"], "YOUR_KEY");
     assert_eq!(api["tools"][0]["mcp_server_name"], "weir");
+}
+
+#[tokio::test]
+async fn a_router_that_runs_needs_no_config() {
+    let folder = Folder::new();
+    let url = "https://weir.example/mcp";
+    let at = |words: &[&str]| {
+        let mut weir = command(words);
+        weir.current_dir(folder.path(""));
+        weir
+    };
+    let desktop = finish(&mut at(&["init", "--url", url, "--claude-desktop"])).await.with_code(0).json();
+    let server = &desktop["mcpServers"]["weir"];
+    assert_eq!(server["command"].as_str(), weir().to_str());
+    assert_eq!(server["args"], json!(["stdio", "--url", url]));
+    assert_eq!(server["env"], json!({ "WEIR_API_KEY": "YOUR_KEY" }));
+    let code = finish(&mut at(&["init", "--url", url, "--claude-code"])).await.with_code(0).stdout;
+    assert_eq!(code, format!("claude mcp add --transport http weir {url} --header \"Authorization: Bearer YOUR_KEY\"\n"));
+    assert!(!fs::exists(folder.config()).expect("the folder"), "a config was written");
+
+    for refused in ["weir.example", "ws://weir.example/mcp", "https://alice:secret@weir.example/mcp"] {
+        let told = run(&["init", "--url", refused]).await.with_code(2).stderr;
+        assert!(!told.contains("secret@weir"), "{told}");
+    }
+    run(&["init", "--url", url, "--dir", &folder.path("")]).await.with_code(2);
+}
+
+#[tokio::test]
+async fn desktop_starts_no_router_in_which_it_could_do_nothing() {
+    let keyed = "server: { listen: 0.0.0.0:9123, behind_tls_proxy: true }\nidentity: { api_keys: { file: keys.yaml } }\n";
+    let folder = Folder::with_config(keyed);
+    let bridge = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).json();
+    assert_eq!(bridge["mcpServers"]["weir"]["args"], json!(["stdio", "--url", "http://127.0.0.1:9123/mcp"]));
+    assert_eq!(bridge["mcpServers"]["weir"]["env"], json!({ "WEIR_API_KEY": "YOUR_KEY" }));
+
+    let with_local = "identity: { api_keys: { file: keys.yaml }, local: { roles: [a] } }\npolicy: { roles: { a: { allow: [\"*\"] } } }\n\
+        downstreams: { git: { mcp: { stdio: { command: [git-mcp], pass_env: [PATH, GIT_HOME], secrets: { T: { env: GIT_TOKEN } } } } } }\n";
+    fs::write(folder.config(), with_local).expect("a file");
+    let own = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).json();
+    assert_eq!(own["mcpServers"]["weir"]["args"][1], "--config");
+    let needed = json!({ "GIT_TOKEN": "the value of GIT_TOKEN", "GIT_HOME": "the value of GIT_HOME" });
+    assert_eq!(own["mcpServers"]["weir"]["env"], needed);
 }
 
 #[tokio::test]

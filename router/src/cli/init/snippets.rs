@@ -1,17 +1,28 @@
 //! What to put where so that Claude uses this Weir.
 
-use std::path::Path;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
-use config::{Config, SecretRef};
+use config::{Config, SecretRef, downstream::Stdio};
 use serde_json::{Map, Value, json};
 
-/// What the snippets say for one config.
+/// What the snippets say for one config, or for one router that runs.
 #[derive(Debug)]
 pub(super) struct Snippets<'a> {
-    config: &'a Config,
-    file: &'a Path,
     binary: &'a Path,
     endpoint: String,
+    /// The config of a router that Claude Desktop can start for itself.
+    own: Option<Own<'a>>,
+    /// Where the key comes from that callers of the endpoint need.
+    key: Option<String>,
+}
+
+#[derive(Debug)]
+struct Own<'a> {
+    file: &'a Path,
+    config: &'a Config,
 }
 
 /// Text to copy, and where it belongs.
@@ -23,33 +34,62 @@ pub(super) struct Snippet {
 
 /// Stands for a key that only its owner knows.
 const YOUR_KEY: &str = "YOUR_KEY";
+/// What a process behind Weir gets where the config says nothing: there, or not missed.
+const USUAL: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 
 impl<'a> Snippets<'a> {
-    pub(super) fn new(config: &'a Config, file: &'a Path, binary: &'a Path) -> Self {
-        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
-        let base = config.server.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.server.listen));
-        Self { config, file, binary, endpoint: format!("{}/mcp", base.trim_end_matches('/')) }
+    pub(super) fn of_config(config: &'a Config, file: &'a Path, binary: &'a Path) -> Self {
+        let keys = config.identity.api_keys.as_ref();
+        // With keys and without roles for `local`, a router of one's own would have nobody who may do anything.
+        let own = keys.is_none() || !config.identity.local.roles.is_empty();
+        let key = keys.map(|keys| {
+            let file = keys.file.display();
+            format!("`weir keys create --file {file} --subject NAME --role ROLE` prints one")
+        });
+        Self { binary, endpoint: endpoint_of(config), own: own.then_some(Own { file, config }), key }
     }
 
-    /// Desktop starts programs and speaks to them over stdio; it passes none of the shell's environment on.
+    pub(super) fn of_endpoint(url: &str, binary: &'a Path) -> Self {
+        let key = "whoever runs that Weir gives you one; where it asks for none, leave it out".to_owned();
+        Self { binary, endpoint: url.to_owned(), own: None, key: Some(key) }
+    }
+
+    /// Desktop starts programs and speaks to them over stdio; it passes next to nothing of its environment on.
     pub(super) fn claude_desktop(&self) -> Snippet {
-        let variables: Map<String, Value> =
-            self.variables().into_iter().map(|name| (name.clone(), json!(format!("the value of {name}")))).collect();
-        let mut server = json!({ "command": self.binary, "args": ["stdio", "--config", self.file] });
-        if !variables.is_empty() {
-            server["env"] = Value::Object(variables);
+        let (args, env, what) = match &self.own {
+            Some(own) => {
+                let variables = own.variables().into_iter();
+                let env: Map<_, _> = variables.map(|name| (name.to_owned(), value_of(name))).collect();
+                let what = format!(
+                    "It starts a router of its own; `weir init --claude-desktop --url {}` is for one that runs.",
+                    self.endpoint
+                );
+                (json!(["stdio", "--config", own.file]), env, what)
+            }
+            None => {
+                let env = self.key.iter().map(|_| ("WEIR_API_KEY".to_owned(), json!(YOUR_KEY))).collect();
+                (json!(["stdio", "--url", self.endpoint]), env, format!("The router has to run.{}", self.key_advice()))
+            }
+        };
+        let mut server = json!({ "command": self.binary, "args": args });
+        if !env.is_empty() {
+            server["env"] = Value::Object(env);
         }
-        let advice = "put this into claude_desktop_config.json (Settings, Developer, Edit Config) and restart it. It starts a router of its own; \
-                      to use one that runs, take `stdio --url URL` and WEIR_API_KEY in `env`."
-            .to_owned();
-        Snippet { advice, text: format!("{:#}", json!({ "mcpServers": { "weir": server } })) }
+        Snippet {
+            advice: format!(
+                "put this into claude_desktop_config.json (Settings, Developer, Edit Config) and restart it. {what}"
+            ),
+            text: format!("{:#}", json!({ "mcpServers": { "weir": server } })),
+        }
     }
 
     pub(super) fn claude_code(&self) -> Snippet {
-        let header =
-            if self.wants_key() { format!(" --header \"Authorization: Bearer {YOUR_KEY}\"") } else { String::new() };
+        let header = match &self.key {
+            Some(_) => format!(" --header \"Authorization: Bearer {YOUR_KEY}\""),
+            None => String::new(),
+        };
         Snippet {
-            advice: format!("run this while `weir serve` runs.{}", self.key_advice()),
+            advice: format!("run this while the router runs.{}", self.key_advice()),
             text: format!("claude mcp add --transport http weir {}{header}", self.endpoint),
         }
     }
@@ -57,7 +97,7 @@ impl<'a> Snippets<'a> {
     /// The Messages API connects from outside, so it needs a public HTTPS endpoint.
     pub(super) fn api(&self) -> Snippet {
         let mut server = json!({ "type": "url", "url": self.endpoint, "name": "weir" });
-        if self.wants_key() {
+        if self.key.is_some() {
             server["authorization_token"] = json!(YOUR_KEY);
         }
         let tools = json!([{ "type": "mcp_toolset", "mcp_server_name": "weir" }]);
@@ -76,34 +116,56 @@ impl<'a> Snippets<'a> {
         }
     }
 
-    fn wants_key(&self) -> bool {
-        self.config.identity.api_keys.is_some()
-    }
-
     fn key_advice(&self) -> String {
-        match &self.config.identity.api_keys {
-            None => String::new(),
-            Some(keys) => format!(
-                " {YOUR_KEY}: `weir keys create --file {} --subject NAME --role ROLE` prints one.",
-                keys.file.display()
-            ),
-        }
+        self.key.as_ref().map(|advice| format!(" {YOUR_KEY}: {advice}.")).unwrap_or_default()
     }
+}
 
+impl<'a> Own<'a> {
     /// The environment variables that the config refers to.
-    fn variables(&self) -> Vec<&String> {
-        let mut references: Vec<&SecretRef> = self.config.secrets.master.iter().collect();
-        for downstream in self.config.downstreams.values() {
-            references.extend(downstream.secrets());
-        }
-        let mut names: Vec<&String> = Vec::new();
-        for reference in references {
-            if let SecretRef::Env(name) = reference
-                && !names.contains(&name)
-            {
+    fn variables(&self) -> Vec<&'a str> {
+        let downstreams = || self.config.downstreams.values();
+        let secrets = self.config.secrets.master.iter().chain(downstreams().flat_map(|downstream| downstream.secrets()));
+        let of_secrets = secrets.filter_map(|reference| match reference {
+            SecretRef::Env(name) => Some(name.as_str()),
+            SecretRef::File(_) => None,
+        });
+        let processes = downstreams().filter_map(|downstream| downstream.mcp.as_ref()?.stdio.as_ref());
+        let of_processes = processes.flat_map(variables_to_pass);
+        let mut names: Vec<&str> = Vec::new();
+        for name in of_secrets.chain(of_processes) {
+            if !names.contains(&name) {
                 names.push(name);
             }
         }
         names
     }
+}
+
+/// Those that the operator listed.
+fn variables_to_pass(process: &Stdio) -> impl Iterator<Item = &str> {
+    process.pass_env.iter().map(String::as_str).filter(|name| !USUAL.contains(name))
+}
+
+fn value_of(variable: &str) -> Value {
+    json!(format!("the value of {variable}"))
+}
+
+/// Where callers on this machine, or those whom the operator named, reach the router.
+fn endpoint_of(config: &Config) -> String {
+    let base = config.server.public_url.clone().unwrap_or_else(|| {
+        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", reachable(config.server.listen))
+    });
+    format!("{}/mcp", base.trim_end_matches('/'))
+}
+
+/// An address that stands for every one of this machine is none that can be called.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
