@@ -15,4 +15,5 @@ mod modern;
 mod names;
 mod postgres;
 mod restart;
+mod ticketing;
 mod websocket;

@@ -277,9 +277,12 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A day, a minute, or a period before or after now. The account's zone is UTC.
+/// A day, a minute, milliseconds since 1970, or a period before or after now. The account's zone is UTC.
 fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     let text = text.trim().replace('/', "-");
+    if let Ok(milliseconds) = text.parse() {
+        return Timestamp::from_millisecond(milliseconds).ok();
+    }
     if let Ok(at) = DateTime::strptime("%Y-%m-%d %H:%M", &text) {
         return at.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp());
     }
