@@ -11,6 +11,8 @@ mod front;
 mod http2;
 mod identity;
 mod legacy;
+mod mainframe;
+mod mainframe_records;
 mod modern;
 mod names;
 mod postgres;
