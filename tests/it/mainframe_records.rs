@@ -19,8 +19,8 @@ async fn mainframe() -> Result<Mainframe> {
 /// A router in front of it, with these tools beside `order_status`.
 async fn router(mainframe: &Mainframe, mut tools: Value) -> Result<TestRouter> {
     let number = json!({ "type": "integer" });
-    tools["order_status"] =
-        json!({ "arguments": { "order": number }, "request": { "path": "/orders/{order}/status" } });
+    let request = json!({ "path": "/orders/{order}/status" });
+    tools["order_status"] = json!({ "effect": "read", "arguments": { "order": number }, "request": request });
     let config = json!({
         "identity": { "local": { "roles": ["all"] } },
         "policy": { "roles": { "all": { "allow": ["*"] } } },
@@ -37,6 +37,7 @@ async fn router(mainframe: &Mainframe, mut tools: Value) -> Result<TestRouter> {
 
 fn records(path: &str, copybook: &str, many: bool) -> Value {
     json!({
+        "effect": "read",
         "arguments": { "number": { "type": "integer" } },
         "request": { "path": path },
         "answer": { "fixed_width": { "copybook": copybook, "many": many } },
