@@ -9,11 +9,13 @@ use std::{
     fs,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
+use ::config::Period;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use router::Running;
@@ -24,6 +26,7 @@ use crate::cli::{Exit, log, signals::Signals};
 use config::{Credentials, Files};
 use show::Screen;
 use systems::Systems;
+use tour::Tour;
 
 /// How long the downstreams have to tell their tools; they run on this machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +39,9 @@ pub(crate) struct Arguments {
     /// Only serve.
     #[arg(long)]
     no_tour: bool,
+    /// How long the mainframe takes for an answer.
+    #[arg(long, value_name = "LEAST..MOST", default_value = "5s..10s", value_parser = delay)]
+    mainframe_delay: RangeInclusive<Duration>,
     /// When ready, print one line of JSON to stdout with endpoint, keys and token; everything else goes to stderr.
     #[arg(long)]
     json: bool,
@@ -81,8 +87,8 @@ impl Demo {
         let mut screen = if arguments.json { Screen::stderr() } else { Screen::stdout() };
         let (listen, admin) = addresses(arguments.port)?;
         let start = Instant::now();
-        let systems = Systems::start().await?;
-        screen.title("Weir: one MCP endpoint in front of a database and another MCP server")?;
+        let systems = Systems::start(arguments.mainframe_delay.clone()).await?;
+        screen.title("Weir: one MCP endpoint in front of the systems of a company")?;
         match systems.crm_missing() {
             None => screen.done(
                 &format!("Postgres with {CUSTOMERS} customers, {ORDERS} orders, {INVOICES} invoices"),
@@ -109,7 +115,7 @@ impl Demo {
                 READY_TIMEOUT.as_secs()
             );
         }
-        self.screen.done("an MCP server over WebSocket, and Weir in front of both", start.elapsed())?;
+        self.screen.done("a mainframe, a ticketing service, an MCP server, and Weir in front", start.elapsed())?;
         Ok(self)
     }
 
@@ -120,7 +126,8 @@ impl Demo {
         }
         if !arguments.no_tour {
             let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
-            if let Err(error) = tour::run(&mut self.screen, &endpoint, &self.credentials, has_crm).await {
+            let tour = Tour { screen: &mut self.screen, has_crm, mainframe_delay: &arguments.mainframe_delay };
+            if let Err(error) = tour.run(&endpoint, &self.credentials).await {
                 self.screen.warn(&format!("The tour ends here: {error:#}"))?;
             }
         }
@@ -174,6 +181,16 @@ impl Demo {
         self.running.stop_now().await;
         self.systems.stop().await;
     }
+}
+
+/// As `5s..10s`, or one period for always the same.
+fn delay(text: &str) -> Result<RangeInclusive<Duration>, String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (Period(least), Period(most)) = (least.parse()?, most.parse()?);
+    if least > most {
+        return Err("the shorter period comes first".to_owned());
+    }
+    Ok(least..=most)
 }
 
 /// Where to listen. Looked at before anything is started, so that a taken port costs no time.

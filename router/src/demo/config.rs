@@ -11,17 +11,31 @@ use std::{
 use anyhow::Context as _;
 use config::{Loaded, Surroundings};
 use secrecy::{ExposeSecret as _, SecretString};
+use standins::mainframe::{ACCOUNT_COPYBOOK, HISTORY_COPYBOOK};
 use tempfile::TempDir;
 
-use super::systems::Systems;
+use super::systems::{ACCOUNT, Systems, TICKETS_USER};
 use crate::cli::keys::KeyStore;
 
 const CONFIG: &str = include_str!("config/weir.yaml");
 const CRM: &str = include_str!("config/crm.yaml");
-/// What reads. Not update, delete and export; and not the write of the enrichment service.
-const SUPPORT_AGENT_ALLOWS: &str =
-    r#"["crm__get_*", "crm__list_*", "crm__top_*", "crm__overdue_*", "enrich__get_*", "enrich__check_*"]"#;
-const SUPPORT_AGENT_ALLOWS_WITHOUT_CRM: &str = r#"["enrich__get_*", "enrich__check_*"]"#;
+const MAINFRAME: &str = include_str!("config/mainframe.yaml");
+const TICKETS: &str = include_str!("config/tickets.yaml");
+/// What reads, and what opens and comments tickets. Not update, delete and export of customers; not batch jobs and the status of
+/// tickets; and not the write of the enrichment service.
+const SUPPORT_AGENT_ALLOWS: &[&str] = &[
+    "enrich__get_*",
+    "enrich__check_*",
+    "mainframe__get_*",
+    "mainframe__order_status",
+    "mainframe__account_history",
+    "mainframe__batch_job_status",
+    "tickets__search_tickets",
+    "tickets__get_ticket",
+    "tickets__create_ticket",
+    "tickets__add_comment",
+];
+const SUPPORT_AGENT_ALLOWS_OF_CRM: &[&str] = &["crm__get_*", "crm__list_*", "crm__top_*", "crm__overdue_*"];
 
 /// The files of a running demo.
 #[derive(Debug)]
@@ -61,19 +75,30 @@ impl Files {
         let credentials =
             Credentials { support_agent: key("support_agent"), admin: key("admin"), admin_token: random_token()? };
         keys.save()?;
-        if let Some(url) = systems.crm_url() {
-            private_file(&self.path("crm-url"), url)?;
-        }
-        let (crm, support_agent_allows) = match systems.crm_url() {
-            Some(_) => (CRM, SUPPORT_AGENT_ALLOWS),
-            None => ("", SUPPORT_AGENT_ALLOWS_WITHOUT_CRM),
+        private_file(&self.path("tickets-token"), systems.tickets_token())?;
+        private_file(&self.path("ACCTREC.cpy"), ACCOUNT_COPYBOOK)?;
+        private_file(&self.path("HISTREC.cpy"), HISTORY_COPYBOOK)?;
+        let (crm, crm_allows) = match systems.crm_url() {
+            Some(url) => {
+                private_file(&self.path("crm-url"), url)?;
+                (format!("{CRM}\n"), SUPPORT_AGENT_ALLOWS_OF_CRM)
+            }
+            None => (String::new(), &[][..]),
         };
+        let allows: String =
+            crm_allows.iter().chain(SUPPORT_AGENT_ALLOWS).map(|glob| format!("        - {glob}\n")).collect();
         let text = CONFIG
+            .replace("{{crm}}\n", &crm)
+            .replace("{{mainframe}}\n", MAINFRAME)
+            .replace("{{tickets}}\n", TICKETS)
             .replace("{{listen}}", &listen.to_string())
             .replace("{{admin}}", &admin.to_string())
-            .replace("{{crm}}\n", crm)
             .replace("{{enrich_url}}", systems.enrich_url())
-            .replace("{{support_agent_allows}}", support_agent_allows)
+            .replace("{{mainframe_url}}", systems.mainframe_url())
+            .replace("{{account_number}}", ACCOUNT)
+            .replace("{{tickets_url}}", systems.tickets_url())
+            .replace("{{tickets_user}}", TICKETS_USER)
+            .replace("{{support_agent_allows}}\n", &allows)
             .replace("{{log_level}}", if is_quiet { "warn" } else { "info" });
         private_file(&self.config(), &text)?;
         Ok(credentials)
@@ -107,7 +132,7 @@ fn private_file(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn random_token() -> anyhow::Result<String> {
+pub(super) fn random_token() -> anyhow::Result<String> {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).context("the system has no random bytes")?;

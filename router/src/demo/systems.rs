@@ -1,18 +1,37 @@
-//! The systems behind the demo's router: a real Postgres of our own, and an MCP server.
+//! The systems behind the demo's router: a real Postgres of our own, a mainframe, a ticketing service, and an MCP server.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use standins::{
     customers,
+    mainframe::{Mainframe, MainframeOptions},
     mcp::{McpOptions, McpServer, Running, Tools},
     postgres::{PgOptions, PrivatePg},
+    tickets::{Tickets, TicketsOptions},
 };
+
+use super::config::random_token;
+
+/// The account of C-00042.
+pub(super) const ACCOUNT: &str = "9007202146917077";
+/// Whom the ticketing service lets in.
+pub(super) const TICKETS_USER: &str = "weir@example.com";
+
+/// How long a batch job waits, and then how long it runs.
+const JOB_STEP: Duration = Duration::from_secs(15);
 
 /// What stands behind the demo's router. Stops on drop.
 pub(super) struct Systems {
     crm: Result<Crm, String>,
     enrich: Running,
+    mainframe: Mainframe,
+    tickets: Tickets,
+    tickets_token: String,
 }
 
 struct Crm {
@@ -21,12 +40,21 @@ struct Crm {
 }
 
 impl Systems {
-    /// Starts them. Without Postgres the demo does with the rest.
-    pub(super) async fn start() -> anyhow::Result<Self> {
-        let (crm, enrich) = tokio::join!(start_crm(), start_enrich());
+    /// Starts them. Without Postgres the demo does with the rest. The mainframe takes so long for an answer.
+    pub(super) async fn start(mainframe_delay: RangeInclusive<Duration>) -> anyhow::Result<Self> {
+        let tickets_token = random_token()?;
+        let (crm, enrich, mainframe, tickets) = tokio::join!(
+            start_crm(),
+            start_enrich(),
+            start_mainframe(mainframe_delay),
+            start_tickets(tickets_token.clone())
+        );
         Ok(Self {
             crm: crm.map_err(|error| format!("{error:#}")),
             enrich: enrich.context("cannot start the enrichment server")?,
+            mainframe: mainframe.context("cannot start the mainframe")?,
+            tickets: tickets.context("cannot start the ticketing service")?,
+            tickets_token,
         })
     }
 
@@ -43,8 +71,20 @@ impl Systems {
         &self.enrich.url
     }
 
+    pub(super) fn mainframe_url(&self) -> &str {
+        &self.mainframe.url
+    }
+
+    pub(super) fn tickets_url(&self) -> &str {
+        &self.tickets.url
+    }
+
+    pub(super) fn tickets_token(&self) -> &str {
+        &self.tickets_token
+    }
+
     pub(super) async fn stop(self) {
-        self.enrich.stop().await;
+        tokio::join!(self.enrich.stop(), self.mainframe.stop(), self.tickets.stop());
         if let Ok(Crm { postgres, .. }) = self.crm
             && let Err(error) = postgres.stop().await
         {
@@ -66,6 +106,16 @@ async fn start_enrich() -> anyhow::Result<Running> {
     let server =
         McpServer::new(McpOptions { tools: Tools::Enrichment, seed: customers::SEED, ..McpOptions::default() });
     server.websocket("127.0.0.1:0").await
+}
+
+async fn start_mainframe(delay: RangeInclusive<Duration>) -> anyhow::Result<Mainframe> {
+    let options = MainframeOptions { delay, job_step: Some(JOB_STEP), ..MainframeOptions::default() };
+    Mainframe::start("127.0.0.1:0", options).await
+}
+
+async fn start_tickets(token: String) -> anyhow::Result<Tickets> {
+    let options = TicketsOptions { user: TICKETS_USER.to_owned(), token: Some(token), ..TicketsOptions::default() };
+    Tickets::start("127.0.0.1:0", options).await
 }
 
 /// Where `./run` unpacks Postgres on a machine that has none: `tools/postgres` in the build folder that we were built into.

@@ -1,11 +1,14 @@
 //! The tour: what an agent sees through Weir, and what it does not.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use serde_json::{Value, json, value::to_raw_value};
 
-use super::{config::Credentials, show::Screen};
+use super::{config::Credentials, show::Screen, systems::ACCOUNT};
 use crate::cli::connection::{Connection, ListedTool, RpcError, ToolResult};
 
 /// The customer that the tour asks for.
@@ -38,23 +41,30 @@ impl Visitor {
     }
 }
 
-/// Shows the router at work.
-pub(super) async fn run(
-    screen: &mut Screen,
-    endpoint: &str,
-    credentials: &Credentials,
-    has_crm: bool,
-) -> anyhow::Result<()> {
-    let mut agent = Visitor::arrive("support_agent", endpoint, &credentials.support_agent).await?;
-    let mut admin = Visitor::arrive("admin", endpoint, &credentials.admin).await?;
-    list_the_tools(screen, &mut agent).await?;
-    let mut customer_id = CUSTOMER.to_owned();
-    if has_crm {
-        ask_for_a_customer(screen, &mut agent).await?;
-        customer_id = rank_by_revenue(screen, &mut agent).await?;
+/// What the tour goes through.
+pub(super) struct Tour<'a> {
+    pub(super) screen: &'a mut Screen,
+    pub(super) has_crm: bool,
+    pub(super) mainframe_delay: &'a RangeInclusive<Duration>,
+}
+
+impl Tour<'_> {
+    /// Shows the router at work.
+    pub(super) async fn run(self, endpoint: &str, credentials: &Credentials) -> anyhow::Result<()> {
+        let Self { screen, has_crm, mainframe_delay } = self;
+        let mut agent = Visitor::arrive("support_agent", endpoint, &credentials.support_agent).await?;
+        let mut admin = Visitor::arrive("admin", endpoint, &credentials.admin).await?;
+        list_the_tools(screen, &mut agent).await?;
+        let (mut account, mut top_customer) = (ACCOUNT.to_owned(), CUSTOMER.to_owned());
+        if has_crm {
+            account = ask_for_a_customer(screen, &mut agent).await?;
+            top_customer = rank_by_revenue(screen, &mut agent).await?;
+        }
+        enrich_a_transaction(screen, &mut agent, &mut admin, &top_customer).await?;
+        ask_the_mainframe(screen, &mut agent, &account, mainframe_delay).await?;
+        open_a_ticket(screen, &mut agent).await?;
+        be_refused(screen, &mut agent, &mut admin, has_crm).await
     }
-    enrich_a_transaction(screen, &mut agent, &mut admin, &customer_id).await?;
-    be_refused(screen, &mut agent, &mut admin, has_crm).await
 }
 
 async fn list_the_tools(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
@@ -69,7 +79,8 @@ async fn list_the_tools(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Res
     Ok(())
 }
 
-async fn ask_for_a_customer(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
+/// Returns the number of the customer's account.
+async fn ask_for_a_customer(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<String> {
     screen.title("2  It asks for a customer")?;
     let answer = agent.call(screen, "crm__get_customer", json!({ "customer_id": CUSTOMER })).await?;
     let customer = &answer["rows"][0];
@@ -82,7 +93,7 @@ async fn ask_for_a_customer(screen: &mut Screen, agent: &mut Visitor) -> anyhow:
         of("segment"),
         of("loyalty_points")
     ))?;
-    Ok(())
+    Ok(of("account_number"))
 }
 
 /// Returns the id of the first.
@@ -125,13 +136,60 @@ async fn enrich_a_transaction(
     Ok(())
 }
 
+async fn ask_the_mainframe(
+    screen: &mut Screen,
+    agent: &mut Visitor,
+    account: &str,
+    delay: &RangeInclusive<Duration>,
+) -> anyhow::Result<()> {
+    screen.title("5  It asks the mainframe for the account, which is an EBCDIC record there")?;
+    let (least, most) = (delay.start().as_secs_f64(), delay.end().as_secs_f64());
+    if most > 0.0 {
+        screen.say(&format!("The mainframe takes {least} to {most} s for an answer; Weir waits for it …"))?;
+    }
+    let answer = agent.call(screen, "mainframe__get_account", json!({ "account_number": account })).await?;
+    let of = |key: &str| text(&answer[key]);
+    let address = &answer["acct_address"];
+    let city = format!("{} ({})", text(&address["acct_city"]), text(&address["acct_country"]));
+    screen.detail(&format!(
+        "{}, {city}, status {}, since {}",
+        of("acct_name"),
+        of("acct_status"),
+        of("acct_opened")
+    ))?;
+    let (balance, limit) = (money(&answer["acct_balance"]), money(&answer["acct_credit_limit"]));
+    screen.detail(&format!("balance {balance} {}, credit limit {limit}", of("acct_currency")))?;
+    Ok(())
+}
+
+async fn open_a_ticket(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
+    screen.title("6  It looks for tickets about the customer, and opens one")?;
+    let search = json!({ "text": CUSTOMER, "limit": 3 });
+    let found = agent.call(screen, "tickets__search_tickets", search).await?;
+    let tickets = found["tickets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if tickets.is_empty() {
+        screen.detail("no ticket yet")?;
+    }
+    for ticket in tickets {
+        screen.detail(&format!("{}  {}  {}", text(&ticket["id"]), text(&ticket["status"]), text(&ticket["title"])))?;
+    }
+    let ticket = json!({
+        "title": format!("Credit limit to be reviewed ({CUSTOMER})"),
+        "description": "The customer asked for a higher credit limit.\n\n- Balance and limit: see the mainframe\n- No misuse found",
+    });
+    let ticket = agent.call(screen, "tickets__create_ticket", ticket).await?;
+    let of = |key: &str| text(&ticket[key]);
+    screen.detail(&format!("{} is {}: {}", of("id"), of("status"), of("title")))?;
+    Ok(())
+}
+
 async fn be_refused(
     screen: &mut Screen,
     agent: &mut Visitor,
     admin: &mut Visitor,
     has_crm: bool,
 ) -> anyhow::Result<()> {
-    screen.title("5  The support agent tries what it may not do")?;
+    screen.title("7  The support agent tries what it may not do")?;
     let (name, arguments) = match has_crm {
         true => ("crm__delete_customer", json!({ "customer_id": CUSTOMER })),
         false => ("enrich__log_transaction_enrichment", json!({ "transaction_id": "T-0000001", "category": "none" })),
