@@ -27,7 +27,7 @@ pub(crate) use error::HttpError;
 pub(crate) use http::response::Parts as Head;
 
 /// What a pool needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpSettings<'a> {
     /// `https://host/path`; the path comes before that of every request.
     pub(crate) base_url: &'a str,

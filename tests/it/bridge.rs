@@ -3,5 +3,5 @@
 mod legacy;
 mod modern;
 mod real;
-mod script;
+pub(crate) mod script;
 mod trouble;

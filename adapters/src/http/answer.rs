@@ -85,7 +85,9 @@ impl Answer {
                     return Err(HttpError::broken(&error));
                 }
                 Ok(None) => {
-                    self.held.take().map(Held::give_back);
+                    if let Some(held) = self.held.take() {
+                        held.give_back();
+                    }
                     return Ok(None);
                 }
                 Err(_) => {

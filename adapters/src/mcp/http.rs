@@ -307,7 +307,7 @@ impl Shared {
 /// the closed connection alone.
 struct Running<'a> {
     wire: &'a Arc<Wire>,
-    session: &'a Session,
+    session: &'a Arc<Session>,
     id: u64,
     over: bool,
 }
@@ -323,7 +323,9 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.over && !self.session.server.modern {
-            self.wire.say(&self.session.spoken, request::cancelled(self.id, "nobody waits for the answer any more"));
+            let text = request::cancelled(self.id, "nobody waits for the answer any more");
+            // Where the session is this call's alone, it must not end before the server has heard of this.
+            self.wire.say(&self.session.spoken, text, Arc::clone(self.session));
         }
     }
 }

@@ -26,12 +26,12 @@ use tokio::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for what must come.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
 /// Times short enough for a test, where the default is for people.
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         retry_first: Duration::from_millis(5),
         retry_longest: Duration::from_millis(50),
@@ -41,28 +41,28 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A router that asks the test for every answer.
-pub(super) struct Script {
-    pub(super) address: SocketAddr,
+pub(crate) struct Script {
+    pub(crate) address: SocketAddr,
     asked: mpsc::UnboundedReceiver<Asked>,
     door: Arc<mpsc::UnboundedSender<Asked>>,
     serving: Option<JoinHandle<()>>,
 }
 
 /// One request that waits for the test's answer.
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
     answer: oneshot::Sender<Response<Body>>,
 }
 
 type Body = BoxBody<Bytes, Infallible>;
 
 /// A stream of events that the test writes.
-pub(super) struct Events(mpsc::Sender<Bytes>);
+pub(crate) struct Events(mpsc::Sender<Bytes>);
 
 impl Script {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (door, asked) = mpsc::unbounded_channel();
         let mut script = Self { address: ([127, 0, 0, 1], 0).into(), asked, door: Arc::new(door), serving: None };
         script.open().await;
@@ -70,7 +70,7 @@ impl Script {
     }
 
     /// Listens, at the same address as before if there was one.
-    pub(super) async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the address is free");
         self.address = listener.local_addr().expect("it listens");
         let door = Arc::clone(&self.door);
@@ -85,18 +85,18 @@ impl Script {
     }
 
     /// Ends as a killed process does: no connection is left, and nobody listens.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         let serving = self.serving.take().expect("it is open");
         serving.abort();
         _ = serving.await;
     }
 
-    pub(super) fn url(&self) -> Target {
+    pub(crate) fn url(&self) -> Target {
         format!("http://{}/mcp", self.address).parse().expect("a URL")
     }
 
     /// Serves one connection in memory.
-    pub(super) fn connector(&self) -> Target {
+    pub(crate) fn connector(&self) -> Target {
         let door = Arc::clone(&self.door);
         Target::Memory(Arc::new(move || {
             let (near, far) = duplex(4096);
@@ -106,12 +106,12 @@ impl Script {
     }
 
     /// The next request, whatever it is.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         soon("a request", self.asked.recv()).await.expect("the door is open")
     }
 
     /// The next POST, whose body must contain `part`.
-    pub(super) async fn post(&mut self, part: &str) -> Asked {
+    pub(crate) async fn post(&mut self, part: &str) -> Asked {
         let asked = self.next().await;
         assert!(
             asked.method == Method::POST && asked.body.contains(part),
@@ -123,19 +123,19 @@ impl Script {
     }
 
     /// The next request, which must have this method and no body.
-    pub(super) async fn bare(&mut self, method: Method) -> Asked {
+    pub(crate) async fn bare(&mut self, method: Method) -> Asked {
         let asked = self.next().await;
         assert!(asked.method == method && asked.body.is_empty(), "{} {} instead of {method}", asked.method, asked.body);
         asked
     }
 
     /// Whether no request waits.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.asked.try_recv().is_err()
     }
 
     /// Goes through the handshake of a legacy client, in a session of this id; the server offers no stream of its own.
-    pub(super) async fn handshake(&mut self, client: &mut Client, session: &'static str) {
+    pub(crate) async fn handshake(&mut self, client: &mut Client, session: &'static str) {
         client.send(INITIALIZE).await;
         self.post(r#""method":"initialize""#).await.with(&[("mcp-session-id", session)], INITIALIZE_ANSWER);
         assert_eq!(client.line().await, INITIALIZE_ANSWER);
@@ -145,9 +145,9 @@ impl Script {
     }
 }
 
-pub(super) const INITIALIZE: &str = r#"{"jsonrpc":"2.0", "id":"init-\u0031","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c"}}}"#;
-pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0",  "method":"notifications/initialized"}"#;
-pub(super) const INITIALIZE_ANSWER: &str = r#"{"jsonrpc":"2.0","id":"init-1","result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s"}}}"#;
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0", "id":"init-\u0031","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c"}}}"#;
+pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0",  "method":"notifications/initialized"}"#;
+pub(crate) const INITIALIZE_ANSWER: &str = r#"{"jsonrpc":"2.0","id":"init-1","result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s"}}}"#;
 
 async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, door: Arc<mpsc::UnboundedSender<Asked>>) {
     let service = service_fn(move |request| ask(request, Arc::clone(&door)));
@@ -165,80 +165,90 @@ async fn ask(request: Request<Incoming>, door: Arc<mpsc::UnboundedSender<Asked>>
 }
 
 impl Asked {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
     }
 
-    pub(super) fn respond(self, response: http::response::Builder, body: impl Into<Bytes>) {
+    pub(crate) fn respond(self, response: http::response::Builder, body: impl Into<Bytes>) {
         let response = response.body(Full::new(body.into()).boxed()).expect("a response");
         _ = self.answer.send(response);
     }
 
     /// A JSON answer.
-    pub(super) fn json(self, body: &str) {
+    pub(crate) fn json(self, body: &str) {
         self.with(&[], body);
     }
 
     /// A JSON answer with headers.
-    pub(super) fn with(self, headers: &[(&str, &str)], body: &str) {
+    pub(crate) fn with(self, headers: &[(&str, &str)], body: &str) {
         let builder = Response::builder().header("content-type", "application/json; charset=utf-8");
         let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
         self.respond(builder, body.to_owned());
     }
 
     /// A status without a body.
-    pub(super) fn status(self, status: u16) {
+    pub(crate) fn status(self, status: u16) {
         self.respond(Response::builder().status(StatusCode::from_u16(status).expect("a status")), "");
     }
 
     /// An answer that is a stream of events.
-    pub(super) fn events(self) -> Events {
+    pub(crate) fn events(self) -> Events {
+        self.pieces("text/event-stream")
+    }
+
+    /// An answer of this type that the test writes piece by piece.
+    pub(crate) fn pieces(self, content_type: &str) -> Events {
         let (sender, receiver) = mpsc::channel::<Bytes>(1);
         let pieces = stream::unfold(receiver, async |mut receiver| {
             let piece = receiver.recv().await?;
             Some((Ok(Frame::data(piece)), receiver))
         });
-        let builder = Response::builder().header("content-type", "text/event-stream");
+        let builder = Response::builder().header("content-type", content_type);
         _ = self.answer.send(builder.body(BoxBody::new(StreamBody::new(pieces))).expect("a response"));
         Events(sender)
     }
 
     /// Waits until the bridge no longer waits for the answer.
-    pub(super) async fn abandoned(&mut self) {
+    pub(crate) async fn abandoned(&mut self) {
         soon("the end of the request", self.answer.closed()).await;
     }
 }
 
 impl Events {
     /// Writes bytes as they are.
-    pub(super) async fn raw(&self, piece: impl Into<Bytes>) {
+    pub(crate) async fn raw(&self, piece: impl Into<Bytes>) {
         soon("room for an event", self.0.send(piece.into())).await.expect("the bridge listens");
     }
 
     /// Writes one message as one event.
-    pub(super) async fn message(&self, text: &str) {
+    pub(crate) async fn message(&self, text: &str) {
         self.raw(format!("event: message\ndata: {text}\n\n")).await;
     }
 
+    /// Writes bytes as they are; false when nobody reads any more.
+    pub(crate) async fn try_raw(&self, piece: impl Into<Bytes>) -> bool {
+        soon("room for an event", self.0.send(piece.into())).await.is_ok()
+    }
+
     /// Waits until the bridge has closed the stream.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         soon("the end of the stream", self.0.closed()).await;
     }
 }
 
 /// The client on the other side of the pipes.
-pub(super) struct Client {
+pub(crate) struct Client {
     input: Option<DuplexStream>,
     output: BufReader<DuplexStream>,
     bridge: JoinHandle<Result<(), BridgeError>>,
 }
 
 impl Client {
-    pub(super) fn start(target: Target) -> Self {
+    pub(crate) fn start(target: Target) -> Self {
         Self::start_with(target, None, settings())
     }
 
-    pub(super) fn start_with(target: Target, key: Option<&str>, settings: Settings) -> Self {
+    pub(crate) fn start_with(target: Target, key: Option<&str>, settings: Settings) -> Self {
         let (input, bridge_input) = duplex(64 * 1024);
         let (bridge_output, output) = duplex(64 * 1024);
         let key = key.map(SecretString::from);
@@ -247,17 +257,17 @@ impl Client {
     }
 
     /// Writes one line.
-    pub(super) async fn send(&mut self, line: &str) {
+    pub(crate) async fn send(&mut self, line: &str) {
         self.send_raw(format!("{line}\n").as_bytes()).await;
     }
 
-    pub(super) async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("the input is open");
         soon("room for a line", input.write_all(bytes)).await.expect("the bridge reads");
     }
 
     /// The next line.
-    pub(super) async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         soon("a line", self.output.read_line(&mut line)).await.expect("the bridge writes text");
         assert_eq!(line.pop(), Some('\n'), "the output has ended");
@@ -265,7 +275,7 @@ impl Client {
     }
 
     /// The next line, which must be an error of the bridge itself, as (id, code, message).
-    pub(super) async fn error(&mut self) -> (String, i64, String) {
+    pub(crate) async fn error(&mut self) -> (String, i64, String) {
         let line = self.line().await;
         let message: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let error = &message["error"];
@@ -277,12 +287,12 @@ impl Client {
     }
 
     /// Closes the input.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.input = None;
     }
 
     /// Closes the input and waits for the end of the bridge. Returns what it still wrote.
-    pub(super) async fn finish(mut self) -> Vec<String> {
+    pub(crate) async fn finish(mut self) -> Vec<String> {
         self.close();
         soon("the end of the bridge", self.bridge).await.expect("no panic").expect("it ends well");
         let mut lines = Vec::new();

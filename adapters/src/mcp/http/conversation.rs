@@ -230,9 +230,9 @@ pub(super) fn answer_question(wire: &Arc<Wire>, spoken: &Spoken, id: &str, metho
     if spoken.modern || id.len() > QUESTION_ID_BYTES_MAX {
         tracing::debug!(downstream = %wire.downstream, "a question of the server was left unanswered");
     } else if method == "ping" {
-        wire.say(spoken, request::pong(id));
+        wire.say(spoken, request::pong(id), ());
     } else {
-        wire.say(spoken, request::not_offered(id));
+        wire.say(spoken, request::not_offered(id), ());
     }
 }
 

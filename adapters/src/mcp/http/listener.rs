@@ -104,11 +104,12 @@ async fn notices(wire: &Arc<Wire>, session: &Session, id: u64, mut stream: Answe
 
 fn notice(wire: &Arc<Wire>, session: &Session, id: u64, message: Incoming<'_>) {
     match message {
-        Incoming::Notification { method, params } if method == "notifications/tools/list_changed" => {
-            // MCP 2026-07-28, "Subscriptions": every message says which subscription it belongs to.
-            if !session.server.modern || Belonging::of(params).subscription() == Some(id) {
-                wire.list_changed();
-            }
+        // MCP 2026-07-28, "Subscriptions": every message says which subscription it belongs to.
+        Incoming::Notification { method, params }
+            if method == "notifications/tools/list_changed"
+                && (!session.server.modern || Belonging::of(params).subscription() == Some(id)) =>
+        {
+            wire.list_changed();
         }
         Incoming::Question { id, method } => answer_question(wire, &session.spoken, id, &method),
         _ => {}

@@ -102,30 +102,29 @@ impl Connector {
     }
 
     async fn attempt(&self, era: Era) -> Result<Session, Failure> {
-        let handshake = Handshake { wire: Arc::clone(&self.wire), session: OnceLock::new() };
-        let settled = era::settle(&handshake, era, Patience { probe: HANDSHAKE, handshake: HANDSHAKE }).await;
-        let modern = settled.as_ref().is_ok_and(|server| server.modern);
-        let session = handshake.session.into_inner().filter(|_| !modern);
-        let server = match settled {
-            Ok(server) => server,
-            Err(failure) => {
-                if session.is_some() {
-                    self.wire.end_session(Spoken { session, ..Spoken::default() });
-                }
-                return Err(failure);
-            }
-        };
+        let mut handshake = Handshake { wire: Arc::clone(&self.wire), session: OnceLock::new() };
+        let patience = Patience { probe: HANDSHAKE, handshake: HANDSHAKE };
+        let server = era::settle(&handshake, era, patience).await?;
+        let (modern, session) = (server.modern, handshake.session.take());
         let spoken = Spoken { version: Some(server.version), session, modern };
         let (end, over) = (OnceLock::new(), CancellationToken::new());
         Ok(Session { server, spoken, wire: Arc::clone(&self.wire), end, over })
     }
 }
 
-/// A server that is yet to be known.
+/// A server that is yet to be known. Dropping it ends the session that came of it, if nobody took it.
 struct Handshake {
     wire: Arc<Wire>,
     /// What it answered `initialize` with.
     session: OnceLock<HeaderValue>,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.wire.end_session(Spoken { session: Some(session), ..Spoken::default() });
+        }
+    }
 }
 
 impl Stranger for Handshake {

@@ -41,7 +41,7 @@ impl Trouble {
         match self {
             Self::Http(error) => {
                 let failure = Failure::new(error.class, error.told.clone());
-                error.detail.iter().fold(failure, |failure, detail| failure.because(detail))
+                error.detail.iter().fold(failure, Failure::because)
             }
             Self::Status { status, .. } => Failure::new(class_of(*status), told_of(*status)),
             Self::SessionLost => Failure::lost("it forgot the session"),

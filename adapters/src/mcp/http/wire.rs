@@ -159,14 +159,15 @@ impl Wire {
         }
     }
 
-    /// Sends something that nobody waits for. Must run inside a tokio runtime.
-    pub(super) fn say(self: &Arc<Self>, spoken: &Spoken, text: String) {
+    /// Sends something that nobody waits for, and keeps `meanwhile` until it is sent.
+    pub(super) fn say(self: &Arc<Self>, spoken: &Spoken, text: String, meanwhile: impl Send + 'static) {
         let wire = Arc::clone(self);
         let spoken = spoken.clone();
         self.aside(async move {
             if let Err(trouble) = wire.tell(&spoken, text, Deadline::after(ASIDE)).await {
                 tracing::debug!(downstream = %wire.downstream, ?trouble, "a notification was not taken");
             }
+            drop(meanwhile);
         });
     }
 
