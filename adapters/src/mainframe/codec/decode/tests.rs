@@ -210,3 +210,17 @@ fn the_schema_says_what_comes() {
     });
     assert_eq!(schema, records);
 }
+
+#[test]
+fn the_example_of_the_documentation_comes_out_as_it_says() {
+    let page = include_str!("../../../../../docs/copybook.md");
+    let between = |from: &str, to: &str| page.split_once(from)?.1.split_once(to).map(|(text, _)| text);
+    let copybook = between("copybook: |\n", "```").expect("a copybook");
+    let json = between("```json\n", "\n```").expect("a record");
+    let record = [
+        &b"\xf0\xf0\xf0\xf1\xf2\xf3\xf4\xf5\xf6\xf7\xc1\x00\x00\x00\x12\x05\x0d\x00\x01\x40\x40\x40"[..],
+        b"\xf2\xf0\xf2\xf6\xf1\xf1\xf0\xf1\xf0\xf0\xf0\xf0\xf1\xf2\xf0\xf5\xd0",
+    ]
+    .concat();
+    assert_eq!(decode(copybook, Cp037, false, &record).as_deref(), Ok(json));
+}
