@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use config::Config;
+use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,6 +23,8 @@ use crate::{
 
 /// How long dropped calls may take to leave their records.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long downstreams may take to end what they keep running; each knows a shorter time itself.
+const CLOSE: Duration = Duration::from_secs(40);
 /// How long the last audit records may take to the disk.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -118,7 +121,8 @@ impl Router {
         &self.downstreams
     }
 
-    /// Ends what runs: calls may finish within `drain`, what is left then is dropped, and the audit records are on their way to the disk.
+    /// Ends what runs: calls may finish within `drain`, what is left then is dropped, the audit records are on their way to the disk,
+    /// and child processes are gone.
     /// No new call is taken in any more by a listener of this router when this is called.
     pub async fn finish(&self, drain: Duration) {
         self.closing.cancel();
@@ -128,7 +132,11 @@ impl Router {
             self.out_of_time.cancel();
             let _ = tokio::time::timeout(SETTLE, self.tasks.wait()).await;
         }
-        self.audit.flush(FLUSH).await;
+        let closing = join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close()));
+        let (_, closed) = tokio::join!(self.audit.flush(FLUSH), tokio::time::timeout(CLOSE, closing));
+        if closed.is_err() {
+            tracing::warn!("some downstreams did not end what they keep running");
+        }
     }
 
     /// [`finish`](Self::finish) within the time that `server.drain` gives.

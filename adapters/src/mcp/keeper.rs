@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{AdapterError, ErrorClass, Health, Sent, State, reconnect::Delays};
 
+/// How long calls wait for a lost connection that is replaced at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Replicas that lost the same server at once come back within this time, not all in the same moment.
 const AT_ONCE_JITTER_MS: u64 = 50;
 
@@ -23,7 +25,9 @@ const AT_ONCE_JITTER_MS: u64 = 50;
 #[derive(Clone)]
 enum Link {
     /// A first attempt is under way, or a lost connection is replaced at once: calls wait for how that ends.
-    Trying,
+    Trying {
+        lost: Option<Arc<Failure>>,
+    },
     Up(Arc<Connection>),
     /// Known to be down: calls fail at once.
     Down {
@@ -44,7 +48,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(downstream: Arc<str>) -> Self {
-        let (link, state) = (watch::Sender::new(Link::Trying), watch::Sender::new(State::starting()));
+        let (link, state) = (watch::Sender::new(Link::Trying { lost: None }), watch::Sender::new(State::starting()));
         Self { downstream, link, state, one: Arc::new(Semaphore::new(1)) }
     }
 
@@ -57,7 +61,7 @@ impl Keeper {
     pub(super) async fn connection(&self) -> Result<Arc<Connection>, AdapterError> {
         let mut link = self.link.subscribe();
         let settled = link.wait_for(|link| match link {
-            Link::Trying => false,
+            Link::Trying { .. } => false,
             // It is about to be found out that this one is down, and why.
             Link::Up(connection) => !connection.peer.has_ended(),
             Link::Down { .. } | Link::Over => true,
@@ -65,7 +69,7 @@ impl Keeper {
         match settled.await.as_deref() {
             Ok(Link::Up(connection)) => Ok(Arc::clone(connection)),
             Ok(Link::Down { failure, next_try }) => Err(self.down(failure, *next_try)),
-            Ok(Link::Trying | Link::Over) | Err(_) => Err(AdapterError::not_sent(
+            Ok(Link::Trying { .. } | Link::Over) | Err(_) => Err(AdapterError::not_sent(
                 ErrorClass::Unreachable,
                 format!("{} was taken out of service.", self.downstream),
             )),
@@ -100,11 +104,9 @@ impl Keeper {
         let mut waits = connector.waits();
         let mut connected_before = false;
         loop {
-            let place = self.place().await;
-            let (failure, usable_for) = match connector.connect(false, &place).await {
+            let (failure, usable_for) = match self.connect(connector).await {
                 Err(failure) => (Arc::new(failure), None),
                 Ok(connection) => {
-                    drop(place);
                     let since = Instant::now();
                     let failure = self.hold(connector, connection, connected_before).await;
                     connected_before = true;
@@ -113,7 +115,7 @@ impl Keeper {
             };
             match waits.next(Instant::now(), failure.class, usable_for) {
                 Next::AtOnce => {
-                    self.link.send_replace(Link::Trying);
+                    self.link.send_replace(Link::Trying { lost: Some(Arc::clone(&failure)) });
                     self.tell_down(&failure);
                     tokio::time::sleep(Duration::from_millis(rand::random_range(0..AT_ONCE_JITTER_MS))).await;
                 }
@@ -121,6 +123,26 @@ impl Keeper {
                 Next::Quarantine(wait) => self.wait(Arc::new(failure.quarantined(FAILURES_MAX)), wait).await,
             }
         }
+    }
+
+    /// Connects. Where a lost connection is replaced at once and that takes its time, calls wait for it no longer.
+    async fn connect(&self, connector: &Connector) -> Result<Connection, Failure> {
+        let connecting = async {
+            let place = self.place().await;
+            connector.connect(false, &place).await
+        };
+        tokio::pin!(connecting);
+        if let Ok(connected) = tokio::time::timeout(AT_ONCE, &mut connecting).await {
+            return connected;
+        }
+        self.link.send_if_modified(|link| match link {
+            Link::Trying { lost: Some(failure) } => {
+                *link = Link::Down { failure: Arc::clone(failure), next_try: Instant::now() };
+                true
+            }
+            Link::Trying { lost: None } | Link::Up(_) | Link::Down { .. } | Link::Over => false,
+        });
+        connecting.await
     }
 
     /// The shared connection is one: a process that is still ending is waited for.
@@ -139,8 +161,11 @@ impl Keeper {
 
     async fn hold(&self, connector: &Connector, connection: Connection, again: bool) -> Arc<Failure> {
         let connection = Arc::new(connection);
-        self.link.send_replace(Link::Up(Arc::clone(&connection)));
-        self.state.send_replace(State::up());
+        // Both at once: whoever reads that it is up can use it, and whoever has used it reads that it is up.
+        self.state.send_modify(|state| {
+            self.link.send_replace(Link::Up(Arc::clone(&connection)));
+            *state = State::up();
+        });
         let era = if connection.server.modern { "modern" } else { "legacy" };
         tracing::info!(downstream = %self.downstream, era, "connected");
         if again {

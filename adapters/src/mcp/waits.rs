@@ -27,56 +27,62 @@ pub(super) enum Next {
 /// How long to wait for one server.
 pub(super) struct Waits {
     delays: Delays,
-    kind: Kind,
+    at_once_after: Option<Instant>,
+    /// Of a program, which Weir itself starts: that costs the machine something.
+    restarts: Option<Restarts>,
 }
 
-enum Kind {
-    /// Someone else starts it again: a lost connection may find it back already.
-    Connection { at_once_after: Option<Instant> },
-    /// Weir itself starts it, which costs the machine something.
-    Program { failures: VecDeque<Instant>, quarantined: bool, quarantine: Duration },
+struct Restarts {
+    failures: VecDeque<Instant>,
+    quarantined: bool,
+    quarantine: Duration,
 }
 
 impl Waits {
     pub(super) fn for_connection() -> Self {
-        Self { delays: Delays::default(), kind: Kind::Connection { at_once_after: None } }
+        Self { delays: Delays::default(), at_once_after: None, restarts: None }
     }
 
     pub(super) fn for_program(quarantine: Duration) -> Self {
-        let kind = Kind::Program { failures: VecDeque::new(), quarantined: false, quarantine };
-        Self { delays: Delays::default(), kind }
+        let restarts = Restarts { failures: VecDeque::new(), quarantined: false, quarantine };
+        Self { restarts: Some(restarts), ..Self::for_connection() }
     }
 
     /// The server was lost `now`, after it had been usable for so long; `None` when it never was.
     pub(super) fn next(&mut self, now: Instant, class: ErrorClass, usable_for: Option<Duration>) -> Next {
+        if let Some(restarts) = &mut self.restarts
+            && restarts.is_too_often(now, usable_for)
+        {
+            return Next::Quarantine(restarts.quarantine);
+        }
         if usable_for.is_some_and(|period| period >= GOOD_AFTER) {
             self.delays.reset();
         }
-        match &mut self.kind {
-            // A server that fell silent does not answer a new connection either: calls need not wait for that.
-            Kind::Connection { at_once_after }
-                if usable_for.is_some()
-                    && class != ErrorClass::Timeout
-                    && at_once_after.is_none_or(|after| now >= after) =>
-            {
-                *at_once_after = Some(now + AT_ONCE_EVERY);
-                Next::AtOnce
-            }
-            Kind::Connection { .. } => Next::After(self.delays.next()),
-            Kind::Program { failures, quarantined, quarantine } => {
-                if usable_for.is_some_and(|period| period >= FAILURES_WITHIN) {
-                    failures.clear();
-                    *quarantined = false;
-                }
-                failures.push_back(now);
-                while failures.front().is_some_and(|&failed| now.duration_since(failed) >= FAILURES_WITHIN) {
-                    failures.pop_front();
-                }
-                failures.truncate(FAILURES_MAX);
-                *quarantined |= failures.len() == FAILURES_MAX;
-                if *quarantined { Next::Quarantine(*quarantine) } else { Next::After(self.delays.next()) }
-            }
+        // A server that fell silent does not answer a new connection either: calls need not wait for that.
+        let worth_it = usable_for.is_some() && class != ErrorClass::Timeout;
+        if worth_it && self.at_once_after.is_none_or(|after| now >= after) {
+            self.at_once_after = Some(now + AT_ONCE_EVERY);
+            return Next::AtOnce;
         }
+        Next::After(self.delays.next())
+    }
+}
+
+impl Restarts {
+    /// Counts a failure.
+    fn is_too_often(&mut self, now: Instant, usable_for: Option<Duration>) -> bool {
+        if usable_for.is_some_and(|period| period >= FAILURES_WITHIN) {
+            self.failures.clear();
+            self.quarantined = false;
+        }
+        self.failures.push_back(now);
+        while self.failures.len() > FAILURES_MAX
+            || self.failures.front().is_some_and(|&failed| now.duration_since(failed) >= FAILURES_WITHIN)
+        {
+            self.failures.pop_front();
+        }
+        self.quarantined |= self.failures.len() == FAILURES_MAX;
+        self.quarantined
     }
 }
 
@@ -102,20 +108,21 @@ mod tests {
     #[test]
     fn a_program_that_fails_five_times_within_a_minute_is_quarantined_until_it_has_run_for_a_minute() {
         let (mut now, mut waits) = (Instant::now(), Waits::for_program(QUARANTINE));
-        let mut before = Duration::ZERO;
-        for _ in 1..FAILURES_MAX {
-            now += Duration::from_secs(2);
-            let Next::After(wait) = waits.next(now, LOST, MOMENT) else { panic!("it is quarantined too early") };
-            assert!(wait > before / 4 && wait < Duration::from_secs(2), "{wait:?} after {before:?}");
-            before = wait;
+        assert_eq!(waits.next(now, LOST, MOMENT), Next::AtOnce);
+        for interval_ms in [100, 200, 400] {
+            now += Duration::from_secs(1);
+            let Next::After(wait) = waits.next(now, LOST, MOMENT) else {
+                panic!("at once, or too early: {interval_ms}")
+            };
+            let interval = Duration::from_millis(interval_ms);
+            assert!(wait >= interval / 2 && wait <= interval * 2, "{wait:?} of {interval:?}");
         }
         for _ in 0..3 {
             assert_eq!(waits.next(now, LOST, MOMENT), Next::Quarantine(QUARANTINE));
             // Long after the failures that brought it there.
             now += Duration::from_secs(300);
         }
-        let Next::After(wait) = waits.next(now, LOST, Some(FAILURES_WITHIN)) else { panic!("still quarantined") };
-        assert!(wait <= Duration::from_millis(150), "{wait:?}");
+        assert_eq!(waits.next(now, LOST, Some(FAILURES_WITHIN)), Next::AtOnce);
     }
 
     #[test]
@@ -123,7 +130,7 @@ mod tests {
         let (mut now, mut waits) = (Instant::now(), Waits::for_program(QUARANTINE));
         for _ in 0..100 {
             now += Duration::from_secs(16);
-            assert!(matches!(waits.next(now, LOST, Some(Duration::from_secs(15))), Next::After(_)));
+            assert_eq!(waits.next(now, LOST, Some(Duration::from_secs(15))), Next::AtOnce);
         }
     }
 }

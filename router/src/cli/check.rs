@@ -69,6 +69,13 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             Ok(surroundings) => report.warnings.extend(surroundings.warnings),
             Err(problems) => report.problems.extend(problems.iter().cloned()),
         }
+        for (name, downstream) in &loaded.config.downstreams {
+            report.problems.extend(adapters::check(downstream, &loaded.base).iter().map(|mistake| {
+                let keys = mistake.keys.iter().map(String::as_str);
+                let keys: Vec<&str> = ["downstreams", name.as_str()].into_iter().chain(keys).collect();
+                loaded.problem_at(&keys, &mistake.message)
+            }));
+        }
         if arguments.connect && report.problems.is_empty() {
             log::start(&config::Log { level: config::log::LogLevel::Error, ..config::Log::default() })?;
             report.downstreams = try_all(loaded).await;
@@ -92,7 +99,11 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 async fn try_all(loaded: &Loaded) -> Vec<Tried> {
     join_all(loaded.config.downstreams.iter().map(|(name, downstream)| async move {
         let outcome = match adapters::build(name, downstream, &loaded.base) {
-            Ok(adapter) => offered(&*adapter).await.map(|offer| listed(name, &loaded.config, offer)),
+            Ok(adapter) => {
+                let offered = offered(&*adapter).await.map(|offer| listed(name, &loaded.config, offer));
+                adapter.close().await;
+                offered
+            }
             Err(error) => Err(with_causes(&error)),
         };
         Tried { name: name.to_string(), outcome }

@@ -31,8 +31,12 @@ struct Line {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let Opened { mut connection, router } = arguments.target.open().await?;
-    let listed = connection.list_tools().await?;
-    let known = router.map(|router| router.tools()).unwrap_or_default();
+    let listed = connection.list_tools().await;
+    let known = router.as_ref().map(|router| router.tools()).unwrap_or_default();
+    if let Some(router) = router {
+        router.drain().await;
+    }
+    let listed = listed?;
     let line = |listed: ListedTool| {
         let known = known.iter().find(|known| known.name == listed.name).cloned();
         Line { listed, known }

@@ -22,12 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn weir() -> &'static Path {
     static WEIR: OnceLock<Option<PathBuf>> = OnceLock::new();
     // Built once also when that fails: cargo has said why.
-    WEIR.get_or_init(build).as_deref().expect("weir builds")
+    WEIR.get_or_init(|| build("weir")).as_deref().expect("weir builds")
 }
 
-fn build() -> Option<PathBuf> {
+/// The path of the program `standins`.
+pub(crate) fn standins() -> &'static Path {
+    static STANDINS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    STANDINS.get_or_init(|| build("standins")).as_deref().expect("the stand-ins build")
+}
+
+fn build(program: &str) -> Option<PathBuf> {
     let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "weir", "--message-format", "json-render-diagnostics"]);
+    cargo.args(["build", "--quiet", "--workspace", "--bin", program, "--message-format", "json-render-diagnostics"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
