@@ -10,7 +10,7 @@ use crate::cli::{
     binary::{Finished, Started, command, finish},
 };
 
-const SUPPORT_AGENT_SEES: [&str; 7] = [
+const SUPPORT_AGENT_SEES: [&str; 15] = [
     "crm__get_customer",
     "crm__list_customers",
     "crm__overdue_invoices",
@@ -18,9 +18,23 @@ const SUPPORT_AGENT_SEES: [&str; 7] = [
     "enrich__check_fraud_patterns",
     "enrich__get_customer_history",
     "enrich__get_merchant",
+    "mainframe__account_history",
+    "mainframe__batch_job_status",
+    "mainframe__get_account",
+    "mainframe__order_status",
+    "tickets__add_comment",
+    "tickets__create_ticket",
+    "tickets__get_ticket",
+    "tickets__search_tickets",
 ];
-const ADMIN_SEES_TOO: [&str; 4] =
-    ["crm__delete_customer", "crm__export_customers", "crm__update_customer", "enrich__log_transaction_enrichment"];
+const ADMIN_SEES_TOO: [&str; 6] = [
+    "crm__delete_customer",
+    "crm__export_customers",
+    "crm__update_customer",
+    "enrich__log_transaction_enrichment",
+    "mainframe__submit_batch_job",
+    "tickets__update_ticket_status",
+];
 
 /// A demo with a temporary folder of its own, so that it can be seen what it leaves there.
 fn demo(temporary: &Folder, words: &[&str]) -> Command {
@@ -71,7 +85,7 @@ impl Ready {
 #[tokio::test]
 async fn every_tool_works_for_the_role_that_may_use_it_and_nothing_is_left_behind() {
     let temporary = temporary();
-    let mut demo = Started::new(&mut demo(&temporary, &["--json", "--no-tour"]));
+    let mut demo = Started::new(&mut demo(&temporary, &["--json", "--no-tour", "--mainframe-delay", "0ms"]));
     let ready = Ready(serde_json::from_str(&demo.line().await).expect("one line of JSON"));
     assert!(ready.0["admin"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{}", ready.0);
     assert!(ready.0["admin_token"].as_str().is_some_and(|token| token.len() >= 32));
@@ -87,6 +101,8 @@ async fn every_tool_works_for_the_role_that_may_use_it_and_nothing_is_left_behin
 
     every_crm_tool(&ready).await;
     every_enrich_tool(&ready).await;
+    every_mainframe_tool(&ready).await;
+    every_tickets_tool(&ready).await;
 
     demo.signal("INT").await;
     let ended = demo.finish().await.with_code(0);
@@ -153,10 +169,73 @@ async fn every_enrich_tool(ready: &Ready) {
     assert_eq!(logged["transaction_id"], payment["transaction_id"], "{logged}");
 }
 
+async fn every_mainframe_tool(ready: &Ready) {
+    let agent = "support_agent";
+    let customer = ready.call(agent, "crm__get_customer", json!({ "customer_id": "C-00042" })).await;
+    let customer = &customer["rows"][0];
+    let number = customer["account_number"].to_string();
+    let account = ready.call(agent, "mainframe__get_account", json!({ "account_number": number })).await;
+    assert_eq!(
+        (&account["acct_number"], &account["acct_customer_id"], &account["acct_name"]),
+        (&customer["account_number"], &customer["id"], &customer["name"]),
+        "{account}"
+    );
+    let order = ready.call(agent, "mainframe__order_status", json!({ "order_id": "9007199254740993" })).await;
+    assert_eq!(
+        (&order["rc"], &order["order"]["order_id"]),
+        (&"00".into(), &9_007_199_254_740_993_i64.into()),
+        "{order}"
+    );
+    // Who buys most.
+    let buyer = ready.call(agent, "crm__get_customer", json!({ "customer_id": "C-00001" })).await;
+    let of_buyer = json!({ "account_number": buyer["rows"][0]["account_number"].to_string(), "limit": 2 });
+    let history = ready.call(agent, "mainframe__account_history", of_buyer).await;
+    let entries = history["records"].as_array().expect("records");
+    assert!(entries.len() == 2 && entries[0]["hist_date"].as_i64() >= entries[1]["hist_date"].as_i64(), "{history}");
+    let later = json!({ "account_number": number, "from": 20_990_101 });
+    assert_eq!(ready.call(agent, "mainframe__account_history", later).await["records"], json!([]));
+
+    let job = json!({ "job": "ACCTRPT", "parm": "MONTH=10" });
+    let job = ready.call("admin", "mainframe__submit_batch_job", job).await;
+    let status = ready.call(agent, "mainframe__batch_job_status", json!({ "job_id": job["job_id"] })).await;
+    assert_eq!((&status["job"], &status["job_id"]), (&"ACCTRPT".into(), &job["job_id"]), "{status}");
+    for (tool, argument, says) in [
+        ("get_account", "account_number=42", "There is no account of this number"),
+        ("account_history", "account_number=42", "There is no account of this number"),
+        ("order_status", "order_id=42", "There is no order of this number"),
+        ("batch_job_status", "job_id=JOB99999", "JOB99999"),
+    ] {
+        let missed = ready.run(agent, &["call", &format!("mainframe__{tool}"), argument]).await;
+        let told = format!("{}{}", missed.stdout, missed.stderr);
+        assert!(missed.code != Some(0) && told.contains(says), "{missed:#?}");
+    }
+}
+
+async fn every_tickets_tool(ready: &Ready) {
+    let agent = "support_agent";
+    let new = json!({ "title": "Statement is blank (C-00042)", "description": "Since today:\n\n- page 1\n- page 2" });
+    let ticket = ready.call(agent, "tickets__create_ticket", new).await;
+    let id = ticket["id"].as_str().expect("a key");
+    assert!(id.starts_with("SUP-") && ticket["status_category"] == "open", "{ticket}");
+    ready.call(agent, "tickets__add_comment", json!({ "id": id, "text": "The customer called again." })).await;
+    let moved =
+        ready.call("admin", "tickets__update_ticket_status", json!({ "id": id, "status": "in progress" })).await;
+    assert_eq!(moved["status_category"], "in_progress", "{moved}");
+    let read = ready.call(agent, "tickets__get_ticket", json!({ "id": id })).await;
+    assert_eq!(
+        (&read["description"], &read["comments"][0]["text"]),
+        (&"Since today:\n\n- page 1\n- page 2".into(), &"The customer called again.".into()),
+        "{read}"
+    );
+    let search = json!({ "text": "C-00042", "status": "in_progress" });
+    let found = ready.call(agent, "tickets__search_tickets", search).await;
+    assert!(found["tickets"].as_array().expect("tickets").iter().any(|ticket| ticket["id"] == id), "{found}");
+}
+
 #[tokio::test]
 async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     let temporary = temporary();
-    let mut demo = Started::new(&mut demo(&temporary, &[]));
+    let mut demo = Started::new(&mut demo(&temporary, &["--mainframe-delay", "500ms..1s"]));
     let mut shown = String::new();
     while !shown.contains("Ctrl-C ends all of it.") {
         shown += &demo.line().await;
@@ -165,7 +244,12 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     demo.finish().await.with_code(0);
     let (tour, ready) = shown.split_once("\nReady\n").unwrap_or_else(|| panic!("{shown}"));
     for part in [
-        "7 tools",
+        "15 tools",
+        "takes 0.5 to 1 s",
+        "mainframe__get_account account_number=90",
+        "    balance ",
+        "SUP-57  ",
+        " is To Do: ",
         "crm__get_customer customer_id=C-00042",
         "\n    10  C-",
         "kept as E-",
@@ -201,10 +285,14 @@ async fn without_postgres_everything_else_is_served() {
     for program in ["initdb", "postgres"] {
         fs::write(no_postgres.path(program), "#!/bin/sh\nexit 1\n").expect("a file");
     }
-    let mut demo = Started::new(demo(&temporary, &["--json"]).env("WEIR_PG_BIN", no_postgres.path("")));
+    let mut demo = Started::new(
+        demo(&temporary, &["--json", "--mainframe-delay", "0ms"]).env("WEIR_PG_BIN", no_postgres.path("")),
+    );
     let ready = Ready(serde_json::from_str(&demo.line().await).expect("one line of JSON"));
     let all = ready.tools("admin").await;
-    assert!(all.len() == 4 && all.iter().all(|name| name.starts_with("enrich__")), "{all:?}");
+    let of = |downstream: &str| all.iter().filter(|name| name.starts_with(downstream)).count();
+    assert_eq!((of("crm__"), of("enrich__"), of("mainframe__"), of("tickets__")), (0, 4, 5, 5), "{all:?}");
+    demo.line_with("balance ").await;
     demo.line_with("Unknown tool: enrich__log_transaction_enrichment").await;
     demo.signal("INT").await;
     let ended = demo.finish().await.with_code(0);
