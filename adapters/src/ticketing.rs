@@ -11,8 +11,9 @@ mod tools;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use config::{Downstream, DownstreamName, downstream::ticketing::Provider};
-use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
@@ -20,13 +21,15 @@ use self::{
     jira::{Failure, Jira, Turn},
 };
 use crate::{
-    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
-    Reply, Request, Sent,
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Health as Word, Method,
+    Offer, OfferedTool, Reply, Request, Sent, State,
     health::{self, Health},
 };
 
 /// Asking again and again with a credential that was refused locks accounts out.
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
+/// How long a list waits for the first probe.
+const FIRST_PROBE: Duration = Duration::from_secs(3);
 
 /// A ticketing system. Dropping it ends its probes.
 pub(crate) struct Ticketing {
@@ -89,6 +92,11 @@ impl Ticketing {
         Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
     }
 
+    async fn first_probe(&self) {
+        let mut events = self.health.events();
+        while let Some(AdapterEvent::State(State { health: Word::Starting, .. })) = events.next().await {}
+    }
+
     async fn answer(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
         let Method::CallTool = request.method;
         let tool = &*request.local_name;
@@ -109,16 +117,21 @@ impl Ticketing {
 }
 
 impl Adapter for Ticketing {
-    /// The tools are the same whether or not the system is there now.
-    fn list<'a>(&'a self, _: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
-        async { Ok(self.offer()) }.boxed()
+    /// The tools are the same whether or not the system is there now. Who asks for them wants to know that as well, so the first
+    /// probe is waited for.
+    fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
+        async {
+            let _ = timeout_at(ctx.deadline.within(FIRST_PROBE).at(), self.first_probe()).await;
+            Ok(self.offer())
+        }
+        .boxed()
     }
 
     fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {
         async move {
             tokio::select! {
                 biased;
-                () = withdrawn(ctx) => Err(cancelled(&request)),
+                () = ctx.withdrawn() => Err(cancelled(&request)),
                 answer = self.answer(ctx, &request) => answer,
             }
         }
@@ -141,14 +154,6 @@ async fn probe(system: Arc<System>, health: Arc<Health>) -> Result<(), Option<St
             tokio::time::sleep(REFUSED_WAIT).await;
             Err(None)
         }
-    }
-}
-
-/// Ends when the caller gives up. A write that has left is no longer the caller's to withdraw.
-async fn withdrawn(ctx: &CallContext) {
-    ctx.cancel.cancelled().await;
-    if ctx.gate.passed() {
-        std::future::pending::<()>().await;
     }
 }
 

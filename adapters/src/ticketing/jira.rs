@@ -25,7 +25,7 @@ use super::{
     cursor,
     ticket::{Comment, Commented, Detailed, Found, Ticket, result},
 };
-use crate::{AdapterError, BuildError, ErrorClass, health::Health};
+use crate::{AdapterError, BuildError, ErrorClass, Rejection, health::Health};
 
 pub(super) use rest::{Failure, Turn};
 
@@ -136,7 +136,8 @@ impl Jira {
                     .to_owned()
             }
         };
-        let written = written.map_err(|failure| failure.advise(advice))?;
+        let own_label = mark.is_some() && create.labels.is_empty();
+        let written = written.map_err(|failure| about_label(failure, own_label).advise(advice))?;
         let created: Created = self.rest.read(&written).map_err(|failure| nameless(failure).advise(advice))?;
         let key = IssueKey::new(&created.key).map_err(|error| nameless(error.into()).advise(advice))?;
         // It stands there, whether or not it can be read now.
@@ -200,6 +201,17 @@ impl Jira {
             }
         }
     }
+}
+
+/// Says where a label comes from that the caller did not write.
+fn about_label(mut failure: Failure, is_weirs: bool) -> Failure {
+    if let Failure::Failed(AdapterError { rejection: Some(Rejection::Text(words)), .. }) = &mut failure
+        && is_weirs
+        && words.contains("labels: ")
+    {
+        words.push_str(" (The label is Weir's own; the operator can switch it off with `duplicate_label: false`.)");
+    }
+    failure
 }
 
 /// It was carried out, but the answer does not say what came of it.

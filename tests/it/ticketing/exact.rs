@@ -9,10 +9,14 @@ use std::{
     time::Duration,
 };
 
-use adapters::{Adapter, ErrorClass, Health, Rejection, Reply, Sent};
+use adapters::{Adapter, AdapterEvent, ErrorClass, Health, Rejection, Reply, Sent};
 use anyhow::{Context as _, Result, ensure};
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tests::contract::{context, until_state};
+use tests::{
+    contract::{context, until_state},
+    harness,
+};
 
 use super::{
     PATIENCE, build, call, failure, request,
@@ -212,7 +216,7 @@ async fn a_refused_comment_leaves_the_new_status_and_says_so() -> Result<()> {
     let result: Value = serde_json::from_slice(&bytes)?;
     let text = result["content"][0]["text"].as_str().context("a text")?;
     ensure!(result["isError"] == true && text.starts_with("Half done. The status of SUP-1 is `Done` now"), "{text}");
-    ensure!(text.contains("text: Comment body is not valid!") && text.contains("do not repeat"), "{text}");
+    ensure!(text.contains("comment: Comment body is not valid!") && text.contains("do not repeat"), "{text}");
     Ok(())
 }
 
@@ -282,8 +286,8 @@ async fn a_used_up_quota_keeps_everybody_away_without_asking_again() -> Result<(
 
     let error = failure(&*adapter, &context(PATIENCE), "get_ticket", &json!({ "id": "SUP-1" })).await?;
     ensure!((error.class, error.sent) == (ErrorClass::Busy, Sent::No) && script.asked().len() == 1, "{error:?}");
-    tokio::time::sleep(error.retry_after.context("a wait")?).await;
-    call(&*adapter, "search_tickets", &search).await?;
+    ensure!(error.retry_after.is_some_and(|wait| wait <= Duration::from_secs(1)), "{error:?}");
+    harness::until("the wait is over", async || Ok(call(&*adapter, "search_tickets", &search).await.ok())).await?;
     Ok(())
 }
 
@@ -310,14 +314,33 @@ async fn a_credential_that_is_not_accepted_is_the_state_of_the_system() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_jira_does_not_take_is_told_to_be_weirs_own() -> Result<()> {
+    let script = Script::start(|heard| {
+        let refusal = json!({ "errors": { "labels": "Field 'labels' cannot be set." } });
+        if is_write(heard, "/issue") { Say::Json(400, refusal) } else { usual(heard) }
+    })
+    .await?;
+    let adapter = adapter(&script, &json!({ "projects": ["SUP"] }))?;
+    for (labels, is_weirs) in [(json!([]), true), (json!(["vip"]), false)] {
+        let arguments = json!({ "title": "t", "labels": labels });
+        let error = failure(&*adapter, &context(PATIENCE), "create_ticket", &arguments).await?;
+        let Some(Rejection::Text(text)) = &error.rejection else { anyhow::bail!("{error:?}") };
+        ensure!(text.contains("duplicate_label: false") == is_weirs, "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_comes_up_by_itself_once_the_system_answers() -> Result<()> {
     let script = Script::start(usual).await?;
     let address = script.url.strip_prefix("http://").context("a URL")?.to_owned();
     drop(script);
     let adapter = build(&format!("http://{address}"), &json!({}), Path::new("."))?;
-    until_state(&*adapter, Health::Down).await?;
+    // A list ends after the first probe, so that whoever asked for it knows the state as well.
     let offer = adapter.list(&context(PATIENCE)).await?;
     ensure!(offer.tools.len() == 5, "{offer:?}");
+    let state = adapter.events().next().now_or_never().flatten();
+    ensure!(matches!(&state, Some(AdapterEvent::State(state)) if state.health == Health::Down), "{state:?}");
     let _script = Script::start_at(&address, usual).await?;
     until_state(&*adapter, Health::Up).await?;
     Ok(())

@@ -14,12 +14,13 @@ const WORDS_MAX: usize = 1_000;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What Jira calls the fields, and what our arguments are called.
-const FIELDS: [(&str, &str); 4] =
-    [("summary", "title"), ("issuetype", "type"), ("comment", "text"), ("transition", "status")];
+const FIELDS: [(&str, &str); 3] = [("summary", "title"), ("issuetype", "type"), ("transition", "status")];
 
 /// An answer that is no success.
 pub(super) struct Refusal<'a> {
     pub(super) downstream: &'a str,
+    /// The tool that was called, as the downstream knows it.
+    pub(super) tool: &'a str,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a [u8],
@@ -78,7 +79,10 @@ impl Refusal<'_> {
     pub(super) fn words(&self) -> Option<String> {
         let said: Said = serde_json::from_slice(self.body).ok()?;
         let of_field = |(field, text): (String, serde_json::Value)| {
-            let name = FIELDS.iter().find(|(theirs, _)| *theirs == field).map_or(field.as_str(), |(_, ours)| ours);
+            let name = match field.as_str() {
+                "comment" if self.tool == "add_comment" => "text",
+                field => FIELDS.iter().find(|(theirs, _)| *theirs == field).map_or(field, |(_, ours)| ours),
+            };
             text.as_str().map(|text| format!("{name}: {text}"))
         };
         let all =
@@ -145,7 +149,7 @@ mod tests {
 
     fn refusal<'a>(status: u16, headers: &'a HeaderMap, body: &'a str, writes: bool) -> Refusal<'a> {
         let status = StatusCode::from_u16(status).expect("a status");
-        Refusal { downstream: "tickets", status, headers, body: body.as_bytes(), writes }
+        Refusal { downstream: "tickets", tool: "add_comment", status, headers, body: body.as_bytes(), writes }
     }
 
     #[test]
@@ -170,8 +174,8 @@ mod tests {
 
     #[test]
     fn fields_are_called_as_the_arguments_are() {
-        let body = r#"{"errorMessages":["No."],"errors":{"summary":"You must specify a summary.","issuetype":"Not valid.","customfield_1":"Is required."}}"#;
-        let words = "No. title: You must specify a summary. type: Not valid. customfield_1: Is required.";
+        let body = r#"{"errorMessages":["No."],"errors":{"summary":"You must specify a summary.","issuetype":"Not valid.","comment":"Empty.","customfield_1":"Is required."}}"#;
+        let words = "No. title: You must specify a summary. type: Not valid. text: Empty. customfield_1: Is required.";
         let error = refusal(400, &HeaderMap::new(), body, true).error();
         assert!(matches!(&error.rejection, Some(Rejection::Text(text)) if text == words), "{error:?}");
         let error = refusal(400, &HeaderMap::new(), "gone wrong", true).error();

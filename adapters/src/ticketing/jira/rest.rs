@@ -131,7 +131,8 @@ impl Rest {
         }
         // A refusal whose words do not come is a refusal all the same.
         let body = answer.body(self.answer_bytes_max.min(REFUSAL_BYTES_MAX), limit).await.unwrap_or_default();
-        let refusal = Refusal { downstream: &self.downstream, status, headers: &headers, body: &body, writes };
+        let refusal =
+            Refusal { downstream: &self.downstream, tool: turn.tool, status, headers: &headers, body: &body, writes };
         Err(self.refused(&refusal))
     }
 
@@ -217,6 +218,9 @@ fn request(method: Method, path: &str, body: Option<&Value>) -> Request<Bytes> {
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().expect("fixed parts and checked keys make a path");
     request.headers_mut().insert(header::ACCEPT, json.clone());
+    request
+        .headers_mut()
+        .insert(header::USER_AGENT, HeaderValue::from_static(concat!("weir/", env!("CARGO_PKG_VERSION"))));
     if body.is_some() {
         request.headers_mut().insert(header::CONTENT_TYPE, json);
     }

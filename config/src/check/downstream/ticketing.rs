@@ -24,7 +24,9 @@ pub(super) fn connection(ticketing: &Ticketing, deadlines: &Deadlines, scope: &S
 
 fn projects(ticketing: &Ticketing, scope: &Scope<'_>) {
     const HELP: &str = "a key is what stands before the number of a ticket: `SUP` in `SUP-123`";
-    let wrong = |key: &str| format!("is `{key}`, which is no key of a project: upper-case letters, digits and `_`, a letter first");
+    let wrong = |key: &str| {
+        format!("is `{key}`, which is no key of a project: upper-case letters, digits and `_`, a letter first")
+    };
     for (index, (scope, key)) in scope.key("projects").items(&ticketing.projects).into_iter().enumerate() {
         if !is_project_key(key) {
             scope.refuse(wrong(key), HELP);
@@ -37,7 +39,10 @@ fn projects(ticketing: &Ticketing, scope: &Scope<'_>) {
     if !is_project_key(usual) {
         scope.refuse(wrong(usual), HELP);
     } else if !ticketing.projects.is_empty() && !ticketing.projects.contains(usual) {
-        scope.refuse(format!("is `{usual}`, which is not among `projects`"), "new tickets could not be seen: add it there");
+        scope.refuse(
+            format!("is `{usual}`, which is not among `projects`"),
+            "new tickets could not be seen: add it there",
+        );
     }
 }
 
@@ -63,3 +68,6 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "documents are written in their place")]
+
 use proptest::prelude::{prop_assert, proptest};
 use serde_json::{Value, json};
 
