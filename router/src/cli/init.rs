@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use router::bridge::{BridgeError, Target};
+use router::bridge::Target;
 
 use super::{Exit, Style};
 use snippets::Snippets;
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     dir: PathBuf,
     /// The endpoint of a router that runs, such as https://weir.example/mcp: the snippets are for it, and nothing is written.
-    #[arg(long, value_name = "URL", conflicts_with = "dir", value_parser = endpoint)]
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
     url: Option<String>,
     /// Print only how Claude Desktop uses it.
     #[arg(long)]
@@ -41,6 +41,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let binary = std::env::current_exe().context("cannot tell where this program is")?;
     if let Some(url) = &arguments.url {
+        // Not while the words are parsed: that would repeat a password that somebody put into the address.
+        url.parse::<Target>()?;
         return print(arguments, &Snippets::of_endpoint(url, &binary));
     }
     fs::create_dir_all(&arguments.dir)
@@ -77,11 +79,6 @@ fn print(arguments: &Arguments, snippets: &Snippets<'_>) -> anyhow::Result<Exit>
         writeln!(stderr)?;
     }
     Ok(Exit::Done)
-}
-
-/// The text of an address that `weir stdio --url` takes.
-fn endpoint(text: &str) -> Result<String, BridgeError> {
-    text.parse::<Target>().map(|_| text.to_owned())
 }
 
 /// Writes the starter unless there is a file. True when it was written.

@@ -65,19 +65,23 @@ async fn a_router_that_runs_needs_no_config() {
     assert_eq!(server["args"], json!(["stdio", "--url", url]));
     assert_eq!(server["env"], json!({ "WEIR_API_KEY": "YOUR_KEY" }));
     let code = finish(&mut at(&["init", "--url", url, "--claude-code"])).await.with_code(0).stdout;
-    assert_eq!(code, format!("claude mcp add --transport http weir {url} --header \"Authorization: Bearer YOUR_KEY\"\n"));
+    assert_eq!(
+        code,
+        format!("claude mcp add --transport http weir {url} --header \"Authorization: Bearer YOUR_KEY\"\n")
+    );
     assert!(!fs::exists(folder.config()).expect("the folder"), "a config was written");
 
     for refused in ["weir.example", "ws://weir.example/mcp", "https://alice:secret@weir.example/mcp"] {
-        let told = run(&["init", "--url", refused]).await.with_code(2).stderr;
-        assert!(!told.contains("secret@weir"), "{told}");
+        let told = run(&["init", "--url", refused]).await.with_code(1).stderr;
+        assert!(!told.contains("secret"), "{told}");
     }
     run(&["init", "--url", url, "--dir", &folder.path("")]).await.with_code(2);
 }
 
 #[tokio::test]
 async fn desktop_starts_no_router_in_which_it_could_do_nothing() {
-    let keyed = "server: { listen: 0.0.0.0:9123, behind_tls_proxy: true }\nidentity: { api_keys: { file: keys.yaml } }\n";
+    let keyed =
+        "server: { listen: 0.0.0.0:9123, behind_tls_proxy: true }\nidentity: { api_keys: { file: keys.yaml } }\n";
     let folder = Folder::with_config(keyed);
     let bridge = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).json();
     assert_eq!(bridge["mcpServers"]["weir"]["args"], json!(["stdio", "--url", "http://127.0.0.1:9123/mcp"]));
@@ -92,17 +96,46 @@ async fn desktop_starts_no_router_in_which_it_could_do_nothing() {
     assert_eq!(own["mcpServers"]["weir"]["env"], needed);
 }
 
+/// Where the docs say that things are.
+const SHOWN_WEIR: &str = "/usr/local/bin/weir";
+const SHOWN_CONFIG: &str = "/etc/weir/weir.yaml";
+const SHOWN_URL: &str = "https://weir.example/mcp";
+
 #[tokio::test]
-async fn the_readme_shows_what_is_printed() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
+async fn the_docs_show_what_is_printed() {
     let folder = Folder::new();
-    let desktop = run(&["init", "--dir", &folder.path(""), "--claude-desktop"]).await.with_code(0).stdout;
-    let real = fs::canonicalize(folder.config()).expect("the file");
-    let (program, config) = (weir().to_str().expect("a plain name"), real.to_str().expect("a plain name"));
-    let printed = desktop.replace(program, "/usr/local/bin/weir").replace(config, "/etc/weir/weir.yaml");
-    let shown = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of JSON");
-    let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
-    assert_eq!(json(shown), json(&printed));
-    let code = run(&["init", "--dir", &folder.path(""), "--claude-code"]).await.with_code(0).stdout;
-    assert!(readme.contains(&format!("```sh\n{code}```")), "{code}");
+    let dir = folder.path("");
+    let own = printed(&folder, &["--dir", &dir, "--claude-desktop"]).await;
+    let bridge = printed(&folder, &["--url", SHOWN_URL, "--claude-desktop"]).await;
+    let api = printed(&folder, &["--url", SHOWN_URL, "--api"]).await;
+    let code = printed(&folder, &["--dir", &dir, "--claude-code"]).await;
+    let code_with_key = printed(&folder, &["--url", SHOWN_URL, "--claude-code"]).await;
+    let readme = include_str!("../../../README.md");
+    let page = include_str!("../../../docs/claude.md");
+    for (document, snippets) in [(readme, vec![&own]), (page, vec![&own, &bridge, &api])] {
+        let shown: Vec<Value> = blocks(document, "json").filter_map(|text| serde_json::from_str(text).ok()).collect();
+        for snippet in snippets {
+            assert!(shown.contains(&serde_json::from_str(snippet).expect("JSON")), "not shown: {snippet}");
+        }
+    }
+    for (document, line) in [(readme, &code), (page, &code), (page, &code_with_key)] {
+        assert!(blocks(document, "sh").any(|text| text == line), "not shown: {line}");
+    }
+}
+
+/// What `weir init` prints, with the places that the docs name.
+async fn printed(folder: &Folder, words: &[&str]) -> String {
+    let text = run(&[&["init"], words].concat()).await.with_code(0).stdout;
+    let text = text.replace(weir().to_str().expect("a plain name"), SHOWN_WEIR);
+    match fs::canonicalize(folder.config()) {
+        Ok(real) => text.replace(real.to_str().expect("a plain name"), SHOWN_CONFIG),
+        Err(_) => text,
+    }
+}
+
+/// The blocks of code in this language.
+fn blocks<'a>(document: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let fence = format!("```{language}\n");
+    let starts: Vec<usize> = document.match_indices(&fence).map(|(at, _)| at + fence.len()).collect();
+    starts.into_iter().filter_map(|at| document[at..].split("```").next())
 }

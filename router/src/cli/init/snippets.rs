@@ -125,7 +125,8 @@ impl<'a> Own<'a> {
     /// The environment variables that the config refers to.
     fn variables(&self) -> Vec<&'a str> {
         let downstreams = || self.config.downstreams.values();
-        let secrets = self.config.secrets.master.iter().chain(downstreams().flat_map(|downstream| downstream.secrets()));
+        let secrets =
+            self.config.secrets.master.iter().chain(downstreams().flat_map(|downstream| downstream.secrets()));
         let of_secrets = secrets.filter_map(|reference| match reference {
             SecretRef::Env(name) => Some(name.as_str()),
             SecretRef::File(_) => None,
