@@ -56,6 +56,12 @@ impl Health {
         self.state.borrow().health == Word::Down
     }
 
+    /// Ends when it is known whether the downstream can be reached. Has no deadline of its own.
+    pub(crate) async fn settled(&self) {
+        // The sender lives as long as this, so the wait cannot fail.
+        _ = self.state.subscribe().wait_for(|state| state.health != Word::Starting).await;
+    }
+
     /// The present state and each that follows.
     pub(crate) fn events(&self) -> BoxStream<'static, AdapterEvent> {
         let mut receiver = self.state.subscribe();

@@ -32,6 +32,6 @@ pub use caller::{AuthMethod, Caller, Principal};
 pub use context::{CallContext, Deadline, Notice, SendGate};
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};
 pub use reconnect::Delays;
-pub use registry::{BuildError, build};
+pub use registry::{BuildError, Mistake, build, check};
 pub use state::{Health, State};
 pub use trace::TraceContext;

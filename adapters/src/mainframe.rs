@@ -19,11 +19,12 @@ use bytes::Bytes;
 use config::{DownstreamName, Tool as Settings, downstream::mainframe::ErrorScreen};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use indexmap::IndexMap;
+use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     answer::Subject,
-    definition::Tool,
+    definition::{Tool, Wrong},
     turns::{NoTurn, Turns},
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     Reply, Request, Sent,
     health::{self, Health},
     http::{Head, HttpClient, HttpError, HttpSettings},
+    registry::Mistake,
 };
 
 /// A legacy system over HTTP.
@@ -69,8 +71,11 @@ impl Mainframe {
             &format!("downstreams.{name}.mainframe"),
         )?;
         let tool = |(tool, config): (&String, &Settings)| {
-            let setting = format!("downstreams.{name}.tools.{tool}");
-            Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, base, &setting)?))
+            let wrong = |Wrong { part, message }| BuildError::Setting {
+                setting: format!("downstreams.{name}.tools.{tool}.{part}"),
+                message,
+            };
+            Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, base).map_err(wrong)?))
         };
         let tools = tools.iter().map(tool).collect::<Result<_, BuildError>>()?;
         let (http, health) = (Arc::new(http), Arc::new(Health::new()));
@@ -159,10 +164,28 @@ impl Mainframe {
     }
 }
 
+/// Everything that is wrong with the tools, as far as their config alone cannot tell.
+pub(crate) fn check(
+    settings: &config::downstream::Mainframe,
+    tools: &IndexMap<String, Settings>,
+    base: &Path,
+) -> Vec<Mistake> {
+    let mistake = |(name, tool): (&String, &Settings)| {
+        let wrong = Tool::new(name, tool, settings.encoding, base).err()?;
+        let keys = ["tools", name].into_iter().chain(wrong.part.split('.')).map(str::to_owned).collect();
+        Some(Mistake { keys, message: wrong.message })
+    };
+    tools.iter().filter_map(mistake).collect()
+}
+
 impl Adapter for Mainframe {
-    fn list<'a>(&'a self, _: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
-        // Its tools come from the config, so they are known while it is down.
-        std::future::ready(Ok(self.offer())).boxed()
+    fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
+        async move {
+            // Its tools come from the config, so they are listed while it is down; but who asks first is also told whether it is.
+            _ = timeout_at(ctx.deadline.at(), self.health.settled()).await;
+            Ok(self.offer())
+        }
+        .boxed()
     }
 
     fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {

@@ -55,6 +55,25 @@ pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Res
     })
 }
 
+/// A mistake in a setting that only its adapter can understand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The keys below the downstream, such as `tools`, `get_account`, `answer`.
+    pub keys: Vec<String>,
+    /// What is wrong and what is right.
+    pub message: String,
+}
+
+/// Everything that is wrong with settings that only the adapter of this downstream understands, such as a copybook. Connects to
+/// nothing and reads no secret. Relative files are looked for in `base`.
+#[must_use]
+pub fn check(downstream: &Downstream, base: &Path) -> Vec<Mistake> {
+    match downstream.kind() {
+        Some(Kind::Mainframe(settings)) => mainframe::check(settings, &downstream.tools, base),
+        Some(Kind::Postgres(_) | Kind::Ticketing(_) | Kind::Mcp(_)) | None => Vec::new(),
+    }
+}
+
 /// The tools with the effect that holds for each: what callers read of a tool agrees with what is enforced.
 fn with_effects(downstream: &Downstream) -> IndexMap<String, Tool> {
     let mut tools = downstream.tools.clone();

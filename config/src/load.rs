@@ -30,6 +30,20 @@ pub struct Loaded {
     pub(crate) document: Document,
 }
 
+impl Loaded {
+    /// A problem that only who uses the setting below these keys can find, with its place in the text.
+    #[must_use]
+    pub fn problem_at(&self, keys: &[&str], message: &str) -> Problem {
+        let setting = keys.iter().fold(SettingPath::default(), |path, key| path.key(key));
+        let place = self.document.place(&setting);
+        let message = format!("`{setting}`: {message}");
+        let mut findings = Findings::default();
+        findings.add(Finding { place, setting, message, help: None, warning: false });
+        let (mut problems, _) = findings.finish(&self.document);
+        problems.pop().expect("one was just added")
+    }
+}
+
 /// Reads and checks the file at `path`, without looking at the environment or at other files.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use super::{
     codec::Codec,
     request::Template,
 };
-use crate::{BuildError, arguments};
+use crate::arguments;
 
 /// A tool of the config.
 #[derive(Debug)]
@@ -30,31 +30,31 @@ pub(super) struct Tool {
 /// No copybook was ever longer; the codec says the same of its text.
 const COPYBOOK_BYTES_MAX: u64 = 1 << 20;
 
+/// What is wrong with the config of a tool.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    /// Where, below the tool: `answer.fixed_width.copybook`.
+    pub(super) part: String,
+    pub(super) message: String,
+}
+
 impl Tool {
-    /// `setting` names the tool's section; `encoding` is the downstream's; relative files are looked for in `base`.
+    /// `encoding` is the downstream's; relative files are looked for in `base`.
     ///
     /// # Errors
     /// The part that is wrong: its request, or its copybook with the line.
-    pub(super) fn new(
-        name: &str,
-        settings: &Settings,
-        encoding: Encoding,
-        base: &Path,
-        setting: &str,
-    ) -> Result<Self, BuildError> {
-        let wrong = |part: &str, message: String| BuildError::Setting { setting: format!("{setting}.{part}"), message };
-        let request = settings.request.as_ref().ok_or_else(|| {
-            wrong("request", "is missing: a tool of a mainframe is the request that it makes".to_owned())
-        })?;
-        let request =
-            Template::new(request, settings).map_err(|(part, message)| wrong(&format!("request.{part}"), message))?;
+    pub(super) fn new(name: &str, settings: &Settings, encoding: Encoding, base: &Path) -> Result<Self, Wrong> {
+        let request = settings
+            .request
+            .as_ref()
+            .ok_or_else(|| Wrong::new("request", "is missing: a tool of a mainframe is the request that it makes"))?;
+        let request = Template::new(request, settings)
+            .map_err(|(part, message)| Wrong::new(&format!("request.{part}"), message))?;
         let (format, encoding) = match &settings.answer {
             AnswerFormat::Json => (Format::Json, encoding),
             AnswerFormat::FixedWidth(records) => {
                 let encoding = records.encoding.unwrap_or(encoding);
-                let codec = codec(records, encoding, base)
-                    .map_err(|(part, message)| wrong(&format!("answer.fixed_width{part}"), message))?;
-                (Format::Records(codec), encoding)
+                (Format::Records(codec(records, encoding, base)?), encoding)
             }
         };
         let reader = Reader { format, encoding, names_one: request.names_one() };
@@ -63,21 +63,28 @@ impl Tool {
     }
 }
 
-fn codec(records: &FixedWidth, encoding: Encoding, base: &Path) -> Result<Codec, (&'static str, String)> {
-    let (part, text) = match (&records.copybook, &records.copybook_file) {
-        (Some(text), None) => (".copybook", text.clone()),
-        (None, Some(file)) => (
-            ".copybook_file",
-            read(&base.join(file)).map_err(|why| (".copybook_file", format!("{}: {why}", file.display())))?,
-        ),
+impl Wrong {
+    fn new(part: &str, message: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), message: message.into() }
+    }
+}
+
+fn codec(records: &FixedWidth, encoding: Encoding, base: &Path) -> Result<Codec, Wrong> {
+    const INLINE: &str = "answer.fixed_width.copybook";
+    const IN_FILE: &str = "answer.fixed_width.copybook_file";
+    let (part, file, text) = match (&records.copybook, &records.copybook_file) {
+        (Some(text), None) => (INLINE, String::new(), text.clone()),
+        (None, Some(file)) => {
+            let named = file.display();
+            let text = read(&base.join(file)).map_err(|why| Wrong::new(IN_FILE, format!("{named}: {why}")))?;
+            (IN_FILE, format!("{named}, "), text)
+        }
         (Some(_), Some(_)) | (None, None) => {
-            return Err(("", "give exactly one of `copybook` and `copybook_file`".to_owned()));
+            return Err(Wrong::new("answer.fixed_width", "give exactly one of `copybook` and `copybook_file`"));
         }
     };
-    Codec::fixed_width(&text, encoding, records.many).map_err(|error| {
-        let file = records.copybook_file.as_ref().map_or_else(String::new, |file| format!("{}, ", file.display()));
-        (part, format!("{file}line {} of the copybook: {}", error.line, error.message))
-    })
+    Codec::fixed_width(&text, encoding, records.many)
+        .map_err(|error| Wrong::new(part, format!("{file}line {} of the copybook: {}", error.line, error.message)))
 }
 
 /// Old copybooks have comments in whatever code page their authors had: those matter to nobody.

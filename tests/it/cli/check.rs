@@ -86,3 +86,19 @@ async fn connect_tells_that_a_database_cannot_be_used_although_the_config_names_
     }
     server.stop().await.expect("it stops");
 }
+
+#[tokio::test]
+async fn mistakes_in_a_copybook_are_told_with_its_line_and_that_of_the_config() {
+    let folder = Folder::with_config(
+        "downstreams:\n  old:\n    mainframe: { base_url: \"http://127.0.0.1:1\" }\n    tools:\n      inline:\n        description: d\n        effect: read\n        request: { path: /a }\n        answer:\n          fixed_width:\n            copybook: |\n              01 R.\n                05 A PIC 9(4.\n      \
+         file:\n        description: d\n        effect: read\n        request: { path: /a }\n        answer: { fixed_width: { copybook_file: none.cpy } }\n",
+    );
+    let told = run(&["check", "--config", &folder.config()]).await.with_code(3);
+    for part in [
+        "weir.yaml:12:15: `downstreams.old.tools.inline.answer.fixed_width.copybook`: line 2 of the copybook: ",
+        "weir.yaml:18:49: `downstreams.old.tools.file.answer.fixed_width.copybook_file`: none.cpy: ",
+        "2 problems",
+    ] {
+        assert!(told.stdout.contains(part), "{part}: {told:#?}");
+    }
+}
