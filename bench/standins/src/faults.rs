@@ -17,7 +17,8 @@ pub struct Trouble {
     pub next: usize,
 }
 
-/// What happens instead of a good answer.
+/// What happens instead of a good answer. An answer that has no body is complete with its head, so what befalls bodies does
+/// not befall it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TroubleKind {

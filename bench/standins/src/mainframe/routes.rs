@@ -122,10 +122,15 @@ impl Inner {
             return Answer::text(StatusCode::BAD_REQUEST, told);
         }
         let parm = request.form("parm").unwrap_or_default();
-        let submitted = self
-            .change_jobs(|jobs| jobs.submit(&name, &parm).map(|job| json!({ "job_id": job.id, "status": job.status })));
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let submitted = jobs.submit(&name, &parm).cloned();
+        if let Some(job) = &submitted {
+            // Under the lock, so that both lists have the same order.
+            self.observed.update(|seen| seen.jobs.push(job.clone()));
+        }
+        drop(jobs);
         match submitted {
-            Some(job) => Answer::json(StatusCode::OK, &job),
+            Some(job) => Answer::json(StatusCode::OK, &json!({ "job_id": job.id, "status": job.status })),
             None => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "HASP050 JES2 RESOURCE SHORTAGE OF JQES\n"),
         }
     }
