@@ -28,6 +28,10 @@ use crate::{
 pub use outlive::RunningCall;
 pub use patience::Patience;
 
+/// The answer to a caller that gives an idempotency key. To take the key and keep nothing would let a repeat be a second call.
+pub(crate) const KEYS_NOT_KEPT: &str = "Idempotency keys are not kept by this version of Weir, so a repeat would be a second call. \
+    Nothing was sent. Call without a key, and look whether a write took effect before repeating it.";
+
 /// One call as it comes from any surface: who, what, and until when.
 #[derive(Debug)]
 pub struct ToolCall {

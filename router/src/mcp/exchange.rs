@@ -17,13 +17,13 @@ use super::{
     answer::{self, RpcError, Wire, envelope},
     empty_response, json_response,
     message::{Message, text_of},
-    meta::{DEADLINE, Meta},
+    meta::{DEADLINE, IDEMPOTENCY_KEY, Meta},
     provenance::cleaned_text,
     session::Session,
 };
 use crate::{
     audit::Origin,
-    call::{Control, Patience, RunningCall, ToolCall},
+    call::{Control, KEYS_NOT_KEPT, Patience, RunningCall, ToolCall},
     server::Body,
 };
 
@@ -109,6 +109,9 @@ impl Pending {
             Some(_) => return Err((id, RpcError::invalid_params("`arguments` must be an object"))),
         };
         let meta = Meta::of(params);
+        if meta.get(IDEMPOTENCY_KEY).is_some() || post.parts.headers.contains_key("idempotency-key") {
+            return Err((id, RpcError::invalid_params(KEYS_NOT_KEPT)));
+        }
         let said = meta.get(DEADLINE);
         let patience = said.and_then(Patience::parse);
         if said.is_some() && patience.is_none() {

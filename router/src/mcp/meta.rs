@@ -13,6 +13,8 @@ pub(super) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// How long the caller waits, in milliseconds; the name under which Weir tells its downstreams the same (docs/websocket.md).
 pub(super) const DEADLINE: &str = "weir/deadline_ms";
+/// Makes a caller's repeats of a call one.
+pub(super) const IDEMPOTENCY_KEY: &str = "weir/idempotency_key";
 pub(super) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
 /// The longest name of a caller's program that is kept, in characters.

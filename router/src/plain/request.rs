@@ -4,7 +4,12 @@ use adapters::json::{self, Object};
 use bytes::Bytes;
 use http::{Response, StatusCode, request::Parts};
 
-use crate::{call::Patience, front::problem, scan, server::Body};
+use crate::{
+    call::{KEYS_NOT_KEPT, Patience},
+    front::problem,
+    scan,
+    server::Body,
+};
 
 /// A call as the caller asks for it.
 #[derive(Debug)]
@@ -25,8 +30,6 @@ pub(super) struct Refusal {
     text: String,
 }
 
-const KEYS_NOT_KEPT: &str = "Idempotency keys are not kept by this version of Weir, so a repeat would be a second call. Nothing was \
-    sent. Call without a key, and look whether a write took effect before repeating it.";
 /// How much of an unknown member's name is repeated, in characters.
 const NAME_CHARACTERS_MAX: usize = 64;
 

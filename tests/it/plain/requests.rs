@@ -7,7 +7,7 @@ use standins::{
     Era,
     raw::{Action, Incoming, RawServer},
 };
-use tests::{TestRouter, open_house, speak};
+use tests::{Ask, TestRouter, open_house, speak};
 
 use super::{call, config, post, server};
 
@@ -90,6 +90,12 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
     ] {
         let answer = router.send(Method::POST, path, headers, fine).await?;
         ensure!(answer.status == status, "{path} {headers:?}: {answer:?}");
+    }
+    let over_mcp = Ask::call("raw__fine", json!({}));
+    let in_meta = over_mcp.clone().change(|body| body["params"]["_meta"]["weir/idempotency_key"] = json!("k1"));
+    for ask in [in_meta, over_mcp.header("idempotency-key", "k1")] {
+        let answer = router.ask(&ask).await?;
+        ensure!(answer.error_code() == Some(-32602) && answer.text.contains("Nothing was sent"), "{answer:?}");
     }
     ensure!(server.received().iter().all(|message| message.tool().is_none()), "something was sent");
     ensure!(router.records().await?.is_empty());
