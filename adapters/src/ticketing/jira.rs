@@ -31,6 +31,8 @@ pub(super) use rest::{Failure, Turn};
 
 /// How many comments a ticket shows.
 const COMMENTS_MAX: u32 = 50;
+/// How many it shows where that many are larger than an answer may be.
+const LONG_COMMENTS_MAX: u32 = 5;
 
 /// One Jira Cloud site.
 pub(super) struct Jira {
@@ -100,8 +102,7 @@ impl Jira {
 
     async fn get(&self, turn: Turn<'_>, get: &Get) -> Result<Bytes, Failure> {
         let key = IssueKey::new(&get.id)?;
-        let latest = format!("/rest/api/3/issue/{key}/comment?orderBy=-created&maxResults={COMMENTS_MAX}");
-        let (issue, comments) = tokio::try_join!(self.issue(turn, &key), self.rest.get::<Comments>(turn, &latest))?;
+        let (issue, comments) = tokio::try_join!(self.issue(turn, &key), self.latest_comments(turn, &key))?;
         let mut latest: Vec<Comment> = comments.comments.into_iter().map(WireComment::comment).collect();
         latest.sort_by(|a, b| a.created_at.cmp(&b.created_at));
         let ticket = issue.ticket(&self.site);
@@ -166,6 +167,17 @@ impl Jira {
             failure.advise(|| "Read the ticket with get_ticket before you add the comment again".to_owned())
         })?;
         Ok(result(&Commented { url: issue::url(&self.site, &key.to_string()), id: key.to_string(), comment }))
+    }
+
+    /// The latest comments, the newest first; only a few where many are too much.
+    async fn latest_comments(&self, turn: Turn<'_>, key: &IssueKey) -> Result<Comments, Failure> {
+        let path = |most: u32| format!("/rest/api/3/issue/{key}/comment?orderBy=-created&maxResults={most}");
+        match self.rest.get(turn, &path(COMMENTS_MAX)).await {
+            Err(Failure::Failed(error)) if error.class == ErrorClass::TooLarge => {
+                self.rest.get(turn, &path(LONG_COMMENTS_MAX)).await
+            }
+            comments => comments,
+        }
     }
 
     /// Adds a comment: one write.

@@ -219,3 +219,6 @@ fn described(kind: &str, description: &str) -> Value {
 fn nullable(description: &str) -> Value {
     json!({ "type": ["string", "null"], "description": description })
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,22 @@ async fn a_ticket_has_the_same_shape_as_everywhere() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_comments_do_not_hide_their_ticket() -> Result<()> {
+    let script = Script::start(|heard| match heard.target.as_str() {
+        target if target.ends_with("maxResults=50") => {
+            Say::Json(200, json!({ "comments": [], "x": "x".repeat(20 << 10) }))
+        }
+        target if target.ends_with("maxResults=5") => Say::Json(200, json!({ "comments": [], "total": 50 })),
+        _ => usual(heard),
+    })
+    .await?;
+    let adapter = adapter(&script, &json!({ "answer_bytes_max": "16KiB" }))?;
+    let ticket = call(&*adapter, "get_ticket", &json!({ "id": "SUP-1" })).await?;
+    ensure!(ticket["title"] == "Card declined" && ticket["comments_total"] == 50, "{ticket}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_outside_of_the_projects_is_not_there_even_under_a_key_inside() -> Result<()> {
     // The key of an issue that was moved leads to where it is now.
     let script = Script::start(|heard| match heard.target.as_str() {

@@ -120,15 +120,16 @@ impl Refusal<'_> {
         error
     }
 
-    /// In seconds or as a date (RFC 9110, section 10.2.3).
+    /// In seconds or as a date (RFC 9110, section 10.2.3); without either, when the limit begins anew.
     fn retry_after(&self) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let until = |text: &str| {
-            let moment = rfc2822::parse(text).ok()?.timestamp();
-            Some(Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default())
-        };
-        let wait = text.parse().ok().map(Duration::from_secs).or_else(|| until(text))?;
-        Some(wait.min(RETRY_AFTER_MAX))
+        let header = |name: &str| Some(self.headers.get(name)?.to_str().ok()?.trim());
+        let until = |moment: Timestamp| Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default();
+        let stated = header(RETRY_AFTER.as_str()).and_then(|text| {
+            let seconds = text.parse().ok().map(Duration::from_secs);
+            seconds.or_else(|| Some(until(rfc2822::parse(text).ok()?.timestamp())))
+        });
+        let anew = || Some(until(header("x-ratelimit-reset")?.parse().ok()?));
+        stated.or_else(anew).map(|wait| wait.min(RETRY_AFTER_MAX))
     }
 
     /// Which limit it was, in a word of Jira's.
@@ -196,6 +197,10 @@ mod tests {
         let later = Timestamp::now() + jiff::SignedDuration::from_secs(90);
         let date = later.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let wait = refusal(429, &headers(&[("retry-after", &date)]), "", false).error().retry_after.expect("a wait");
+        assert!((85..=90).contains(&wait.as_secs()), "{wait:?}");
+
+        let reset = headers(&[("x-ratelimit-reset", &later.to_string())]);
+        let wait = refusal(429, &reset, "", false).error().retry_after.expect("a wait");
         assert!((85..=90).contains(&wait.as_secs()), "{wait:?}");
 
         let past = headers(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), ("ratelimit-reason", "<script>")]);
