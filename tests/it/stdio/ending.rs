@@ -14,7 +14,8 @@ async fn a_child_ends_by_itself_when_its_input_is_closed() -> Result<()> {
     let bench = Bench::new()?;
     let script = modern_server("");
     // A long time to end: only one that is not made to end gets to its last line.
-    let adapter = bench.script(&format!("{script} echo $$ > id; serve; echo done > ended"), &json!({ "stop_timeout": "20s" }))?;
+    let adapter =
+        bench.script(&format!("{script} echo $$ > id; serve; echo done > ended"), &json!({ "stop_timeout": "20s" }))?;
     call(&*adapter, "any", &json!({})).await?;
     adapter.close().await;
     ensure!(std::fs::read_to_string(bench.path().join("ended"))? == "done\n", "it was ended by force");
@@ -26,7 +27,8 @@ async fn a_child_ends_by_itself_when_its_input_is_closed() -> Result<()> {
 async fn a_child_that_heeds_only_sigterm_gets_it() -> Result<()> {
     let bench = Bench::new()?;
     let script = modern_server("");
-    let stubborn = format!("{script} trap 'echo term > ended; exit' TERM; echo $$ > id; serve; while :; do sleep 0.05; done");
+    let stubborn =
+        format!("{script} trap 'echo term > ended; exit' TERM; echo $$ > id; serve; while :; do sleep 0.05; done");
     let adapter = bench.script(&stubborn, &json!({ "stop_timeout": "50ms" }))?;
     call(&*adapter, "any", &json!({})).await?;
     adapter.close().await;
@@ -39,7 +41,9 @@ async fn a_child_that_heeds_only_sigterm_gets_it() -> Result<()> {
 async fn a_child_that_heeds_nothing_is_killed_with_all_that_it_started() -> Result<()> {
     let bench = Bench::new()?;
     let script = modern_server("");
-    let deaf = format!("{script} trap '' TERM; echo $$ > id; sleep 600 & echo $! > grandchild; serve; while :; do sleep 600; done");
+    let deaf = format!(
+        "{script} trap '' TERM; echo $$ > id; sleep 600 & echo $! > grandchild; serve; while :; do sleep 600; done"
+    );
     let adapter = bench.script(&deaf, &json!({ "stop_timeout": "50ms" }))?;
     call(&*adapter, "any", &json!({})).await?;
     let (id, grandchild) = (bench.number_in("id").await?, bench.number_in("grandchild").await?);

@@ -26,7 +26,10 @@ async fn a_dead_child_hides_no_other_tools_and_says_why_it_is_down() -> Result<(
         .downstreams_until(|all| all[0]["health"] == "up" && all[1]["health"] == "down" && all[0]["tools"] == 4)
         .await?;
     let reason = shown[1]["reason"].as_str().unwrap_or_default();
-    ensure!(reason.ends_with("its program ended with exit status 7: its last line on stderr was \"no licence\""), "{shown}");
+    ensure!(
+        reason.ends_with("its program ended with exit status 7: its last line on stderr was \"no licence\""),
+        "{shown}"
+    );
     let merchant = json!({ "merchant_id": "M-0001" });
     let answer = router.call(None, "enrich__get_merchant", merchant.clone()).await?.result()?;
     ensure!(answer["isError"] != true, "{answer}");
@@ -70,7 +73,10 @@ async fn the_command_line_tries_lists_and_ends_children() -> Result<()> {
     let checked = run(&["check", "--connect", "-c", &folder.config()]).await.with_code(4);
     ensure!(checked.stdout.contains("enrich: reached, 4 tools"), "{checked:?}");
     let told = "files: cannot be used. files cannot be reached: its program cannot be started.";
-    ensure!(checked.stdout.contains(told) && checked.stdout.contains("there is no command `no-such-program`"), "{checked:?}");
+    ensure!(
+        checked.stdout.contains(told) && checked.stdout.contains("there is no command `no-such-program`"),
+        "{checked:?}"
+    );
     ensure!(!checked.stdout.contains("hunter2"), "{checked:?}");
     let listed = run(&["tools", "-c", &folder.config()]).await.with_code(0);
     ensure!(listed.stdout.contains("enrich__get_merchant"), "{listed:?}");

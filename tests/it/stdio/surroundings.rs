@@ -78,7 +78,9 @@ async fn a_message_is_one_line_whatever_white_space_its_caller_sent() -> Result<
 async fn a_flood_on_stderr_holds_nobody_up() -> Result<()> {
     let bench = Bench::new()?;
     // Many times what a pipe holds, before the answer.
-    let script = modern_server(r#"*'"tools/call"'*) yes 'a line of no interest' | head -c 20000000 >&2; answer '{"resultType":"complete","content":[]}' ;;"#);
+    let script = modern_server(
+        r#"*'"tools/call"'*) yes 'a line of no interest' | head -c 20000000 >&2; answer '{"resultType":"complete","content":[]}' ;;"#,
+    );
     let adapter = bench.script(&format!("{script} serve"), &json!({}))?;
     call(&*adapter, "any", &json!({})).await?;
     Ok(())

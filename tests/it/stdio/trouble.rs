@@ -39,14 +39,19 @@ async fn a_child_that_is_killed_twenty_times_is_quarantined_and_comes_back_by_it
             continue;
         }
         if kill >= 5 {
-            let reason = "quarantined: it failed 5 times within a minute, at last because its program was ended by signal 9";
+            let reason =
+                "quarantined: it failed 5 times within a minute, at last because its program was ended by signal 9";
             until_down(&*adapter, reason).await?;
         }
         let asked = Instant::now();
-        let error = failure(&*adapter, &context(PATIENCE), request("echo", &json!({ "token": "t" }), Effect::Write)).await?;
+        let error =
+            failure(&*adapter, &context(PATIENCE), request("echo", &json!({ "token": "t" }), Effect::Write)).await?;
         ensure!(asked.elapsed() < AT_ONCE, "refused after {:?}", asked.elapsed());
         ensure!((error.class, error.sent) == (ErrorClass::Unreachable, Sent::No), "{error:?}");
-        ensure!(error.message.starts_with("files cannot be reached: ") && error.message.contains("tries again"), "{error}");
+        ensure!(
+            error.message.starts_with("files cannot be reached: ") && error.message.contains("tries again"),
+            "{error}"
+        );
     }
     until(&*adapter, Health::Up).await?;
     call(&*adapter, "echo", &json!({ "token": "t" })).await?;
@@ -84,7 +89,11 @@ async fn a_program_that_cannot_be_started_says_what_is_missing() -> Result<()> {
         (&["./no-such-program"], json!({}), "there is no file "),
         (&["./not-executable"], json!({}), "`not-executable` may not be executed"),
         (&["sh", "-c", ":"], nowhere, "no/such/folder: set `folder` to one that exists"),
-        (&["sh", "-c", "no-such-program"], json!({}), "exit status 127: sh says by this that it did not find a command"),
+        (
+            &["sh", "-c", "no-such-program"],
+            json!({}),
+            "exit status 127: sh says by this that it did not find a command",
+        ),
     ];
     for (command, stdio, reason) in cases {
         let adapter = bench.adapter(command, &stdio, &json!({}))?;
@@ -100,7 +109,9 @@ async fn a_program_that_cannot_be_started_says_what_is_missing() -> Result<()> {
 #[tokio::test]
 async fn garbage_is_dropped_and_too_much_of_it_ends_the_child() -> Result<()> {
     let bench = Bench::new()?;
-    let some = modern_server(r#"*'"tools/call"'*) printf 'Loading...\n\n{"half":\n[]\n'; answer '{"resultType":"complete","content":[]}' ;;"#);
+    let some = modern_server(
+        r#"*'"tools/call"'*) printf 'Loading...\n\n{"half":\n[]\n'; answer '{"resultType":"complete","content":[]}' ;;"#,
+    );
     let adapter = bench.script(&format!("echo Welcome; {some} serve"), &json!({}))?;
     for _ in 0..20 {
         call(&*adapter, "any", &json!({})).await?;

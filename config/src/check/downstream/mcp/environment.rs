@@ -67,7 +67,8 @@ pub(super) fn check(process: &Stdio, scope: &Scope<'_>) {
 fn is_name(name: &str, scope: &Scope<'_>) {
     let legal = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !legal || name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
-        scope.refuse("is not the name of an environment variable", "letters, digits and `_`, no digit first: `API_URL`");
+        scope
+            .refuse("is not the name of an environment variable", "letters, digits and `_`, no digit first: `API_URL`");
     }
 }
 

@@ -20,7 +20,10 @@ fn said(stdio: &str) -> Vec<String> {
 #[test]
 fn a_child_process_gets_a_program_and_variables_that_make_sense() {
     let cases: &[(&str, &[&str])] = &[
-        ("command: [server, --stdio], pass_env: [PATH, MY_HOME], env: { LD_PRELOAD: /lib/wanted.so, API_URL: 'https://h' }", &[]),
+        (
+            "command: [server, --stdio], pass_env: [PATH, MY_HOME], env: { LD_PRELOAD: /lib/wanted.so, API_URL: 'https://h' }",
+            &[],
+        ),
         // What is passed on by default gives way.
         ("command: [server], env: { PATH: /opt/bin }, secrets: { TOKEN: { env: FILES_TOKEN } }", &[]),
         ("command: []", &["`command` names no program"]),
