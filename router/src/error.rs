@@ -149,9 +149,11 @@ fn downstream_text(tool: &str, downstream: &str, error: &AdapterError) -> String
             | ErrorClass::Unauthorized,
         ) => format!("{tool} gave no result. {}", error.message),
     };
-    if let Some(wait) = error.retry_after {
+    // Most adapters say it in their own words.
+    let wait = error.retry_after.map(|wait| format!(" {} s", seconds(millis(wait))));
+    if let Some(wait) = wait.filter(|wait| !text.contains(wait)) {
         let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-        text.push_str(&format!("{end} {downstream} asks to be left alone for {} s.", seconds(millis(wait))));
+        text.push_str(&format!("{end} {downstream} asks to be left alone for{wait}."));
     }
     text
 }

@@ -45,6 +45,8 @@ async fn a_result_keeps_its_bytes() {
 async fn every_failure_has_its_form() {
     let mut paused = AdapterError::not_sent(ErrorClass::Busy, "crm takes no more calls now.");
     paused.retry_after = Some(Duration::from_millis(1200));
+    let mut told = AdapterError::rejected("no", Rejection::Text("too many; come back in 2 s.".to_owned()));
+    told.retry_after = Some(Duration::from_secs(2));
     let plain = |class| downstream(AdapterError::new(class, Sent::Unknown, "It went wrong."));
     let rpc = |code: i64| {
         let object = format!(r#"{{"code":{code},"message":"said so","data":{{"n":1}}}}"#);
@@ -56,6 +58,7 @@ async fn every_failure_has_its_form() {
         Err(CallError::InvalidArguments { tool: "crm__get".into(), mistakes: "arguments/id: missing".to_owned() }),
         Err(CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 }),
         Err(downstream(paused)),
+        Err(downstream(told)),
         Err(downstream(AdapterError::rejected("said no", Rejection::Text("no such customer".to_owned())))),
         Err(rpc(-32602)),
         Err(rpc(-32603)),
@@ -93,6 +96,7 @@ async fn every_failure_has_its_form() {
     422 invalid_arguments {} "The arguments do not fit crm__get. arguments/id: missing. Correct them by the tool's input schema and call again."
     429 overloaded after 1 s {"weir/limit":{"name":"Weir","retry_after_ms":1000}} "Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."
     503 busy after 2 s {"weir/limit":{"name":"crm","retry_after_ms":1200}} "crm__get gave no result. crm takes no more calls now. crm asks to be left alone for 2 s."
+    422 rejected after 2 s {"weir/limit":{"name":"crm","retry_after_ms":2000}} "crm__get was refused: too many; come back in 2 s."
     422 rejected {} "crm__get was refused: no such customer"
     422 rejected {} {"code":-32602,"message":"said so","data":{"n":1}} "crm__get gave no result. crm refused. It said: said so"
     502 rejected {} {"code":-32603,"message":"said so","data":{"n":1}} "crm__get gave no result. crm refused. It said: said so"
