@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the official MCP conformance suite against the router, prefix-less, with the conformance fixture behind it as a
-# WebSocket downstream of both eras. The fixture itself must pass all of it first: what then fails behind the router is the
-# router's. Exit 0: every result is as the baselines say.
+# downstream of both eras: all of the suite over WebSocket, and what it scores over HTTP and over stdio. The fixture itself
+# must pass all of it first: what then fails behind the router is the router's. Exit 0: every result is as the baselines say.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -61,10 +61,10 @@ start_fixture() {
     fixture=$(cat "$work/fixture.url")
 }
 
-# start_router URL: the router in front of that downstream; sets `endpoint`.
+# start_router TRANSPORT: the router in front of the downstream that is reached so, in the flow form of YAML; sets `endpoint`.
 start_router() {
     ports=$(node "$here/helper.mjs" ports 2)
-    sed -e "s|127.0.0.1:7801|127.0.0.1:${ports% *}|" -e "s|127.0.0.1:7802|127.0.0.1:${ports#* }|" -e "s|ws://127.0.0.1:7803/mcp|$1|" \
+    sed -e "s|127.0.0.1:7801|127.0.0.1:${ports% *}|" -e "s|127.0.0.1:7802|127.0.0.1:${ports#* }|" -e "s|websocket: { url: ws://127.0.0.1:7803/mcp }|$1|" \
         "$here/weir.yaml" >"$work/weir.yaml"
     "$target/debug/weir" serve --config "$work/weir.yaml" >"$work/weir.log" 2>&1 &
     children="$children $!"
@@ -130,10 +130,17 @@ run_suite() {
     failed=$((failed + wrong))
 }
 
+old=$here/baseline-2025-11-25.yml
+new=$here/baseline-2026-07-28.yml
+
+# run_scored LABEL: both sets.
+run_scored() {
+    run_suite "$1: 2026-07-28" "$new" --requirements 2026-07-28
+    run_suite "$1: 2025-11-25" "$old" --requirements 2025-11-25
+}
+
 # run_all LABEL: both sets, the scenarios that a set runs without judging them, and the older revisions.
 run_all() {
-    old=$here/baseline-2025-11-25.yml
-    new=$here/baseline-2026-07-28.yml
     run_suite "$1: 2026-07-28" "$new" --requirements 2026-07-28
     for scenario in http-header-validation http-custom-header-server-validation json-schema-2020-12; do
         run_suite "$1: 2026-07-28 $scenario" "$new" --scenario "$scenario" --spec-version 2026-07-28
@@ -157,8 +164,17 @@ stop_children
 
 for era in modern legacy; do
     start_fixture websocket "$era"
-    start_router "$fixture"
+    start_router "websocket: { url: $fixture }"
     run_all "$era downstream"
+    stop_children
+
+    start_fixture http "$era"
+    start_router "http: { url: $fixture }"
+    run_scored "$era downstream over HTTP"
+    stop_children
+
+    start_router "stdio: { command: [$target/debug/standins, fixture, --stdio, --era, $era] }"
+    run_scored "$era downstream over stdio"
     stop_children
 done
 
