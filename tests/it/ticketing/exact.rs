@@ -330,6 +330,23 @@ async fn a_credential_that_is_not_accepted_is_the_state_of_the_system() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_a_scope_is_told_as_such_and_good_for_the_rest() -> Result<()> {
+    let script = Script::start(|heard| {
+        let refusal = json!({ "code": 401, "message": "Unauthorized; scope does not match" });
+        if heard.method == "POST" || heard.target.ends_with("/myself") { Say::Json(401, refusal) } else { usual(heard) }
+    })
+    .await?;
+    let adapter = adapter(&script, &json!({}))?;
+    until_state(&*adapter, Health::Up).await?;
+    let error = failure(&*adapter, &context(PATIENCE), "add_comment", &json!({ "id": "SUP-1", "text": "t" })).await?;
+    ensure!(error.class == ErrorClass::Unauthorized && error.message.contains("scope does not match"), "{error:?}");
+    call(&*adapter, "get_ticket", &json!({ "id": "SUP-1" })).await?;
+    let state = adapter.events().next().now_or_never().flatten();
+    ensure!(matches!(&state, Some(AdapterEvent::State(state)) if state.health == Health::Up), "{state:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_label_that_jira_does_not_take_is_told_to_be_weirs_own() -> Result<()> {
     let script = Script::start(|heard| {
         let refusal = json!({ "errors": { "labels": "Field 'labels' cannot be set." } });

@@ -46,7 +46,7 @@ impl Refusal<'_> {
             401 => AdapterError::new(
                 ErrorClass::Unauthorized,
                 Sent::Yes,
-                format!("{downstream} does not accept Weir's credential. Tell the operator."),
+                format!("{downstream} does not accept Weir's credential. Tell the operator.{because}"),
             ),
             403 => AdapterError::new(
                 ErrorClass::Unauthorized,

@@ -138,7 +138,9 @@ impl Rest {
 
     fn refused(&self, refusal: &Refusal<'_>) -> Failure {
         if refusal.status == StatusCode::UNAUTHORIZED || login_failed(refusal.headers) {
-            self.health.down(CREDENTIAL_REFUSED);
+            if !is_about_scopes(refusal.body) {
+                self.health.down(CREDENTIAL_REFUSED);
+            }
             let unauthorized = Refusal { status: StatusCode::UNAUTHORIZED, ..*refusal };
             return unauthorized.error().into();
         }
@@ -194,9 +196,7 @@ impl Rest {
         if status.is_server_error() || status.is_redirection() {
             return Err(trouble(format!("it answers with HTTP {}", status.as_u16())));
         }
-        // A token may be good for tickets and not for this question; Jira says so then.
-        let of_scope = body.windows(b"scope".len()).any(|word| word == b"scope");
-        if (status == StatusCode::UNAUTHORIZED && !of_scope) || login_failed(&headers) {
+        if (status == StatusCode::UNAUTHORIZED && !is_about_scopes(&body)) || login_failed(&headers) {
             return Err(Trouble { reason: CREDENTIAL_REFUSED.to_owned(), refused: true });
         }
         Ok(())
@@ -209,6 +209,11 @@ const CREDENTIAL_REFUSED: &str =
 /// Jira goes on without a name where it does not know the account, so that tickets seem not to be there.
 fn login_failed(headers: &HeaderMap) -> bool {
     headers.get("x-seraph-loginreason").is_some_and(|reason| reason.as_bytes().starts_with(b"AUTHENTICATED_FAILED"))
+}
+
+/// A token may be good for some questions and not for others; Jira says so then.
+fn is_about_scopes(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"scope").is_some()
 }
 
 /// `path` is made of fixed parts, and of keys that were read into a type.
