@@ -2,8 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use standins::raw::{Incoming, RawServer};
-use tests::{Ask, TestRouter, hang_up};
+use standins::{
+    raw::{Incoming, RawServer},
+    tickets::{Tickets, TicketsOptions},
+};
+use tests::{Ask, TestRouter, hang_up, open_house};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{config, post, server};
@@ -87,6 +90,28 @@ async fn a_caller_that_goes_takes_its_read_back_but_not_a_write_that_has_left() 
         })
         .await?;
         ensure!(record["outcome"] == outcome && record["local_name"] == tool, "{record}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_downstream_that_asks_to_be_left_alone_is_heard_on_both_surfaces() -> Result<()> {
+    let tickets = Tickets::start("127.0.0.1:0", TicketsOptions { token: None, ..TicketsOptions::default() }).await?;
+    let mut config = open_house(&[]);
+    config["downstreams"]["tickets"] = json!({ "ticketing": { "provider": "jira", "base_url": tickets.url } });
+    let router = TestRouter::ready(&config.to_string()).await?;
+    router.downstreams_until(|all| all[0]["health"] == "up").await?;
+    tickets.limit_next(100, 7, "jira-burst-based");
+    let body = json!({ "name": "tickets__get_ticket", "arguments": { "id": "SUP-1" } }).to_string();
+    let plain = post(&router, None, body).await?;
+    let problem = plain.json()?;
+    ensure!(plain.status == 503 && plain.headers["retry-after"] == "7" && problem["outcome"] == "busy", "{plain:?}");
+    let limit = json!({ "name": "tickets", "retry_after_ms": 7000 });
+    ensure!(problem["_meta"]["weir/limit"] == limit, "{problem}");
+    let over_mcp = router.ask(&Ask::call("tickets__get_ticket", json!({ "id": "SUP-1" }))).await?.result()?;
+    ensure!(over_mcp["isError"] == true && over_mcp["_meta"]["weir/limit"] == limit, "{over_mcp}");
+    for text in [&problem["detail"], &over_mcp["content"][0]["text"]] {
+        ensure!(text.as_str().is_some_and(|text| text.matches("7 s").count() == 1), "{text}");
     }
     Ok(())
 }
