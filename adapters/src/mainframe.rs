@@ -109,8 +109,11 @@ impl Mainframe {
         let subject = Subject { downstream: &self.name, tool: &request.local_name, writes: request.effect.writes() };
         let asked = tool.request.fill(&tool.settings, request.arguments.as_deref())?;
         let turn = self.turns.take(ctx.deadline).await.map_err(|why| self.no_turn(why))?;
-        let (head, body) = self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
-        turn.answered();
+        let exchanged = self.exchange(ctx, asked, subject).await;
+        if exchanged.as_ref().err().is_none_or(|error| error.class == ErrorClass::Timeout) {
+            turn.used_up();
+        }
+        let (head, body) = exchanged.map_err(|error| self.failed(&error, subject))?;
         self.health.up();
         tool.reader.read(&head, &body, &self.error_screens, subject)
     }
@@ -155,9 +158,8 @@ impl Mainframe {
         };
         let wait = wait.map(|wait| wait.max(Duration::from_secs(1)));
         let when = wait.map_or_else(|| "later".to_owned(), |wait| format!("in {} s", wait.as_secs()));
-        let message = format!(
-            "{name} takes {places} requests at once and is behind: {told}. Nothing was sent. Try again {when}."
-        );
+        let message =
+            format!("{name} takes at most {places} at once and is behind: {told}. Nothing was sent. Try again {when}.");
         let mut error = AdapterError::not_sent(ErrorClass::Busy, message);
         error.retry_after = wait;
         error

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use config::downstream::mainframe::{Encoding, ErrorScreen};
+use http::header;
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -52,6 +53,10 @@ impl Reader {
             // A path that names nothing in particular is a mistake of the config, whatever the status says.
             let means_nothing = head.status.is_client_error() && !self.names_one;
             return subject.refused(refusal, means_nothing);
+        }
+        if let Some(coding) = head.headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+            let why = format!("it is compressed ({}), which nobody asked for", coding.to_str().unwrap_or("somehow"));
+            return Err(subject.unreadable(&why));
         }
         let structured = match &self.format {
             Format::Json => {

@@ -14,7 +14,7 @@ use crate::Deadline;
 
 /// How many may wait for each that runs. A longer line is not worth its wait.
 const WAITING_PER_PLACE: usize = 64;
-/// How much of the usual time an answer changes: one in this many.
+/// How much of the usual time one turn changes: one in this many.
 const USUAL_WEIGHT: u64 = 8;
 
 /// The places at one system, and the line before them.
@@ -24,7 +24,7 @@ pub(super) struct Turns {
     places: Semaphore,
     concurrency: usize,
     waiting: AtomicUsize,
-    /// How long an answer usually takes; zero before the first.
+    /// How long a turn usually takes; zero before the first.
     usual_ms: AtomicU64,
 }
 
@@ -97,8 +97,8 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// The system answered: how long that took says how long the line is.
-    pub(super) fn answered(self) {
+    /// The system took its time, be it with an answer or for nothing: that says how long the line is.
+    pub(super) fn used_up(self) {
         let took_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let usual_ms = &self.turns.usual_ms;
         let before_ms = usual_ms.load(Ordering::Relaxed);
@@ -161,7 +161,7 @@ mod tests {
         for _ in 0..2 {
             let turn = turns.take(soon()).await.expect("free");
             tokio::time::advance(Duration::from_secs(8)).await;
-            turn.answered();
+            turn.used_up();
         }
         let _running = [turns.take(soon()).await.expect("free"), turns.take(soon()).await.expect("free")];
         let far = Deadline::after(Duration::from_secs(3600));

@@ -225,6 +225,7 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
         "/good" => answer("200 OK", "", b"0042\x12\x34\x5d"),
         "/digit" => answer("200 OK", "", b"0042\x12\xf4\x5d"),
         "/short" => answer("200 OK", "", b"0042\x12"),
+        "/gzip" => answer("200 OK", "content-type: application/json\r\ncontent-encoding: gzip\r\n", b"\x1f\x8b"),
         "/none" => answer("204 No Content", "", ""),
         _ => answer("200 OK", "content-type: text/html\r\n", "<p>hello</p>"),
     })
@@ -237,6 +238,7 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
         ("record", "digit", "field amount, byte "),
         ("record", "short", "byte "),
         ("json", "html", "it is text/html and not JSON"),
+        ("json", "gzip", "it is compressed (gzip), which nobody asked for"),
     ] {
         let error = connected.failure(tool, &json!({ "x": path }).to_string(), Effect::Read).await?;
         ensure!((error.class, error.sent) == (ErrorClass::Protocol, Sent::Yes), "{path}: {error:?}");

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapters::{ErrorClass, Health, Reply, Sent};
+use adapters::{AdapterEvent, ErrorClass, Health, Reply, Sent};
 use anyhow::{Context as _, Result, ensure};
 use config::Effect;
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
 use serde_json::json;
 use standins::{
     mainframe::{Mainframe, MainframeOptions, Trouble, TroubleKind},
@@ -78,7 +78,7 @@ async fn who_waits_in_vain_is_told_so_and_the_time_of_an_attempt_runs_from_its_t
     ensure!((late.class, late.sent) == (ErrorClass::Busy, Sent::No), "{late:?}");
     ensure!(
         late.message
-            == "mainframe takes 1 requests at once and is behind: no place became free in the time that this call may take. Nothing was sent. Try again later.",
+            == "mainframe takes at most 1 at once and is behind: no place became free in the time that this call may take. Nothing was sent. Try again later.",
         "{late}"
     );
     Ok(())
@@ -234,10 +234,15 @@ async fn it_is_known_to_be_down_before_anybody_calls_and_to_be_back_as_well() ->
     standin.refuse(true).await?;
     let connected = Connected::new(&standin.url, "concurrency: 8", ASK)?;
     let adapter = Arc::clone(&connected.adapter);
-    let reason = until_state(&*adapter, Health::Down).await?;
-    ensure!(reason.as_deref().is_some_and(|reason| reason.contains("refused")), "{reason:?}");
     let offer = adapter.list(&context(PATIENCE)).await?;
     ensure!(offer.tools.len() == 2, "{offer:?}");
+    // Who lists first is told at once.
+    let state = adapter.events().next().now_or_never().flatten();
+    let Some(AdapterEvent::State(state)) = state else { anyhow::bail!("{state:?}") };
+    ensure!(
+        state.health == Health::Down && state.reason.as_deref().is_some_and(|reason| reason.contains("refused")),
+        "{state:?}"
+    );
     standin.refuse(false).await?;
     until_state(&*adapter, Health::Up).await?;
     ensure!(standin.seen().requests.is_empty(), "a probe asks for nothing: {:?}", standin.seen().requests);

@@ -281,6 +281,6 @@ fn number(index: u64) -> String {
         0 => (u64::MAX - index).to_string(),
         1 => format!("-{}.{:010}", 9_007_199_254_740_993 + index, index),
         2 => format!("{index}.50E+{index}"),
-        _ => format!("0.{:030}1", index),
+        _ => format!("0.{index:030}1"),
     }
 }
