@@ -152,6 +152,7 @@ impl HttpClient {
             match answer.await {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();
+                    connection.heed(&head.headers);
                     let held = Held { connection, idle: Arc::clone(&self.idle), _slot: slot };
                     return Ok(Answer::new(head, body, self.idle_timeout, held));
                 }
@@ -213,7 +214,8 @@ impl HttpClient {
     }
 
     fn full(&self) -> HttpError {
-        let told = format!("all of its {} connections are in use (`connections_max`)", self.connections_max);
+        let told =
+            format!("all {} connections that requests may have are in use (`connections_max`)", self.connections_max);
         HttpError::new(ErrorClass::Busy, Sent::No, told)
     }
 }

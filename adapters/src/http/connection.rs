@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,7 @@ use tokio::{
 
 /// The largest head of an answer.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection may wait for its next request. Servers that close sooner are noticed; those that never do are not kept.
+/// How long a connection may wait for its next request at most.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may take to become ready again after an answer: it has nothing more to do than to look.
 const READY: Duration = Duration::from_millis(50);
@@ -29,6 +30,8 @@ pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     /// Whether a request was answered on it before.
     pub(super) reused: bool,
+    /// How long it may wait for its next request.
+    idle_max: Duration,
     driver: AbortHandle,
 }
 
@@ -44,7 +47,17 @@ impl Connection {
             .await?;
         // What ends the connection is learned from the requests on it.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, reused: false, driver })
+        Ok(Self { sender, reused: false, idle_max: IDLE_MAX, driver })
+    }
+
+    /// Heeds how long the server keeps a connection that waits, where it says so. Weir closes it a second before: a write that
+    /// meets the server's end would have an outcome that nobody knows.
+    pub(super) fn heed(&mut self, headers: &HeaderMap) {
+        let stated = headers.get("keep-alive").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let seconds =
+            stated.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.trim().parse::<u64>().ok());
+        let kept = seconds.map(|seconds| Duration::from_secs(seconds.saturating_sub(1)));
+        self.idle_max = kept.map_or(IDLE_MAX, |kept| kept.min(IDLE_MAX));
     }
 
     /// Whether it can take a request now.
@@ -65,6 +78,7 @@ pub(super) struct Idle(Mutex<List>);
 
 #[derive(Debug, Default)]
 struct List {
+    /// Until when each may wait.
     connections: VecDeque<(Instant, Connection)>,
     /// Whether a task closes what waits for too long.
     swept: bool,
@@ -75,8 +89,8 @@ impl Idle {
     pub(super) fn take(&self) -> Option<Connection> {
         let mut list = self.list();
         loop {
-            let (since, connection) = list.connections.pop_back()?;
-            if since.elapsed() < IDLE_MAX && !connection.sender.is_closed() {
+            let (until, connection) = list.connections.pop_back()?;
+            if Instant::now() < until && !connection.sender.is_closed() {
                 return Some(connection);
             }
         }
@@ -86,7 +100,7 @@ impl Idle {
     pub(super) fn put(self: &Arc<Self>, mut connection: Connection) {
         connection.reused = true;
         let mut list = self.list();
-        list.connections.push_back((Instant::now(), connection));
+        list.connections.push_back((Instant::now() + connection.idle_max, connection));
         if !std::mem::replace(&mut list.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
@@ -95,8 +109,9 @@ impl Idle {
     /// Closes what has waited for too long, and says when to look again; `None` when nothing waits.
     fn close_old(&self) -> Option<Instant> {
         let mut list = self.list();
-        list.connections.retain(|(since, connection)| since.elapsed() < IDLE_MAX && !connection.sender.is_closed());
-        let next = list.connections.front().map(|(since, _)| *since + IDLE_MAX);
+        let now = Instant::now();
+        list.connections.retain(|(until, connection)| now < *until && !connection.sender.is_closed());
+        let next = list.connections.iter().map(|(until, _)| *until).min();
         list.swept = next.is_some();
         next
     }

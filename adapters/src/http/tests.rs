@@ -400,26 +400,33 @@ async fn no_more_connections_than_permitted_are_open_and_further_requests_wait()
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_when_nobody_has_used_it_for_long() {
-    let (seen, mut closed) = mpsc::unbounded_channel();
-    let address = server(move |_, mut stream| {
-        let seen = seen.clone();
-        async move {
-            while request_on(&mut stream).await.is_some() {
-                stream.write_all(OK).await.unwrap();
+async fn a_connection_is_closed_when_nobody_has_used_it_for_long_or_the_server_soon_will() {
+    for (keep_alive, seconds) in
+        [("", 30), ("Keep-Alive: timeout=5, max=100\r\n", 4), ("Keep-Alive: timeout=600\r\n", 30)]
+    {
+        let (seen, mut closed) = mpsc::unbounded_channel();
+        let answer = format!("HTTP/1.1 200 OK\r\n{keep_alive}Content-Length: 2\r\n\r\nok");
+        let address = server(move |_, mut stream| {
+            let (seen, answer) = (seen.clone(), answer.clone());
+            async move {
+                while request_on(&mut stream).await.is_some() {
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+                seen.send(()).unwrap();
             }
-            seen.send(()).unwrap();
-        }
-    })
-    .await;
-    let client = client(address);
-    body_of(&client, 10, soon()).await.unwrap();
-    assert_eq!(client.idle.open(), 1);
-    tokio::time::pause();
-    let before = Instant::now();
-    closed.recv().await.unwrap();
-    assert!(before.elapsed() <= Duration::from_secs(31));
-    assert_eq!(client.idle.open(), 0);
+        })
+        .await;
+        let client = client(address);
+        body_of(&client, 10, soon()).await.unwrap();
+        assert_eq!(client.idle.open(), 1);
+        tokio::time::pause();
+        let before = Instant::now();
+        closed.recv().await.unwrap();
+        let waited = before.elapsed().as_secs();
+        assert!(waited == seconds || waited + 1 == seconds, "{keep_alive}: closed after {waited} s");
+        assert_eq!(client.idle.open(), 0);
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]
