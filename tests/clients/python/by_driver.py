@@ -62,7 +62,8 @@ class TypeScript:
         bridge = str(self.node.modules / "mcp-remote" / "dist" / "proxy.js")
         return {
             "command": self.node.program,
-            "args": [bridge, weir.endpoint, "--transport", "http-only", "--header", f"Authorization:{authorization}"],
+            "args": [bridge, weir.endpoint, "--transport", "http-only", "--header", "Authorization:${AUTHORIZATION}"],
+            "env": {"AUTHORIZATION": authorization},
         }
 
 

@@ -21,7 +21,7 @@ from by_inspector import Inspector
 from by_sdk import PythonSdk
 from callers import UNKNOWN_TOOL, Answer, Caller, Refused, Way
 from report import Report, holds, same
-from tools import RUN_FIRST, UNKNOWN, WRONG, Tool, check_list, of_role
+from tools import PREPARATION, RUN_FIRST, UNKNOWN, WRONG, Tool, check_list, of_role
 from tools import TOOLS as ALL_TOOLS
 from ways import LEGACY_VERSION, MODERN_VERSION, WAYS, Weir
 
@@ -145,6 +145,9 @@ async def check(weir: Weir, keys: dict[str, str], node: Node) -> int:
         async with turns:
             await check_way(weir, keys, way, report, runs, slow)
 
+    async with PythonSdk(WAYS[0]).connect(weir, keys["admin"]) as admin:
+        for tool, arguments in PREPARATION:
+            await admin.call(tool, arguments)
     async with anyio.create_task_group() as group:
         for way in every_way(node):
             group.start_soon(in_turn, way)

@@ -18,7 +18,7 @@ import model
 from agent import Agent
 from callers import UNKNOWN_TOOL
 from report import Report, holds, same
-from tools import RUN_LAST, TOOLS, UNKNOWN, WRONG, Tool, check_list, of_role
+from tools import PREPARATION, RUN_LAST, TOOLS, UNKNOWN, WRONG, Tool, check_list, of_role
 
 LAST_WORD = "That is all."
 SECONDS_MAX = 120
@@ -65,6 +65,9 @@ async def check_role(weir_url: str, role: str, key: str, run: int, report: Repor
 async def check(endpoint: str, keys: dict[str, str]) -> int:
     report = Report()
     weir_url = endpoint.removesuffix("/mcp")
+    admin = Agent("", "", weir_url, keys["admin"], "")
+    for name, arguments in PREPARATION:
+        await anyio.to_thread.run_sync(admin.weir, "/v1/tools/call", {"name": name, "arguments": arguments})
     async with anyio.create_task_group() as group:
         for number, (role, key) in enumerate(keys.items()):
             group.start_soon(check_role, weir_url, role, key, RUN_LAST - number, report)

@@ -9,10 +9,15 @@ from typing import Any
 from report import holds
 
 CUSTOMER = "C-00042"
-# Stands in arguments for a number that no other run of this table has, three digits long.
+ACCOUNT = "9007202146917077"
+ORDER = "9007199254740993"
+# Stand in arguments for a number that no other run of this table has, three digits long, and for a ticket of that run's own.
 RUN = "{run}"
-RUN_FIRST = 301
-RUN_LAST = 899
+TICKET = "{ticket}"
+RUN_FIRST = 101
+RUN_LAST = 159
+# The number of the first new ticket in the project SUP.
+TICKET_FIRST = 164
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,12 @@ class Tool:
 
     def filled(self, run: int) -> dict[str, Any]:
         """The arguments of one run."""
-        return {key: value.replace(RUN, str(run)) if isinstance(value, str) else value for key, value in self.arguments.items()}
+        ticket = f"SUP-{TICKET_FIRST + run - RUN_FIRST}"
+
+        def fill(value: Any) -> Any:
+            return value.replace(RUN, str(run)).replace(TICKET, ticket) if isinstance(value, str) else value
+
+        return {key: fill(value) for key, value in self.arguments.items()}
 
 
 TOOLS = [
@@ -49,6 +59,37 @@ TOOLS = [
         lambda a: a["entry"].startswith("E-"),
         admin=True,
     ),
+    Tool("mainframe__get_account", {"account_number": ACCOUNT}, lambda a: a["acct_customer_id"] == CUSTOMER, slow=True),
+    Tool("mainframe__account_history", {"account_number": ACCOUNT, "limit": 2}, lambda a: 0 < len(a["records"]) <= 2, slow=True),
+    Tool("mainframe__order_status", {"order_id": ORDER}, lambda a: a["order"]["order_id"] == int(ORDER), slow=True),
+    Tool("mainframe__batch_job_status", {"job_id": "JOB00001"}, lambda a: a["job"] == FIRST_JOB["job"], slow=True),
+    Tool(
+        "mainframe__submit_batch_job",
+        {"job": "ACCTRPT", "parm": "RUN={run}"},
+        lambda a: a["job_id"].startswith("JOB") and a["status"] == "SUBMITTED",
+        admin=True,
+        slow=True,
+    ),
+    Tool("tickets__search_tickets", {"text": CUSTOMER, "limit": 3}, lambda a: len(a["tickets"]) <= 3),
+    Tool("tickets__get_ticket", {"id": "SUP-1"}, lambda a: a["id"] == "SUP-1" and "comments" in a),
+    Tool(
+        "tickets__create_ticket",
+        {"title": "Zoë, run {run}", "description": "Seen:\n\n- page 1\n- 9007199254740993 €"},
+        lambda a: a["id"].startswith("SUP-") and a["title"].startswith("Zoë, run ") and a["status_category"] == "open",
+    ),
+    Tool("tickets__add_comment", {"id": "SUP-2", "text": "Run {run}"}, lambda a: a["comment"]["text"].startswith("Run ")),
+    Tool(
+        "tickets__update_ticket_status",
+        {"id": "{ticket}", "status": "in progress"},
+        lambda a: a["id"].startswith("SUP-") and a["status_category"] == "in_progress",
+        admin=True,
+    ),
+]
+# What an admin does before anything else, so that there is a batch job to ask for, and for every run a ticket to move.
+FIRST_JOB = {"job": "FIRST"}
+PREPARATION: list[tuple[str, dict[str, Any]]] = [
+    ("mainframe__submit_batch_job", FIRST_JOB),
+    *[("tickets__create_ticket", {"title": "To be moved"})] * (RUN_LAST - RUN_FIRST + 1),
 ]
 UNKNOWN = "crm__no_such_tool"
 
