@@ -86,6 +86,8 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
         ("/v1/tools/call", &[("content-type", "application/json"), ("content-encoding", "gzip")], 415),
         ("/v1/tools/call", &[("content-type", "application/json"), ("accept", "text/event-stream")], 406),
         ("/v1/tools/call", &[("content-type", "application/json"), ("idempotency-key", "k1")], 501),
+        ("/v1/tools/call", &[("content-type", "application/json"), ("origin", "http://evil.example")], 403),
+        ("/v1/tools/call", &[("content-type", "application/json"), ("host", "evil.example")], 403),
         ("/v1/tools/call?timeout_ms=5", &[("content-type", "application/json")], 400),
     ] {
         let answer = router.send(Method::POST, path, headers, fine).await?;
