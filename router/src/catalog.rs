@@ -37,8 +37,16 @@ pub struct Catalog {
     /// One builder at a time, so that an older list never replaces a newer one.
     building: Mutex<()>,
     version: watch::Sender<u64>,
-    /// How many downstreams have not been asked for their lists yet.
-    unasked: watch::Sender<usize>,
+    missing: watch::Sender<Missing>,
+}
+
+/// How many downstreams have yet to come into the catalog after the start.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    /// Those that have not been asked for their lists, or have not answered yet, be it with a failure.
+    unasked: usize,
+    /// Those whose tools are not in the catalog.
+    unlisted: usize,
 }
 
 /// The catalog as it stands at one moment.
@@ -58,7 +66,7 @@ impl Catalog {
             view: ArcSwap::default(),
             building: Mutex::default(),
             version: watch::Sender::new(0),
-            unasked: watch::Sender::new(downstreams.len()),
+            missing: watch::Sender::new(Missing { unasked: downstreams.len(), unlisted: downstreams.len() }),
             downstreams,
         }
     }
@@ -72,12 +80,28 @@ impl Catalog {
     /// The catalog, after the start only when every downstream has been asked once: a client that comes back right after a restart is not to
     /// hear that its tools are unknown. Waits for [`FIRST_LISTS`] at most, and never again once all have been asked.
     pub async fn settled_view(&self) -> Arc<View> {
-        if *self.unasked.borrow() > 0 {
-            let mut unasked = self.unasked.subscribe();
-            let _ =
-                tokio::time::timeout_at(self.started + FIRST_LISTS, unasked.wait_for(|&unasked| unasked == 0)).await;
-        }
+        self.asked(self.started + FIRST_LISTS).await;
         self.view()
+    }
+
+    /// Waits until every downstream has been asked for its list once, whatever it answered; false when that takes longer than `until`.
+    pub async fn asked(&self, until: Instant) -> bool {
+        self.none_missing(until, |missing| missing.unasked).await
+    }
+
+    /// Waits until every downstream has been listed once; false when that takes longer than `until`.
+    pub async fn listed(&self, until: Instant) -> bool {
+        self.none_missing(until, |missing| missing.unlisted).await
+    }
+
+    async fn none_missing(&self, until: Instant, of: fn(&Missing) -> usize) -> bool {
+        if of(&self.missing.borrow()) == 0 {
+            return true;
+        }
+        let mut missing = self.missing.subscribe();
+        tokio::time::timeout_at(until, missing.wait_for(|missing| of(missing) == 0))
+            .await
+            .is_ok_and(|waited| waited.is_ok())
     }
 
     /// The catalog in which `shown` is looked up: as it stands when it has the name, else the settled one.

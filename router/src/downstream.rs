@@ -1,13 +1,6 @@
 //! One configured downstream, as the router keeps it: its adapter, its last good offer, its state.
 
-use std::{
-    fmt,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use adapters::{Adapter, BuildError, Health, Offer, State};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -24,8 +17,6 @@ pub struct Downstream {
     pub(crate) adapter: Arc<dyn Adapter>,
     pub(crate) slots: Slots,
     offer: ArcSwapOption<Offer>,
-    /// Whether an offer of it has been built into the catalog.
-    listed: AtomicBool,
     state: ArcSwap<State>,
 }
 
@@ -43,7 +34,6 @@ impl Downstream {
             adapter,
             slots: Slots::new(config.calls_max.unwrap_or(CALLS_MAX_DEFAULT)),
             offer: ArcSwapOption::empty(),
-            listed: AtomicBool::new(false),
             state: ArcSwap::from_pointee(State::starting()),
         })
     }
@@ -70,16 +60,6 @@ impl Downstream {
             Some(Kind::Mcp(_)) => "mcp",
             None => "unknown",
         }
-    }
-
-    /// Whether its tools are in the catalog.
-    #[must_use]
-    pub fn is_listed(&self) -> bool {
-        self.listed.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn now_listed(&self) {
-        self.listed.store(true, Ordering::Release);
     }
 
     pub(crate) fn keep_offer(&self, offer: Offer) {

@@ -100,14 +100,7 @@ impl Running {
 
     /// Waits until every downstream has been listed once; false when that takes longer than `within`.
     pub async fn catalog_ready(&self, within: Duration) -> bool {
-        let mut changes = self.router.catalog.changes();
-        let all_listed = async {
-            while !self.router.downstreams.iter().all(|downstream| downstream.is_listed()) {
-                // An offer without tools changes no list, so a look now and then is needed beside the notice.
-                let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
-            }
-        };
-        tokio::time::timeout(within, all_listed).await.is_ok()
+        self.router.catalog.listed(Instant::now() + within).await
     }
 
     /// Readiness fails from now on; work is still accepted.

@@ -1,6 +1,7 @@
 //! Keeps the offer of one downstream fresh, in the background, as long as the router lives.
 
 use std::{
+    mem,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -28,7 +29,7 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
     let mut next = Instant::now();
     // A downstream that says all the time that its list changed is asked no more often than this.
     let mut earliest = next;
-    let mut unasked = true;
+    let (mut unasked, mut unlisted) = (true, true);
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -45,11 +46,14 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                 let Some(catalog) = catalog.upgrade() else { return };
                 if listed.is_some() {
                     catalog.rebuild();
-                    downstream.now_listed();
                 }
-                if std::mem::take(&mut unasked) {
-                    catalog.unasked.send_modify(|count| *count -= 1);
-                }
+                let asked_first = mem::take(&mut unasked);
+                let listed_first = listed.is_some() && mem::take(&mut unlisted);
+                catalog.missing.send_if_modified(|missing| {
+                    missing.unasked -= usize::from(asked_first);
+                    missing.unlisted -= usize::from(listed_first);
+                    asked_first || listed_first
+                });
                 next = Instant::now() + listed.unwrap_or(RETRY_AFTER);
                 earliest = Instant::now() + REFRESH_MIN;
             }

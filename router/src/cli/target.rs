@@ -2,17 +2,16 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use adapters::Health;
 use anyhow::{bail, ensure};
 use clap::Args;
 use config::{Config, Log, environment, log::LogLevel};
 use router::Router;
+use tokio::time::Instant;
 
 use super::{connection::Connection, log, serve::DEFAULT_CONFIG};
 
 /// How long downstreams have to tell their tools. One that does not answer is left out.
 const LISTS_TIMEOUT: Duration = Duration::from_secs(10);
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Target {
@@ -62,21 +61,9 @@ fn quiet() -> Log {
     Log { level: LogLevel::Warn, ..Log::default() }
 }
 
-/// Waits until every downstream has been listed or found unusable, but not longer than `most`.
+/// Waits until every downstream has told its tools or was found unusable, but not longer than `most`.
 pub(super) async fn wait_for_lists(router: &Router, most: Duration) {
-    let all_tried = || {
-        router
-            .downstreams()
-            .iter()
-            .all(|downstream| downstream.is_listed() || downstream.state().health == Health::Down)
-    };
-    let waiting = async {
-        while !all_tried() {
-            // A downstream that goes down changes no list, so there is nothing to be woken by.
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
-    };
-    if tokio::time::timeout(most, waiting).await.is_err() {
+    if !router.catalog().asked(Instant::now() + most).await {
         tracing::warn!("not every downstream told its tools within {} s", most.as_secs());
     }
 }
