@@ -126,7 +126,7 @@ impl<'a> Page<'a> {
             _ => {}
         }
         if let Some(choices) = inner["oneOf"].as_array().filter(|_| !inner["properties"].is_object()) {
-            return self.choices(choices);
+            return self.choices(path, choices);
         }
         if inner["properties"].is_object() {
             self.waiting.push((path.to_owned(), value));
@@ -134,6 +134,10 @@ impl<'a> Page<'a> {
         }
         if let Some((name, entry)) = entries(path, inner) {
             let path = format!("{path}.{name}");
+            let entry_within = self.follow(entry);
+            if !entry_within["properties"].is_object() && entries(&path, entry_within).is_none() {
+                return format!("map of {}", self.kind(&path, entry));
+            }
             self.waiting.push((path.clone(), entry));
             return format!("map of [sections](#{})", anchor(&path));
         }
@@ -155,14 +159,14 @@ impl<'a> Page<'a> {
     }
 
     /// One of several words, or one of several keys.
-    fn choices(&mut self, choices: &'a [Value]) -> String {
+    fn choices(&mut self, path: &str, choices: &'a [Value]) -> String {
         let mut shown = Vec::new();
         for choice in choices {
             if let Some(word) = choice["const"].as_str() {
                 shown.push(format!("`{word}`"));
             }
             for (key, value) in choice["properties"].as_object().into_iter().flatten() {
-                shown.push(format!("`{{ {key}: … }}` with a {}", self.kind("", value)));
+                shown.push(format!("`{{ {key}: … }}` ({})", self.kind(&format!("{path}.{key}"), value)));
             }
         }
         shown.join(", ")
