@@ -60,8 +60,8 @@ impl Reader {
         }
         let structured = match &self.format {
             Format::Json => {
-                let kind = screen.media_type().unwrap_or("of no stated type");
-                object(body).ok_or_else(|| subject.unreadable(&format!("it is {kind} and not JSON")))?
+                let kind = screen.media_type().unwrap_or("not stated");
+                object(body).ok_or_else(|| subject.unreadable(&format!("it is not JSON; its type is {kind}")))?
             }
             Format::Records(codec) => codec.decode(body).map_err(|error| subject.unreadable(&error.to_string()))?,
         };

@@ -74,7 +74,7 @@ impl Turns {
         let waiting = Waiting::new(&self.waiting);
         let ahead = waiting.ahead;
         // What runs now may end at once, so only whole rounds of others before this one are counted.
-        let wait = self.usual() * u32::try_from(ahead / self.concurrency).unwrap_or(u32::MAX);
+        let wait = self.usual().saturating_mul(u32::try_from(ahead / self.concurrency).unwrap_or(u32::MAX));
         if ahead >= self.concurrency.saturating_mul(WAITING_PER_PLACE) {
             return Err(NoTurn::Full { waiting: ahead, wait });
         }

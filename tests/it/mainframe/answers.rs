@@ -237,7 +237,7 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
     for (tool, path, told) in [
         ("record", "digit", "field amount, byte "),
         ("record", "short", "byte "),
-        ("json", "html", "it is text/html and not JSON"),
+        ("json", "html", "it is not JSON; its type is text/html"),
         ("json", "gzip", "it is compressed (gzip), which nobody asked for"),
     ] {
         let error = connected.failure(tool, &json!({ "x": path }).to_string(), Effect::Read).await?;
