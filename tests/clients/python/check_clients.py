@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 
 from by_driver import Node, TypeScript
 from by_inspector import Inspector
@@ -135,8 +136,20 @@ async def check_way(weir: Weir, keys: dict[str, str], way: Way, report: Report, 
             group.start_soon(as_role, role, key)
 
 
-async def check(weir: Weir, keys: dict[str, str], node: Node) -> int:
+async def check_audit(ready: dict[str, Any], report: Report) -> None:
+    """The Inspector does not tell what it speaks; Weir's own records do."""
+    async with report.check("Inspector", f"spoke {' and '.join(VERSIONS)}, as the audit has it"):
+        headers = {"Authorization": f"Bearer {ready['admin_token']}"}
+        async with httpx2.AsyncClient(base_url=ready["admin"], headers=headers) as operator:
+            answer = await operator.get("/admin/audit?last=1000")
+        records = answer.raise_for_status().json()["records"]
+        spoken = {record["protocol"] for record in records if record["client"].startswith("inspector-cli")}
+        same(spoken, set(VERSIONS), "the revisions")
+
+
+async def check(ready: dict[str, Any], weir: Weir, node: Node) -> int:
     report = Report()
+    keys = ready["keys"]
     runs = itertools.count(RUN_FIRST)
     slow = anyio.CapacityLimiter(SLOW_TOGETHER)
     turns = anyio.CapacityLimiter(WAYS_TOGETHER)
@@ -151,6 +164,7 @@ async def check(weir: Weir, keys: dict[str, str], node: Node) -> int:
     async with anyio.create_task_group() as group:
         for way in every_way(node):
             group.start_soon(in_turn, way)
+    await check_audit(ready, report)
     return report.close()
 
 
@@ -162,7 +176,7 @@ def main() -> int:
     arguments = parser.parse_args()
     ready = json.loads(arguments.demo.read_text())
     weir = Weir(arguments.weir, ready["endpoint"])
-    return anyio.run(check, weir, ready["keys"], Node(arguments.modules.resolve()))
+    return anyio.run(check, ready, weir, Node(arguments.modules.resolve()))
 
 
 if __name__ == "__main__":
