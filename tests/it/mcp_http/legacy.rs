@@ -105,6 +105,36 @@ async fn many_calls_that_find_their_session_lost_make_one_new_one_and_are_repeat
     Ok(())
 }
 
+/// What servers of the common SDKs say after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_is_about_the_session_means_that_it_is_lost() -> Result<()> {
+    let (mut script, adapter) = server(&json!({}), false).await?;
+    for (number, message) in
+        ["Bad Request: Server not initialized", "Bad Request: No valid session ID provided"].iter().enumerate()
+    {
+        let call = spawn(&adapter, "pay", Effect::Write);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":-32000,"message":"{message}"}}}}"#);
+        let head = || http::Response::builder().status(400).header("content-type", "application/json");
+        script.post("tools/call").await.respond(head(), text);
+        let session = format!("another-{number}");
+        handshake(&mut script, &session, false).await;
+        let asked = script.post("tools/call").await;
+        assert_eq!(of_session(&asked).1, Some(session.as_str()));
+        answer(asked, DONE);
+        complete(call.await?)?;
+        // About the request itself it is the request's own failure.
+        let call = spawn(&adapter, "pay", Effect::Write);
+        let asked = script.post("tools/call").await;
+        let error = r#""error":{"code":-32602,"message":"No such session of yoga"}"#;
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{},{error}}}"#, id_of(&asked));
+        asked.respond(head(), text);
+        let error = call.await?.err().context("a result after a refusal")?;
+        ensure!((error.class, error.sent) == (ErrorClass::Rejected, Sent::Yes), "{error:?}");
+    }
+    ensure!(script.is_quiet());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_repeated_once_alone() -> Result<()> {
     let (mut script, adapter) = server(&json!({}), false).await?;

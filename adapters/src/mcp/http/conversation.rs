@@ -69,12 +69,26 @@ impl<'a> Conversation<'a> {
         }
         if is_json(headers) {
             let body = answer.body(self.wire.message_bytes_max, limit).await.map_err(|error| self.cut(error))?;
+            if status == http::StatusCode::BAD_REQUEST && self.spoken.session.is_some() && self.is_about_session(&body)
+            {
+                return Err(Trouble::SessionLost);
+            }
             return self.whole(&body, status.is_success()).ok_or(plain);
         }
         if status.is_success() && is_stream(headers) {
             return self.events(answer, limit).await;
         }
         Err(if status.is_success() { Trouble::Protocol("its answer is neither JSON nor events".into()) } else { plain })
+    }
+
+    /// Whether a refusal is about the session and not about the request. Many servers that were started anew say so, with HTTP 400
+    /// and an error of no request where 2025-11-25 ("Session Management") has 404.
+    fn is_about_session(&self, body: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(body) else { return false };
+        let ours = matches!(answer::read(text), Incoming::Answer { id, .. } if id.parse() == Ok(self.id));
+        let error = json::Object::parse(text).and_then(|message| json::Object::parse(message.get("error")?));
+        let told = error.and_then(|error| json::unquote(error.get("message")?)).unwrap_or_default().to_lowercase();
+        !ours && (told.contains("session") || told.contains("not initialized"))
     }
 
     /// The answer in a body of JSON. `None` when it is the business of the status alone.

@@ -71,7 +71,8 @@ impl Trouble {
                 error
             }
             Self::SessionLost => {
-                let message = format!("{downstream} forgets sessions as soon as they are made; `{what}` was not done.");
+                let message =
+                    format!("{downstream} forgets sessions as soon as they are made, so `{what}` was not done.");
                 AdapterError::not_sent(ErrorClass::ConnectionLost, message)
             }
             Self::TooLarge(bytes_max) => {
