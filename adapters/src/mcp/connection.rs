@@ -90,6 +90,11 @@ impl Connector {
         attempt
     }
 
+    /// Whether Weir is ending.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Waits until nothing is left of any connection. To be called after `stop` has fired.
     pub(super) async fn closed(&self) {
         self.carriers.close();
@@ -97,7 +102,7 @@ impl Connector {
     }
 
     async fn attempt(&self, exclusive: bool, era: Era, place: &Place) -> Result<Connection, Failure> {
-        if self.stop.is_cancelled() {
+        if self.is_stopping() {
             return Err(Failure::unreachable("Weir is ending"));
         }
         let carrier = self.endpoint.open().await?;

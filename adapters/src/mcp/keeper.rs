@@ -99,7 +99,7 @@ impl Keeper {
         self.link.send_replace(Link::Over);
     }
 
-    /// Connects, and connects again whenever the connection is lost. Never gives up, never hurries.
+    /// Connects, and connects again whenever the connection is lost, until Weir ends. Never gives up, never hurries.
     pub(super) async fn keep(&self, connector: &Connector) {
         let mut waits = connector.waits();
         let mut connected_before = false;
@@ -113,6 +113,10 @@ impl Keeper {
                     (failure, Some(since.elapsed()))
                 }
             };
+            // What Weir ended itself is no trouble to tell of.
+            if connector.is_stopping() {
+                return;
+            }
             match waits.next(Instant::now(), failure.class, usable_for) {
                 Next::AtOnce => {
                     self.link.send_replace(Link::Trying { lost: Some(Arc::clone(&failure)) });
