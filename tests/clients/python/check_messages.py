@@ -45,20 +45,23 @@ async def check_role(weir_url: str, role: str, key: str, run: int, report: Repor
     uses += [(name, arguments.get(name, {})) for name in refused]
     uses += [(WRONG.tool, WRONG.arguments)]
     where = f"Messages API over /v1, {role}"
+    results: list[dict[str, Any]] = []
     async with report.check(where, "the model has its results and ends its turn", SECONDS_MAX):
         standin, last_word = await anyio.to_thread.run_sync(converse, weir_url, key, uses)
         same(last_word, LAST_WORD, "the last word")
         check_list([tool["name"] for tool in standin.tools], role)
-        answered = standin.results[: len(allowed)]
-        not_allowed = standin.results[len(allowed) : -1]
-    for tool, result in zip(allowed, answered, strict=True):
+        results = standin.results
+    if not results:
+        return
+    *answered, told = results
+    not_allowed = answered[len(allowed) :]
+    for tool, result in zip(allowed, answered):
         async with report.check(where, f"{tool.name} answers"):
             check_answer(tool, result)
     async with report.check(where, "what does not exist, and what the role may not use, is refused alike"):
         same([result["content"] for result in not_allowed], [f"{UNKNOWN_TOOL}{name}" for name in refused], "the refusals")
         holds(all(result["is_error"] for result in not_allowed), "a refusal does not look like one")
     async with report.check(where, "arguments that do not fit are told with their place"):
-        told = standin.results[-1]
         holds(told["is_error"] and all(text in told["content"] for text in WRONG.named), f"this was told: {told}")
 
 
