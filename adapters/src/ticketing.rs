@@ -11,7 +11,7 @@ mod tools;
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use config::{Downstream, DownstreamName, downstream::ticketing::Provider};
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,8 +21,8 @@ use self::{
     jira::{Failure, Jira, Turn},
 };
 use crate::{
-    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Health as Word, Method,
-    Offer, OfferedTool, Reply, Request, Sent, State,
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
+    Reply, Request, Sent,
     health::{self, Health},
 };
 
@@ -92,11 +92,6 @@ impl Ticketing {
         Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
     }
 
-    async fn first_probe(&self) {
-        let mut events = self.health.events();
-        while let Some(AdapterEvent::State(State { health: Word::Starting, .. })) = events.next().await {}
-    }
-
     async fn answer(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
         let Method::CallTool = request.method;
         let tool = &*request.local_name;
@@ -111,7 +106,7 @@ impl Ticketing {
                 "{} has no such ticket or project, or its account there may not see it. Nothing was changed.",
                 self.name
             )))),
-            Err(Failure::Failed(error)) => Err(error),
+            Err(Failure::Failed(error)) => Err(certain(error, ctx, request)),
         }
     }
 }
@@ -121,7 +116,7 @@ impl Adapter for Ticketing {
     /// probe is waited for.
     fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
         async {
-            let _ = timeout_at(ctx.deadline.within(FIRST_PROBE).at(), self.first_probe()).await;
+            let _ = timeout_at(ctx.deadline.within(FIRST_PROBE).at(), self.health.settled()).await;
             Ok(self.offer())
         }
         .boxed()
@@ -161,6 +156,15 @@ fn cancelled(request: &Request) -> AdapterError {
     // The gate of a write was still closed; a read passes none.
     let sent = if request.effect.writes() { Sent::No } else { Sent::Unknown };
     AdapterError::new(ErrorClass::Cancelled, sent, "The call was cancelled.")
+}
+
+/// Before a write there are questions. One that is lost leaves no doubt about the write: its gate is still closed.
+fn certain(mut error: AdapterError, ctx: &CallContext, request: &Request) -> AdapterError {
+    if request.effect.writes() && !ctx.gate.passed() && error.sent == Sent::Unknown {
+        error.sent = Sent::No;
+        error.message.push_str(" Nothing was written.");
+    }
+    error
 }
 
 impl fmt::Debug for Ticketing {

@@ -2,6 +2,7 @@
 
 mod exact;
 mod script;
+mod truth;
 mod whole;
 
 use std::{path::Path, sync::Arc, time::Duration};

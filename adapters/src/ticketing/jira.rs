@@ -102,9 +102,12 @@ impl Jira {
 
     async fn get(&self, turn: Turn<'_>, get: &Get) -> Result<Bytes, Failure> {
         let key = IssueKey::new(&get.id)?;
-        let (issue, comments) = tokio::try_join!(self.issue(turn, &key), self.latest_comments(turn, &key))?;
-        let mut latest: Vec<Comment> = comments.comments.into_iter().map(WireComment::comment).collect();
-        latest.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        // What became of the comments is told of an issue that may be seen, and of no other.
+        let comments = async { Ok(self.latest_comments(turn, &key).await) };
+        let (issue, comments) = tokio::try_join!(self.issue(turn, &key), comments)?;
+        let mut comments = comments?;
+        comments.comments.sort_by_cached_key(WireComment::moment);
+        let latest: Vec<Comment> = comments.comments.into_iter().map(WireComment::comment).collect();
         let ticket = issue.ticket(&self.site);
         Ok(result(&Detailed { ticket, comments_total: comments.total.max(latest.len() as u64), comments: latest }))
     }
@@ -184,7 +187,7 @@ impl Jira {
     async fn comment(&self, turn: Turn<'_>, key: &IssueKey, text: &str) -> Result<Comment, Failure> {
         let body = json!({ "body": adf::document(text) });
         let written = self.rest.write(turn, &format!("/rest/api/3/issue/{key}/comment"), &body).await?;
-        Ok(self.rest.read::<WireComment>(&written)?.comment())
+        Ok(self.rest.read::<WireComment>(&written).map_err(nameless)?.comment())
     }
 
     /// An issue that may be seen.

@@ -23,11 +23,11 @@ use super::{
     script::{Heard, Say, Script, issue, usual},
 };
 
-fn adapter(script: &Script, more: &Value) -> Result<Arc<dyn Adapter>> {
+pub(super) fn adapter(script: &Script, more: &Value) -> Result<Arc<dyn Adapter>> {
     build(&script.url, more, Path::new("."))
 }
 
-fn is_write(heard: &Heard, what: &str) -> bool {
+pub(super) fn is_write(heard: &Heard, what: &str) -> bool {
     heard.method == "POST" && heard.target.ends_with(what)
 }
 

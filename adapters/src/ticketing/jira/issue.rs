@@ -140,8 +140,8 @@ impl Issue {
             reporter: fields.reporter.and_then(|user| user.name),
             labels: fields.labels.unwrap_or_default(),
             project: fields.project.map(|project| project.key),
-            created_at: fields.created.as_deref().and_then(moment),
-            updated_at: fields.updated.as_deref().and_then(moment),
+            created_at: fields.created.as_deref().and_then(moment).map(|moment| moment.to_string()),
+            updated_at: fields.updated.as_deref().and_then(moment).map(|moment| moment.to_string()),
             description: fields.description.map(|document| adf::text(document.get())),
         }
     }
@@ -172,12 +172,16 @@ impl Status {
 }
 
 impl WireComment {
+    pub(super) fn moment(&self) -> Option<Timestamp> {
+        moment(self.created.as_deref()?)
+    }
+
     pub(super) fn comment(self) -> Comment {
         Comment {
+            created_at: self.moment().map(|moment| moment.to_string()),
             id: self.id,
             author: self.author.and_then(|user| user.name),
             text: self.body.map(|document| adf::text(document.get())).unwrap_or_default(),
-            created_at: self.created.as_deref().and_then(moment),
         }
     }
 }
@@ -188,9 +192,9 @@ pub(super) fn url(site: &str, key: &str) -> String {
 }
 
 /// Jira writes `2026-11-22T08:00:00.000+0000`, which RFC 3339 does not.
-fn moment(text: &str) -> Option<String> {
+fn moment(text: &str) -> Option<Timestamp> {
     let of_jira = || strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?.to_timestamp().ok();
-    text.parse::<Timestamp>().ok().or_else(of_jira).map(|moment| moment.to_string())
+    text.parse().ok().or_else(of_jira)
 }
 
 #[cfg(test)]
@@ -201,9 +205,10 @@ mod tests {
 
     #[test]
     fn moments_become_rfc_3339() {
-        assert_eq!(moment("2026-11-22T10:00:00.000+0200").as_deref(), Some("2026-11-22T08:00:00Z"));
-        assert_eq!(moment("2026-11-22T08:00:00.123Z").as_deref(), Some("2026-11-22T08:00:00.123Z"));
-        assert_eq!(moment("soon"), None);
+        let shown = |text: &str| moment(text).map(|moment| moment.to_string());
+        assert_eq!(shown("2026-11-22T10:00:00.000+0200").as_deref(), Some("2026-11-22T08:00:00Z"));
+        assert_eq!(shown("2026-11-22T08:00:00.123Z").as_deref(), Some("2026-11-22T08:00:00.123Z"));
+        assert_eq!(shown("soon"), None);
     }
 
     #[test]
