@@ -1,9 +1,11 @@
 //! What is told of a write is what became of it, and what is told of a site is what it is.
 
-use adapters::{ErrorClass, Reply, Sent};
-use anyhow::{Result, ensure};
-use serde_json::json;
-use tests::contract::context;
+use std::time::Duration;
+
+use adapters::{ErrorClass, Health, Reply, Sent};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tests::contract::{context, until_state};
 
 use super::{
     PATIENCE, call,
@@ -65,6 +67,50 @@ async fn a_comment_whose_receipt_cannot_be_read_may_be_there() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_jira_shows_to_nobody_in_particular_is_no_answer() -> Result<()> {
+    let nameless = || "x-seraph-loginreason: AUTHENTICATED_FAILED\r\n".to_owned();
+    let script = Script::start(move |heard| match usual(heard) {
+        Say::Json(status, _) if heard.target.ends_with("/jql") => {
+            Say::With(status, nameless(), json!({ "issues": [], "isLast": true }))
+        }
+        Say::Json(status, body) if is_write(heard, "/comment") => Say::With(status, nameless(), body),
+        said => said,
+    })
+    .await?;
+    let adapter = adapter(&script, &json!({}))?;
+    let error = failure(&*adapter, &context(PATIENCE), "search_tickets", &json!({ "status": "open" })).await?;
+    ensure!(error.class == ErrorClass::Unauthorized, "{error:?}");
+    // What was written is written, under whatever name.
+    call(&*adapter, "add_comment", &json!({ "id": "SUP-1", "text": "t" })).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_is_no_jira_is_told_as_such_and_not_as_a_missing_ticket() -> Result<()> {
+    for (status, body) in [
+        (404, Value::Null),
+        (404, json!("Your site is not available.")),
+        (404, json!({ "status": 404, "message": "No message available" })),
+        (302, Value::Null),
+        (200, json!("Welcome")),
+    ] {
+        let script = Script::start(move |_| Say::Json(status, body.clone())).await?;
+        let adapter = adapter(&script, &json!({}))?;
+        let reason = until_state(&*adapter, Health::Down).await?.context("a reason")?;
+        ensure!(reason.contains("`base_url`"), "{status}: {reason}");
+        for (tool, arguments) in [
+            ("get_ticket", json!({ "id": "SUP-1" })),
+            ("search_tickets", json!({ "status": "open" })),
+            ("create_ticket", json!({ "title": "t", "project": "SUP" })),
+        ] {
+            let error = failure(&*adapter, &context(PATIENCE), tool, &arguments).await?;
+            ensure!(error.class == ErrorClass::Protocol, "{status} {tool}: {error:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hidden_ticket_looks_like_none_whatever_becomes_of_its_comments() -> Result<()> {
     let script = Script::start(|heard| match heard.target.as_str() {
         target if target.contains("/comment") => Say::Json(400, json!({ "errorMessages": ["Not these comments."] })),
@@ -99,5 +145,24 @@ async fn comments_of_one_second_keep_their_order() -> Result<()> {
     let ticket = call(&*adapter(&script, &json!({}))?, "get_ticket", &json!({ "id": "SUP-1" })).await?;
     let ids: Vec<_> = ticket["comments"].as_array().into_iter().flatten().map(|comment| &comment["id"]).collect();
     ensure!(ids == ["1", "2", "3"], "{ticket}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_pause_does_not_end_a_long_one() -> Result<()> {
+    // Both calls are under way when the first answer comes.
+    let script = Script::start(|heard| match heard.target.as_str() {
+        target if target.contains("/SUP-1") => Say::With(429, "retry-after: 60\r\n".to_owned(), Value::Null),
+        target if target.contains("/SUP-2") => Say::With(429, "retry-after: 1\r\n".to_owned(), Value::Null),
+        _ => usual(heard),
+    })
+    .await?;
+    let adapter = adapter(&script, &json!({ "connections_max": 1 }))?;
+    let (ctx, first, second) = (context(PATIENCE), json!({ "id": "SUP-1" }), json!({ "id": "SUP-2" }));
+    let (long, short) =
+        tokio::join!(failure(&*adapter, &ctx, "get_ticket", &first), failure(&*adapter, &ctx, "get_ticket", &second));
+    ensure!((long?.sent, short?.sent) == (Sent::Yes, Sent::Yes), "not both were asked");
+    let error = failure(&*adapter, &context(PATIENCE), "get_ticket", &first).await?;
+    ensure!(error.sent == Sent::No && error.retry_after > Some(Duration::from_secs(30)), "{error:?}");
     Ok(())
 }

@@ -36,8 +36,28 @@ struct Said {
     message: Option<String>,
 }
 
+impl Said {
+    fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+}
+
+/// A redirect, or an address that is not there, tells of another server. Where Jira does not have a thing, it says so in words.
+pub(super) fn is_of_jira(status: StatusCode, body: &[u8]) -> bool {
+    match status.as_u16() {
+        300..=399 | 405 | 410 | 415 => false,
+        404 => Said::read(body).is_some_and(|said| !said.error_messages.is_empty() || !said.errors.is_empty()),
+        _ => true,
+    }
+}
+
 impl Refusal<'_> {
-    /// What it means. A 404 is no failure and not looked at here.
+    /// Whether Jira Cloud says no in this way, rather than a server of which nothing else is known.
+    pub(super) fn is_of_jira(&self) -> bool {
+        is_of_jira(self.status, self.body)
+    }
+
+    /// What it means. A 404 of Jira's is no failure and not looked at here.
     pub(super) fn error(&self) -> AdapterError {
         let (downstream, status) = (self.downstream, self.status.as_u16());
         let words = self.words();
@@ -55,7 +75,7 @@ impl Refusal<'_> {
             ),
             429 => self.too_many(),
             500.. => self.broken(&because),
-            300..=399 | 405 | 410 | 415 => AdapterError::new(
+            _ if !self.is_of_jira() => AdapterError::new(
                 ErrorClass::Protocol,
                 Sent::Yes,
                 format!(
@@ -77,7 +97,7 @@ impl Refusal<'_> {
 
     /// `{errorMessages, errors}` in words.
     pub(super) fn words(&self) -> Option<String> {
-        let said: Said = serde_json::from_slice(self.body).ok()?;
+        let said = Said::read(self.body)?;
         let of_field = |(field, text): (String, serde_json::Value)| {
             let name = match field.as_str() {
                 "comment" if self.tool == "add_comment" => "text",

@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{super::Trouble, refusal::Refusal};
+use super::{
+    super::Trouble,
+    refusal::{Refusal, is_of_jira},
+};
 use crate::{
     AdapterError, BuildError, CallContext, Deadline, ErrorClass, Sent,
     health::Health,
@@ -104,15 +107,20 @@ impl Rest {
 
     /// Changes something; never sent twice.
     pub(super) async fn write(&self, turn: Turn<'_>, path: &str, body: &Value) -> Result<Bytes, Failure> {
-        self.exchange(turn, request(Method::POST, path, Some(body)), true).await
+        let written = self.exchange(turn, request(Method::POST, path, Some(body)), true).await?;
+        self.health.up();
+        Ok(written)
     }
 
     /// Reads an answer.
     pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
-        serde_json::from_slice(body).map_err(|error| {
+        let read = serde_json::from_slice(body).map_err(|error| {
+            self.health.suspect();
             let message = format!("What {} answered is not what Jira Cloud answers.", self.downstream);
-            AdapterError::new(ErrorClass::Protocol, Sent::Yes, message).caused_by(error).into()
-        })
+            AdapterError::new(ErrorClass::Protocol, Sent::Yes, message).caused_by(error)
+        })?;
+        self.health.up();
+        Ok(read)
     }
 
     async fn exchange(&self, turn: Turn<'_>, request: Request<Bytes>, writes: bool) -> Result<Bytes, Failure> {
@@ -124,10 +132,9 @@ impl Rest {
         };
         let answer = self.client.send(request, writes.then_some(turn.ctx), limit).await.map_err(lost)?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
-        if status.is_success() {
-            let body = answer.body(self.answer_bytes_max, limit).await.map_err(lost)?;
-            self.health.up();
-            return Ok(body);
+        // What was written is written, whatever the account was taken for.
+        if status.is_success() && (writes || !login_failed(&headers)) {
+            return Ok(answer.body(self.answer_bytes_max, limit).await.map_err(lost)?);
         }
         // A refusal whose words do not come is a refusal all the same.
         let body = answer.body(self.answer_bytes_max.min(REFUSAL_BYTES_MAX), limit).await.unwrap_or_default();
@@ -144,7 +151,8 @@ impl Rest {
             let unauthorized = Refusal { status: StatusCode::UNAUTHORIZED, ..*refusal };
             return unauthorized.error().into();
         }
-        if refusal.status.is_server_error() {
+        let is_of_jira = refusal.is_of_jira();
+        if refusal.status.is_server_error() || !is_of_jira {
             self.health.suspect();
         } else {
             self.health.up();
@@ -152,9 +160,10 @@ impl Rest {
         if let Some(pause) = refusal.pause() {
             let until = Instant::now() + pause.min(PAUSE_MAX);
             tracing::warn!(downstream = %self.downstream, pause_ms = pause.as_millis(), "asked to stay away");
-            *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+            let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *paused = (*paused).max(Some(until));
         }
-        if refusal.status == StatusCode::NOT_FOUND { Failure::NotFound } else { refusal.error().into() }
+        if refusal.status == StatusCode::NOT_FOUND && is_of_jira { Failure::NotFound } else { refusal.error().into() }
     }
 
     fn not_paused(&self) -> Result<(), AdapterError> {
@@ -193,13 +202,17 @@ impl Rest {
         let answer = self.client.send(request, None, limit).await.map_err(|error| trouble(error.reason()))?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         let body = answer.body(REFUSAL_BYTES_MAX, limit).await.map_err(|error| trouble(error.reason()))?;
-        if status.is_server_error() || status.is_redirection() {
+        if status.is_server_error() {
             return Err(trouble(format!("it answers with HTTP {}", status.as_u16())));
         }
         if (status == StatusCode::UNAUTHORIZED && !is_about_scopes(&body)) || login_failed(&headers) {
             return Err(Trouble { reason: CREDENTIAL_REFUSED.to_owned(), refused: true });
         }
-        Ok(())
+        let is_no_jira = || {
+            trouble(format!("it answers with HTTP {}, but not as Jira Cloud does: look at `base_url`", status.as_u16()))
+        };
+        let is_jira = if status.is_success() { shows_account(&body) } else { is_of_jira(status, &body) };
+        if is_jira { Ok(()) } else { Err(is_no_jira()) }
     }
 }
 
@@ -209,6 +222,11 @@ const CREDENTIAL_REFUSED: &str =
 /// Jira goes on without a name where it does not know the account, so that tickets seem not to be there.
 fn login_failed(headers: &HeaderMap) -> bool {
     headers.get("x-seraph-loginreason").is_some_and(|reason| reason.as_bytes().starts_with(b"AUTHENTICATED_FAILED"))
+}
+
+/// What Jira answers to the question whose account it is.
+fn shows_account(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
 }
 
 /// A token may be good for some questions and not for others; Jira says so then.
