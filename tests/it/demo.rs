@@ -173,7 +173,7 @@ async fn every_mainframe_tool(ready: &Ready) {
     let agent = "support_agent";
     let customer = ready.call(agent, "crm__get_customer", json!({ "customer_id": "C-00042" })).await;
     let customer = &customer["rows"][0];
-    let number = customer["account_number"].to_string();
+    let number = &customer["account_number"];
     let account = ready.call(agent, "mainframe__get_account", json!({ "account_number": number })).await;
     assert_eq!(
         (&account["acct_number"], &account["acct_customer_id"], &account["acct_name"]),
@@ -188,7 +188,7 @@ async fn every_mainframe_tool(ready: &Ready) {
     );
     // Who buys most.
     let buyer = ready.call(agent, "crm__get_customer", json!({ "customer_id": "C-00001" })).await;
-    let of_buyer = json!({ "account_number": buyer["rows"][0]["account_number"].to_string(), "limit": 2 });
+    let of_buyer = json!({ "account_number": buyer["rows"][0]["account_number"], "limit": 2 });
     let history = ready.call(agent, "mainframe__account_history", of_buyer).await;
     let entries = history["records"].as_array().expect("records");
     assert!(entries.len() == 2 && entries[0]["hist_date"].as_i64() >= entries[1]["hist_date"].as_i64(), "{history}");

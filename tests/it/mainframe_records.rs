@@ -103,7 +103,7 @@ async fn an_account_is_read_from_its_ebcdic_bytes_digit_for_digit() -> Result<()
         let balance = packed_amount(&record[84..91]);
         owed += usize::from(balance.starts_with('-'));
         for member in [
-            format!(r#"{{"acct_number":{number},"acct_customer_id":"C-"#),
+            format!(r#"{{"acct_number":"{number}","acct_customer_id":"C-"#),
             format!(r#""acct_balance":{balance},"acct_credit_limit":{},"#, packed_amount(&record[91..98])),
         ] {
             ensure!(account.contains(&member), "{member}\n{account}");
@@ -151,7 +151,7 @@ async fn callers_are_told_the_fields_of_a_record() -> Result<()> {
         tools.clone().find(|listed| listed["name"] == tool).map(|listed| listed["outputSchema"].clone())
     };
     let account = schema("mainframe__get_account").context("the account")?;
-    assert_eq!(account["properties"]["acct_number"], json!({ "type": "integer" }));
+    assert_eq!(account["properties"]["acct_number"], json!({ "type": "string", "pattern": "^-?[0-9]+$" }));
     assert_eq!(account["properties"]["acct_balance"], json!({ "type": "number" }));
     let states = "A: acct_active; S: acct_suspended; C: acct_closed";
     assert_eq!(account["properties"]["acct_status"]["description"], states);

@@ -46,7 +46,7 @@ async fn real_ebcdic_records_become_json_for_a_caller() -> Result<()> {
     let router = TestRouter::ready_in(dir, &yaml(&standin.url, SCREENS, TOOLS)).await?;
 
     let answer = router.call(None, "mainframe__get_account", json!({ "number": 9_007_201_101_956_995_u64 })).await?;
-    ensure!(answer.text.contains(r#""acct_number":9007201101956995"#), "{}", answer.text);
+    ensure!(answer.text.contains(r#""acct_number":"9007201101956995""#), "{}", answer.text);
     let account = answer.result()?["structuredContent"].take();
     ensure!(account["acct_customer_id"] == "C-00001", "{account}");
     ensure!(account["acct_address"]["acct_country"].as_str().is_some_and(|country| country.len() == 2), "{account}");

@@ -166,7 +166,10 @@ impl<'a> Decoder<'a> {
             .map_err(|wrong| DecodeError::new(start + wrong.at, wrong.what))?;
         match value {
             Some(value) => {
+                let quote = if number.is_text() { "\"" } else { "" };
+                self.out.push_str(quote);
                 value.write(number.digits.scale, &mut self.out);
+                self.out.push_str(quote);
                 Ok(Some(value.whole()))
             }
             None => {

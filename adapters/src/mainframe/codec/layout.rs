@@ -75,7 +75,16 @@ pub(super) enum Form {
     Packed,
 }
 
+/// Every number of so many digits survives a reader that knows doubles alone, such as one in JavaScript (RFC 7493, section 2.2).
+const DOUBLE_DIGITS: usize = 15;
+
 impl Number {
+    /// Whether it stands as a text in the JSON, so that no reader rounds it.
+    pub(super) fn is_text(&self) -> bool {
+        let zeros = usize::try_from(-self.digits.scale).unwrap_or(0);
+        self.digits.count + zeros > DOUBLE_DIGITS
+    }
+
     /// How many bytes it has.
     pub(super) fn bytes(&self) -> usize {
         match (self.form, self.digits.count) {

@@ -48,7 +48,7 @@ fn value(item: &Item) -> Value {
         Content::Group(items) => record(items),
         // A byte is at most one character.
         Content::Text(text) => json!({ "type": "string", "maxLength": text.bytes }),
-        Content::Number(number) => json!({ "type": kind(number) }),
+        Content::Number(number) => self::number(number),
     };
     if let (Some(description), Some(schema)) = (&item.description, schema.as_object_mut()) {
         schema.insert("description".to_owned(), description.as_str().into());
@@ -56,7 +56,16 @@ fn value(item: &Item) -> Value {
     schema
 }
 
-fn kind(number: &Number) -> Value {
-    let kind = if number.digits.scale > 0 { "number" } else { "integer" };
-    if number.blank_when_zero { json!([kind, "null"]) } else { json!(kind) }
+fn number(number: &Number) -> Value {
+    let kind = match (number.is_text(), number.digits.scale) {
+        (true, _) => "string",
+        (false, 1..) => "number",
+        (false, _) => "integer",
+    };
+    let kind = if number.blank_when_zero { json!([kind, "null"]) } else { json!(kind) };
+    match (number.is_text(), number.digits.scale) {
+        (false, _) => json!({ "type": kind }),
+        (true, decimals @ 1..) => json!({ "type": kind, "pattern": format!("^-?[0-9]+\\.[0-9]{{{decimals}}}$") }),
+        (true, _) => json!({ "type": kind, "pattern": "^-?[0-9]+$" }),
+    }
 }

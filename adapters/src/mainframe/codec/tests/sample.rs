@@ -282,7 +282,9 @@ impl Writer<'_> {
             }
         };
         self.bytes.extend(encoded);
-        json(negative, &digits, number.scale)
+        let value = json(negative, &digits, number.scale);
+        // What a double may not hold stands as a text.
+        if number.digits > 15 { format!("\"{value}\"") } else { value }
     }
 
     /// Characters of the code page by its published table, read backwards.
