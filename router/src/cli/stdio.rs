@@ -24,7 +24,7 @@ const LISTS_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Arguments {
     /// The endpoint of a running router, such as http://127.0.0.1:8080/mcp. The key is taken from WEIR_API_KEY.
     #[arg(long, required_unless_present = "config", conflicts_with = "config")]
-    url: Option<Target>,
+    url: Option<String>,
     /// A config file: the router then runs inside this program, and the caller is `local`.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -36,9 +36,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         None => None,
     };
     let (target, key) = match (arguments.url, &router) {
-        (Some(target), _) => {
+        (Some(url), _) => {
             log::start(&Log::default())?;
-            (target, environment::api_key())
+            // Not parsed on the command line, whose error would repeat a password in it.
+            (url.parse::<Target>()?, environment::api_key())
         }
         (None, Some(router)) => (Target::Memory(in_memory(Arc::clone(router))), None),
         (None, None) => unreachable!("the command line asks for one of the two"),

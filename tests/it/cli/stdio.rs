@@ -62,10 +62,13 @@ async fn what_stops_it_is_told_on_stderr_alone() {
     assert!(mistakes.stdout.is_empty() && mistakes.stderr.contains("weir.yaml:1:1"), "{mistakes:#?}");
     for (words, advice) in [
         (&["stdio"][..], "--url"),
-        (&["stdio", "--url", "localhost:8080"], "http://127.0.0.1:8080/mcp"),
         (&["stdio", "--url", "http://x/mcp", "--config", "weir.yaml"], "cannot be used with"),
     ] {
         let refused = run(words).await.with_code(2);
         assert!(refused.stdout.is_empty() && refused.stderr.contains(advice), "{refused:#?}");
+    }    for url in ["localhost:8080", "https://weir:hunter2@weir.example/mcp"] {
+        let refused = run(&["stdio", "--url", url]).await.with_code(1);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains("the URL of the router"), "{refused:#?}");
+        assert!(!refused.stderr.contains("hunter2"), "{refused:#?}");
     }
 }
