@@ -20,7 +20,8 @@ impl WebUrl {
         // `http` also takes `[` and other odd hosts.
         let is_host = host.starts_with('[') && host.ends_with(']')
             || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-        (is_host && !host.is_empty()).then_some(Self { uri, has_fragment: text.contains('#') })
+        let usable = is_host && !host.is_empty() && has_usable_port(&uri);
+        usable.then_some(Self { uri, has_fragment: text.contains('#') })
     }
 
     pub(crate) fn scheme(&self) -> &str {
@@ -54,6 +55,16 @@ impl WebUrl {
     }
 }
 
+/// `http` takes anything for a port, and says of what is none that there is none.
+fn has_usable_port(uri: &Uri) -> bool {
+    let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else { return false };
+    let behind_host = authority.as_str().rsplit('@').next().and_then(|place| place.strip_prefix(host));
+    behind_host.is_some_and(|rest| match rest.strip_prefix(':') {
+        None => rest.is_empty(),
+        Some(port) => port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::WebUrl;
@@ -74,6 +85,10 @@ mod tests {
             ("https://", false),
             ("https://we ir", false),
             ("https://*", false),
+            ("https://weir.example:", false),
+            ("https://weir.example:0", false),
+            ("https://weir.example:65536", false),
+            ("https://weir.example:https", false),
             ("", false),
         ] {
             let is_origin = WebUrl::parse(text).is_some_and(|url| url.is_origin(&["http", "https"]));

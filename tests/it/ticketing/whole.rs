@@ -314,18 +314,18 @@ async fn what_is_not_there_and_what_jira_refuses_is_told_in_its_words() -> Resul
 async fn its_tools_are_chosen_and_described_by_the_config() -> Result<()> {
     let downstream = json!({
         "expose": "listed",
-        "tools": { "get_ticket": { "description": "Ours." }, "add_comment": { "effect": "idempotent_write" } },
+        "tools": { "get_ticket": { "description": "Ours." }, "search_tickets": { "effect": "idempotent_write" } },
     });
     let scene = Scene::new(json!({}), downstream).await?;
     let list = scene.router.modern(None, "tools/list", json!({})).await?.result()?;
     let all = list["tools"].as_array().context("tools")?;
     let ours: Vec<_> =
         all.iter().filter(|tool| tool["name"].as_str().is_some_and(|name| name.starts_with("tickets__"))).collect();
-    let [comment, get] = ours[..] else { anyhow::bail!("{ours:?}") };
+    let [get, search] = ours[..] else { anyhow::bail!("{ours:?}") };
     ensure!(get["description"] == "Ours." && get["annotations"]["readOnlyHint"] == true, "{get}");
     ensure!(
-        comment["annotations"]["idempotentHint"] == true && comment["annotations"]["readOnlyHint"] == false,
-        "{comment}"
+        search["annotations"]["idempotentHint"] == true && search["annotations"]["readOnlyHint"] == false,
+        "{search}"
     );
     ensure!(get["inputSchema"]["additionalProperties"] == false && get["outputSchema"]["type"] == "object", "{get}");
     Ok(())

@@ -1,11 +1,16 @@
 //! A `ticketing` downstream.
 
-use crate::{ByteSize, Deadlines, Downstream, downstream::Ticketing, nearest::nearest};
+use crate::{ByteSize, Deadlines, Downstream, Effect, downstream::Ticketing, nearest::nearest};
 
 use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, belongs_to_others, listed, offers_something, url};
 
 pub(super) fn connection(ticketing: &Ticketing, deadlines: &Deadlines, scope: &Scope<'_>) {
     url::base(&ticketing.base_url, url::credential(ticketing.credential.as_ref(), scope), &scope.key("base_url"));
+    if ticketing.base_url.split('/').skip(3).any(|segment| segment == "rest") {
+        scope
+            .key("base_url")
+            .refuse("has the path of the API in it", "leave out `/rest` and what follows: Weir adds `/rest/api/3`");
+    }
     if let Some(site) = &ticketing.site_url {
         url::base(site, false, &scope.key("site_url"));
     }
@@ -65,6 +70,31 @@ pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
                 None => format!("its tools are {}", listed(&known)),
             };
             scope.refuse("is no tool of a ticketing system", help);
+        }
+    }
+    effects(downstream, scope);
+}
+
+/// A write that the config takes for less would be dropped with its caller, repeated, or kept as an answer: what these tools do is
+/// known, and no provider can undo it.
+fn effects(downstream: &Downstream, scope: &Scope<'_>) {
+    const HELP: &str = "what the tools of a ticketing system do is known: leave it out, or state `write`";
+    let stated = |name: &str| downstream.tools.get(name).and_then(|tool| tool.effect);
+    let writes = || Ticketing::TOOLS.into_iter().filter(|(_, effect)| *effect == Effect::Write).map(|(name, _)| name);
+    for name in writes() {
+        if let Some(effect) = stated(name).filter(|effect| *effect != Effect::Write) {
+            let scope = scope.key("tools").key(name).key("effect");
+            scope.refuse(format!("is `{}`, but the tool is a `write`", effect.as_str()), HELP);
+        }
+    }
+    let decides = |name: &str| downstream.effects.iter().position(|rule| rule.pattern.matches(name));
+    for (index, (scope, rule)) in scope.key("effects").items(&downstream.effects).into_iter().enumerate() {
+        let taken_for_less: Vec<&str> =
+            writes().filter(|name| stated(name).is_none() && decides(name) == Some(index)).collect();
+        if rule.effect != Effect::Write && !taken_for_less.is_empty() {
+            let what =
+                format!("is `{}`, but among its tools are writes: {}", rule.effect.as_str(), listed(&taken_for_less));
+            scope.key("effect").refuse(what, HELP);
         }
     }
 }

@@ -45,3 +45,63 @@ fn only_its_own_tools_can_be_adjusted() {
     let found = tools("get_ticket: { sql: SELECT 1 }");
     assert!(matches!(&found[..], [one] if one.contains("is for another kind")), "{found:?}");
 }
+
+#[test]
+fn no_write_passes_for_less_than_it_is() {
+    for more in [
+        "    tools: { create_ticket: { effect: write }, get_ticket: { effect: write } }\n",
+        "    effects: [ { match: '*_ticket*', effect: write } ]\n",
+        "    effects: [ { match: '[a]*', effect: read }, { match: get_*, effect: read } ]\n",
+        "    effects: [ { match: '*', effect: read } ]\n    tools: { create_ticket: { effect: write }, update_ticket_status: { effect: write }, add_comment: { effect: write } }\n",
+    ] {
+        assert_eq!(problems("", more), Vec::<String>::new(), "{more}");
+    }
+    let rows = [
+        (
+            "    tools: { create_ticket: { effect: read } }\n",
+            "tools.create_ticket.effect` is `read`, but the tool is a `write`",
+        ),
+        (
+            "    tools: { add_comment: { effect: idempotent_write } }\n",
+            "tools.add_comment.effect` is `idempotent_write`, but the tool is a `write`",
+        ),
+        (
+            "    effects: [ { match: 'get_*', effect: read }, { match: '*', effect: read } ]\n",
+            "effects[1].effect` is `read`, but among its tools are writes: `create_ticket`, `update_ticket_status`, `add_comment`",
+        ),
+        (
+            "    effects: [ { match: create_ticket, effect: write }, { match: '*t*', effect: idempotent_write } ]\n    tools: { add_comment: { effect: write } }\n",
+            "effects[1].effect` is `idempotent_write`, but among its tools are writes: `update_ticket_status`",
+        ),
+    ];
+    for (more, wanted) in rows {
+        let found = problems("", more);
+        assert!(matches!(&found[..], [one] if one.contains(wanted)), "{more}: {found:?}");
+    }
+}
+
+#[test]
+fn the_address_is_that_of_a_site_and_not_of_its_api() {
+    let of = |url: &str| {
+        let text = format!("downstreams: {{ tickets: {{ ticketing: {{ provider: jira, base_url: '{url}' }} }} }}");
+        parse(&text, "weir.yaml", Path::new(""))
+            .err()
+            .and_then(|problems| problems.iter().next().map(|problem| problem.message.clone()))
+    };
+    for url in ["https://a.example", "https://a.example/", "https://a.example/jira/", "https://rest:8443/restful"]
+    {
+        assert_eq!(of(url), None, "{url}");
+    }
+    for url in ["https://a.example/rest", "https://a.example/rest/api/3/", "https://a.example/jira/rest/api/3"] {
+        assert!(of(url).is_some_and(|told| told.contains("has the path of the API in it")), "{url}: {:?}", of(url));
+    }
+    for url in [
+        "https://a.example:99999",
+        "https://a.example:x",
+        "https://a.example:0",
+        "https://a.example:",
+        "https://[::1]:+1",
+    ] {
+        assert!(of(url).is_some_and(|told| told.contains("must be an HTTP URL")), "{url}: {:?}", of(url));
+    }
+}
