@@ -144,6 +144,10 @@ impl HttpClient {
             }
             let mut connection = self.connection().await?;
             let again = (connection.reused && write.is_none()).then(|| request.clone());
+            // What is sent now would be cut off at once, and nobody would know whether it arrived.
+            if limit.remaining().is_zero() {
+                return Err(HttpError::late(Sent::No));
+            }
             if let Some(ctx) = write {
                 ctx.about_to_send().await?;
             }

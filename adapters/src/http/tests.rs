@@ -450,3 +450,28 @@ async fn a_dropped_request_closes_its_connection_at_once() {
     let next = tokio::time::timeout(Duration::from_millis(500), closed.recv()).await;
     assert_eq!(next.unwrap(), Some("closed"));
 }
+
+#[tokio::test]
+async fn nothing_is_sent_when_its_time_has_passed() {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let address = server(move |_, mut stream| {
+        let seen = seen.clone();
+        async move {
+            while let Some(request) = request_on(&mut stream).await {
+                seen.send(request).unwrap();
+                stream.write_all(OK).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let client = client(address);
+    // A connection is there, so nothing has to be waited for.
+    body_of(&client, 10, soon()).await.unwrap();
+    requests.recv().await.unwrap();
+    let ctx = write_call();
+    let error = client.send(post("late"), Some(&ctx), Deadline::after(Duration::ZERO)).await.unwrap_err();
+    assert_eq!((error.class, error.sent), (ErrorClass::Timeout, Sent::No));
+    assert!(!ctx.gate.passed());
+    body_of(&client, 10, soon()).await.unwrap();
+    assert!(requests.recv().await.unwrap().starts_with("GET / "));
+}
