@@ -173,3 +173,62 @@ async fn deaf(address: SocketAddr, ask: &[u8]) -> Result<TcpStream> {
 fn one_tool(message: &Incoming) -> Action {
     Action::result(message, r#"{"tools":[{"name":"work","inputSchema":{"type":"object"}}]}"#)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_bodies_of_unknown_length_need_no_room_and_large_ones_are_bounded_together() -> Result<()> {
+    const AT_ONCE: usize = 64;
+    let server = RawServer::start(Era::ModernOnly, |message: &Incoming| match message.method.as_deref() {
+        Some("tools/list") => Some(vec![one_tool(message)]),
+        // Calls are never answered.
+        Some("tools/call") => Some(Vec::new()),
+        _ => None,
+    })
+    .await?;
+    let mut config = open_house(&[("raw", &server.url)]);
+    config["server"] = json!({ "body_bytes_max": "128KiB" });
+    let router = TestRouter::ready(&config.to_string()).await?;
+    let callers = router.running().callers;
+    let head = |rest: &str| {
+        let own = router.authority();
+        format!("POST /v1/tools/call HTTP/1.1\r\nhost: {own}\r\ncontent-type: application/json\r\n{rest}\r\n")
+    };
+    let body = r#"{"name":"raw__work"}"#;
+    let chunked = |body: &str| head("transfer-encoding: chunked\r\n") + &format!("{:x}\r\n{body}\r\n", body.len());
+    let calling = try_join_all((0..=AT_ONCE).map(|_| async {
+        let mut stream = TcpStream::connect(callers).await?;
+        stream.write_all((chunked(body) + "0\r\n\r\n").as_bytes()).await?;
+        anyhow::Ok(stream)
+    }))
+    .await?;
+    let asked = |all: &[Incoming]| all.iter().filter(|message| message.tool().is_some()).count();
+    server.wait_until(|all| asked(all) == AT_ONCE + 1).await?;
+
+    // Two thirds of the largest size and no end: each of these may become as large as any.
+    let uploading = try_join_all((0..AT_ONCE).map(|_| async {
+        let mut stream = TcpStream::connect(callers).await?;
+        stream.write_all(chunked(&" ".repeat(80 << 10)).as_bytes()).await?;
+        anyhow::Ok(stream)
+    }))
+    .await?;
+    // Who asks first learns without sending it whether a large one is taken.
+    let large = head("content-length: 131072\r\nexpect: 100-continue\r\n");
+    let told = async || {
+        let mut stream = TcpStream::connect(callers).await?;
+        stream.write_all(large.as_bytes()).await?;
+        let mut answer = vec![0; 1024];
+        let length = tokio::time::timeout(tests::PATIENCE, stream.read(&mut answer)).await.context("no answer")??;
+        anyhow::Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    let refused = tests::until("there is no room", async || {
+        let answer = told().await?;
+        Ok((!answer.starts_with("HTTP/1.1 100 ")).then_some(answer))
+    })
+    .await?;
+    ensure!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    ensure!(router.ask(&Ask::text(PING)).await?.status == 200, "a small one needs no room");
+    drop(uploading);
+    // Who goes gives the room back.
+    tests::until("there is room again", async || Ok(told().await?.starts_with("HTTP/1.1 100 ").then_some(()))).await?;
+    drop(calling);
+    Ok(())
+}

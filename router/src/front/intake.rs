@@ -44,13 +44,8 @@ pub(crate) fn refuse_by_headers(headers: &HeaderMap) -> Option<Response<Body>> {
 /// The answer to a request whose body is not taken.
 pub(crate) async fn read(router: &Router, body: Incoming) -> Result<Taken, Box<Response<Body>>> {
     let settings = &router.config.server;
-    let bytes_max = settings.body_bytes_max.bytes();
-    let Ok(room) = router.body_room.take(&body, bytes_max) else {
-        let text = "Too many large requests are under way. Try again in a second.";
-        return Err(Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, text)));
-    };
-    match body::read(body, bytes_max, settings.body_timeout.0).await {
-        Ok(body) => Ok(Taken { body, _room: room }),
+    match body::read(body, settings.body_bytes_max.bytes(), settings.body_timeout.0, &router.body_room).await {
+        Ok((body, room)) => Ok(Taken { body, _room: room }),
         Err(error) => Err(Box::new(unread(error, router))),
     }
 }
@@ -66,6 +61,12 @@ fn unread(error: body::ReadError, router: &Router) -> Response<Body> {
             problem(StatusCode::REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
         }
         body::ReadError::Broken => problem(StatusCode::BAD_REQUEST, "The body of the request is broken."),
+        body::ReadError::NoRoom => {
+            let text = "Too many large requests are under way. Nothing was done; try again in a second.";
+            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, text);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
     };
     // The rest of the body is not read, so the connection cannot be used again.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

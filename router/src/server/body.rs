@@ -95,6 +95,7 @@ pub(crate) enum ReadError {
     TooLarge,
     TooSlow,
     Broken,
+    NoRoom,
 }
 
 /// The memory that large bodies of requests may take together. Small ones need none of it, so that nobody's uploads stand in the way of
@@ -102,9 +103,12 @@ pub(crate) enum ReadError {
 #[derive(Debug)]
 pub(crate) struct Room(Arc<Semaphore>);
 
-/// There is no room left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoRoom;
+/// The room that one body takes; none for a small one.
+#[derive(Debug)]
+struct Place<'a> {
+    room: &'a Room,
+    taken: Option<OwnedSemaphorePermit>,
+}
 
 /// Bodies up to this size are small.
 const SMALL_BYTES_MAX: usize = 64 << 10;
@@ -115,51 +119,80 @@ const LARGEST_BODIES_MAX: usize = 64;
 
 impl Room {
     pub(crate) fn new(body_bytes_max: usize) -> Self {
-        let units = (body_bytes_max / ROOM_UNIT_BYTES + 1).saturating_mul(LARGEST_BODIES_MAX);
+        let units = units(body_bytes_max).saturating_mul(LARGEST_BODIES_MAX);
         Self(Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))))
     }
+}
 
-    /// Takes room for a body, by what it declares or by the largest one.
-    pub(crate) fn take(&self, body: &Incoming, bytes_max: usize) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
-        let declared = http_body::Body::size_hint(body).exact().and_then(|bytes| usize::try_from(bytes).ok());
-        let bytes = declared.unwrap_or(bytes_max).min(bytes_max);
-        if bytes <= SMALL_BYTES_MAX {
-            return Ok(None);
+impl Place<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
+        if self.taken.is_some() || bytes <= SMALL_BYTES_MAX {
+            return Ok(());
         }
-        let units = u32::try_from(bytes / ROOM_UNIT_BYTES + 1).map_err(|_| NoRoom)?;
-        self.0.clone().try_acquire_many_owned(units).map(Some).map_err(|_| NoRoom)
+        let units = u32::try_from(units(bytes)).map_err(|_| ReadError::NoRoom)?;
+        self.taken = Some(self.room.0.clone().try_acquire_many_owned(units).map_err(|_| ReadError::NoRoom)?);
+        Ok(())
+    }
+
+    /// Gives back what a body of this size does not take.
+    fn settle(self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let mut taken = self.taken?;
+        drop(taken.split(taken.num_permits().saturating_sub(units(bytes))));
+        Some(taken)
     }
 }
 
-/// Reads a request's body, of at most `bytes_max` bytes and within `period`. What is too large is not read to its end.
-pub(crate) async fn read(body: Incoming, bytes_max: usize, period: Duration) -> Result<Bytes, ReadError> {
-    let declared = http_body::Body::size_hint(&body);
-    if declared.lower() > bytes_max as u64 {
+fn units(bytes: usize) -> usize {
+    bytes / ROOM_UNIT_BYTES + 1
+}
+
+/// Reads a request's body, of at most `bytes_max` bytes and within `period`, and gives it with the room it takes. What is too large is not
+/// read to its end.
+pub(crate) async fn read(
+    body: Incoming,
+    bytes_max: usize,
+    period: Duration,
+    room: &Room,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ReadError> {
+    if http_body::Body::size_hint(&body).lower() > bytes_max as u64 {
         return Err(ReadError::TooLarge);
     }
-    let declared = declared.exact().and_then(|bytes| usize::try_from(bytes).ok());
-    tokio::time::timeout(period, collect(body, bytes_max, declared)).await.unwrap_or(Err(ReadError::TooSlow))
+    tokio::time::timeout(period, collect(body, bytes_max, room)).await.unwrap_or(Err(ReadError::TooSlow))
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize, declared: Option<usize>) -> Result<Bytes, ReadError> {
+async fn collect(
+    mut body: Incoming,
+    bytes_max: usize,
+    room: &Room,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ReadError> {
+    let declared = http_body::Body::size_hint(&body).exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let mut place = Place { room, taken: None };
+    place.take(declared.unwrap_or(0))?;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
-        if first.len() + all.len() + piece.len() > bytes_max {
+        let length = first.len() + all.len() + piece.len();
+        if length > bytes_max {
             return Err(ReadError::TooLarge);
+        }
+        // One that does not say how long it is may become as long as any, but only when it is no longer small.
+        if length > SMALL_BYTES_MAX {
+            place.take(bytes_max)?;
         }
         match (first.is_empty(), all.is_empty()) {
             // Nearly every request comes in one piece, which is used as it is.
             (true, true) => first = piece,
             (false, _) => {
                 // Growing step by step would hold the body twice over.
-                all.reserve(declared.unwrap_or(first.len() + piece.len()));
+                all.reserve(declared.unwrap_or(length));
                 all.extend_from_slice(&std::mem::take(&mut first));
                 all.extend_from_slice(&piece);
             }
             (true, false) => all.extend_from_slice(&piece),
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    let whole = if all.is_empty() { first } else { all.freeze() };
+    let room = place.settle(whole.len());
+    Ok((whole, room))
 }
