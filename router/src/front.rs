@@ -23,6 +23,9 @@ use crate::{
 use gatekeeper::Gate;
 pub use gatekeeper::Gatekeeper;
 
+/// The media type of RFC 9457.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Peer {
@@ -141,16 +144,25 @@ pub(crate) fn problem_with(
     detail: &str,
     members: serde_json::Map<String, serde_json::Value>,
 ) -> Response<Body> {
+    let mut response = Response::new(Body::from(problem_json(status, detail, members)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The body of such an answer.
+pub(crate) fn problem_json(
+    status: StatusCode,
+    detail: &str,
+    members: serde_json::Map<String, serde_json::Value>,
+) -> String {
     let title = status.canonical_reason().unwrap_or("Error");
     let mut body =
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     body.as_object_mut().expect("it was made as an object").extend(members);
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    body.to_string()
 }
 
 /// One header's value as text; `None` when it is absent or not visible ASCII.

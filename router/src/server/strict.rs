@@ -6,10 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::framing::Framing;
-use crate::telemetry;
+use crate::{front, telemetry};
 
 /// An HTTP/1.1 connection that ends where its bytes could be read in two ways. Bytes are looked at in their place, not copied.
 #[derive(Debug)]
@@ -17,30 +19,51 @@ pub(crate) struct Strict<I> {
     io: I,
     framing: Framing,
     refused: Option<Refused>,
+    /// What is left to write of the answer to a head that is refused.
+    answer: Bytes,
 }
 
 /// What comes instead of the bytes that are refused.
 #[derive(Debug)]
 enum Refused {
     /// What makes the library answer the head that it has begun to read with 400, from this byte of it on; then the end.
-    Head { given: usize },
+    Head { why: &'static str, given: usize },
     /// An error, with which the body has no end.
     Body,
 }
 
 /// A byte that may stand nowhere in a head, and the head's end, without which the library would wait for more.
 const NO_HEAD: &[u8] = b"\0\r\n\r\n";
+/// How the library begins to answer a head that it cannot read. It knows no way to say more.
+const BARE_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n";
 
 impl<I> Strict<I> {
     pub(crate) fn new(io: I) -> Self {
-        Self { io, framing: Framing::new(), refused: None }
+        Self { io, framing: Framing::new(), refused: None, answer: Bytes::new() }
+    }
+
+    /// The answer to a head that cannot be read, where the library's own is as bare as it begins with. `rest`: its other headers.
+    fn tell(&self, rest: &[u8]) -> Bytes {
+        let detail = if let Some(Refused::Head { why, .. }) = self.refused {
+            format!("The request could be read in two ways: {why}. Mend the client, or the proxy in between.")
+        } else {
+            telemetry::refused_before_auth("malformed");
+            "This is no HTTP request. Mend the client.".to_owned()
+        };
+        let body = front::problem_json(StatusCode::BAD_REQUEST, &detail, serde_json::Map::new());
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: {}\r\ncache-control: no-store\r\ncontent-length: {}\r\n",
+            front::PROBLEM_JSON,
+            body.len()
+        );
+        [head.as_bytes(), rest, body.as_bytes()].concat().into()
     }
 }
 
 impl Refused {
     fn give(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         match self {
-            Self::Head { given } => {
+            Self::Head { given, .. } => {
                 let rest = &NO_HEAD[*given..];
                 let length = rest.len().min(buffer.remaining());
                 buffer.put_slice(&rest[..length]);
@@ -64,7 +87,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Strict<I> {
         telemetry::refused_before_auth("ambiguous_http");
         tracing::debug!(why = fault.why, "a request that could be read in two ways ends its connection");
         buffer.set_filled(before + fault.at);
-        let refused = this.refused.insert(if fault.in_head { Refused::Head { given: 0 } } else { Refused::Body });
+        let refused =
+            this.refused.insert(if fault.in_head { Refused::Head { why: fault.why, given: 0 } } else { Refused::Body });
         // What stands before a broken part of a body is read first: it may end a request that is fine.
         let gives_now = fault.in_head || fault.at == 0;
         Poll::Ready(if gives_now { refused.give(buffer) } else { Ok(()) })
@@ -73,7 +97,21 @@ impl<I: AsyncRead + Unpin> AsyncRead for Strict<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Strict<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let this = &mut *self;
+        if this.answer.is_empty() {
+            let Some(rest) = bytes.strip_prefix(BARE_ANSWER) else {
+                return Pin::new(&mut this.io).poll_write(cx, bytes);
+            };
+            this.answer = this.tell(rest);
+        }
+        while !this.answer.is_empty() {
+            let written = ready!(Pin::new(&mut this.io).poll_write(cx, &this.answer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            this.answer.advance(written);
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,7 +127,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Strict<I> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        match first.filter(|first| first.starts_with(BARE_ANSWER)) {
+            Some(bare) => self.poll_write(cx, bare),
+            None => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

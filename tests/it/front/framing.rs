@@ -47,6 +47,8 @@ async fn what_has_two_meanings_ends_the_connection_and_reaches_nobody() -> Resul
             let answer = speak(callers, followed.as_bytes()).await?;
             ensure!(answer.starts_with("HTTP/1.1 400 ") && statuses(&answer) == [400], "{what}: {answer}");
             ensure!(answer.to_ascii_lowercase().contains("connection: close"), "{what}: {answer}");
+            let told = if rest.ends_with("TRAILED") { "is broken" } else { "read in two ways: " };
+            ensure!(problem(&answer)?["detail"].as_str().is_some_and(|text| text.contains(told)), "{what}: {answer}");
             ensure!(scene.calls() == 0, "{what} reached the downstream");
         }
     }
@@ -73,13 +75,14 @@ async fn it_is_the_same_on_the_operators_listener_and_under_tls() -> Result<()> 
         // This listener answers without reading a body, so a broken trailer only ends the connection after that.
         let expected = if rest.ends_with("TRAILED") { 200 } else { 400 };
         ensure!(statuses(&answer) == [expected], "{what}: {answer}");
+        ensure!(expected == 200 || problem(&answer).is_ok(), "{what}: {answer}");
 
         let address = secure.running().callers;
         let own = format!("localhost:{}", address.port());
         let request = scene.request("/mcp", rest).replace(&scene.router.authority(), &own);
         for alpn in [&[b"http/1.1".as_slice()][..], &[]] {
             let answer = exchange(secured(address, &certificate, alpn).await?, request.as_bytes()).await?;
-            ensure!(statuses(&answer) == [400], "{what}: {answer}");
+            ensure!(statuses(&answer) == [400] && problem(&answer).is_ok(), "{what}: {answer}");
         }
     }
     Ok(())
@@ -94,10 +97,25 @@ async fn a_good_request_before_a_bad_one_is_answered_however_the_bytes_come() ->
         // In one write, cut in the middle of the bad one, and cut everywhere.
         for piece in [all.len(), all.len() - rest.len() / 2, 7, 1] {
             let answer = in_pieces(callers, all.as_bytes(), piece).await?;
-            ensure!(statuses(&answer) == [200, 200, 400], "{what}, {piece}: {answer}");
+            ensure!(statuses(&answer) == [200, 200, 400] && problem(&answer).is_ok(), "{what}, {piece}: {answer}");
         }
         ensure!(scene.calls() == (index + 1) * 8, "{what}: {}", scene.calls());
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_told_so() -> Result<()> {
+    let router = TestRouter::start(&open_house(&[]).to_string()).await?;
+    for listener in [router.running().callers, router.running().admin] {
+        for head in ["GET /v1/tools HTTP/1.1\r\nx: a\0b\r\n\r\n", "GET /v1/tools\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+            let answer = speak(listener, head.as_bytes()).await?;
+            let problem = problem(&answer)?;
+            ensure!(problem["detail"] == "This is no HTTP request. Mend the client.", "{head:?}: {answer}");
+        }
+    }
+    let metrics = router.admin("/metrics").await?.text;
+    ensure!(metrics.contains("weir_refused_total{reason=\"malformed\"}"), "{metrics}");
     Ok(())
 }
 
@@ -173,6 +191,17 @@ fn call(path: &str) -> (String, String) {
         return (headers, body.to_owned());
     }
     ("content-type: application/json\r\n".to_owned(), r#"{"name":"raw__work"}"#.to_owned())
+}
+
+/// The body of the last answer, which is as long as it says.
+fn problem(answers: &str) -> Result<serde_json::Value> {
+    let (head, body) = answers.rsplit_once("\r\n\r\n").context("no head")?;
+    let head = head.to_ascii_lowercase();
+    ensure!(head.contains("content-type: application/problem+json\r\n") && head.contains("\r\ndate: "), "{answers}");
+    ensure!(head.contains(&format!("content-length: {}\r\n", body.len())), "{answers}");
+    let problem: serde_json::Value = serde_json::from_str(body)?;
+    ensure!(problem["status"] == 400, "{answers}");
+    Ok(problem)
 }
 
 /// The statuses of all answers.
