@@ -43,8 +43,8 @@ const UPDATE: &str = "Move a ticket to another status, with a comment if you lik
 const COMMENT: &str = "Add a comment to a ticket.";
 
 /// Plain text becomes what the provider keeps.
-const FORMAT: &str =
-    "Plain text: blank lines separate paragraphs, lines that begin with `- ` or `1. ` are lists, URLs become links.";
+const FORMAT: &str = "Plain text: blank lines separate paragraphs, lines that begin with `- ` or `1. ` are lists, lines between ``` are kept as they are, \
+     URLs become links.";
 
 fn search_input() -> Value {
     strict(
@@ -53,7 +53,7 @@ fn search_input() -> Value {
             "status": text("The name of a status; or `open`, `in_progress` or `done` for all statuses that mean it.", NAME_MAX),
             "assignee": text("Who it is assigned to: full name, e-mail address or account id.", NAME_MAX),
             "project": text("The key of a project.", NAME_MAX),
-            "updated_since": text("Only tickets changed since then: `2026-11-22T08:00:00Z`, or a day.", 40),
+            "updated_since": text("Only tickets changed since then: `2026-11-22T08:00:00Z`, or a day; in UTC.", 40),
             "limit": { "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
                 "description": "How many tickets at most." },
             "cursor": text("`next_cursor` of the answer before, to go on from there.", CURSOR_MAX),

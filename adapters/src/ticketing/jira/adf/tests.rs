@@ -65,6 +65,22 @@ fn text_becomes_paragraphs_lists_and_links() {
                 plain(")"),
             ]))])),
         ),
+        (
+            "so:\n```yaml\na:\n  - b: [x](https://a.example)\n\n  c\n```\n- after",
+            doc(json!([
+                paragraph(json!([plain("so:")])),
+                { "type": "codeBlock", "attrs": { "language": "yaml" }, "content": [plain("a:\n  - b: [x](https://a.example)\n\n  c")] },
+                { "type": "bulletList", "content": [item("after")] },
+            ])),
+        ),
+        (
+            "```\n```\n```a```\n```\n\tnever closed",
+            doc(json!([
+                { "type": "codeBlock", "content": [] },
+                paragraph(json!([plain("```a```")])),
+                { "type": "codeBlock", "content": [plain("\tnever closed")] },
+            ])),
+        ),
         ("", doc(json!([]))),
     ];
     for (text, wanted) in rows {
@@ -130,6 +146,8 @@ fn a_document_without_end_costs_neither_stack_nor_time() {
     assert!(text(&deep).contains("nested too deeply"));
     let brackets = "[".repeat(32_767);
     assert_eq!(text(&document(&brackets).to_string()), brackets);
+    let one_word = "http://a,".repeat(100_000);
+    assert_eq!(text(&document(&one_word).to_string()), one_word);
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! Plain text becomes a document: paragraphs, lists and links.
+//! Plain text becomes a document: paragraphs, lists, code and links.
 
 use serde_json::{Value, json};
 
@@ -31,11 +31,34 @@ enum Open {
         first: Option<u64>,
         items: Vec<Vec<Value>>,
     },
+    /// Lines that are kept as they are.
+    Code {
+        language: Option<String>,
+        lines: Vec<String>,
+    },
 }
+
+/// What stands around code.
+const FENCE: &str = "```";
 
 impl Blocks {
     fn add(&mut self, line: &str) {
         let bare = line.trim();
+        if let Some(Open::Code { lines, .. }) = &mut self.open {
+            if bare == FENCE {
+                return self.flush();
+            }
+            return lines.push(clean(line));
+        }
+        if let Some(language) = bare.strip_prefix(FENCE).filter(|rest| !rest.contains('`')) {
+            self.flush();
+            let is_name = |name: &&str| {
+                name.len() <= 30 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+#-".contains(&b))
+            };
+            let language = Some(language.trim()).filter(|name| !name.is_empty()).filter(is_name).map(str::to_owned);
+            self.open = Some(Open::Code { language, lines: Vec::new() });
+            return;
+        }
         if bare.is_empty() {
             return self.flush();
         }
@@ -74,6 +97,13 @@ impl Blocks {
                     Some(first) => json!({ "type": "orderedList", "attrs": { "order": first }, "content": items }),
                 }
             }
+            Open::Code { language, lines } => {
+                let mut code = json!({ "type": "codeBlock", "content": text(lines.join("\n")).as_slice() });
+                if let Some(language) = language {
+                    code["attrs"] = json!({ "language": language });
+                }
+                code
+            }
         }));
     }
 }
@@ -100,12 +130,16 @@ fn item(line: &str) -> Option<(Option<u64>, &str)> {
 /// Text with its links.
 fn inline(line: &str) -> Vec<Value> {
     let mut nodes = Vec::new();
-    let (mut from, mut at) = (0, 0);
+    let (mut from, mut at, mut word_end) = (0, 0, 0);
     while let Some(offset) = line[at..].find(['[', 'h']) {
         let start = at + offset;
-        match link_at(line, start) {
+        // Looked for once in each word: a word may have many places in it that look like the beginning of a URL.
+        if start >= word_end {
+            word_end = start + url_length(&line[start..]);
+        }
+        match link_at(line, start, word_end) {
             Some(link) => {
-                nodes.extend(plain(&line[from..start]));
+                nodes.extend(text(clean(&line[from..start])));
                 nodes.push(json!({
                     "type": "text", "text": link.label, "marks": [{ "type": "link", "attrs": { "href": link.url } }]
                 }));
@@ -114,13 +148,17 @@ fn inline(line: &str) -> Vec<Value> {
             None => at = start + 1,
         }
     }
-    nodes.extend(plain(&line[from..]));
+    nodes.extend(text(clean(&line[from..])));
     nodes
 }
 
-fn plain(text: &str) -> Option<Value> {
-    let clean: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-    // Jira refuses a text of nothing.
+/// Without what Jira keeps in no text.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\t').collect()
+}
+
+/// Jira refuses a text of nothing.
+fn text(clean: String) -> Option<Value> {
     (!clean.is_empty()).then(|| json!({ "type": "text", "text": clean }))
 }
 
@@ -130,8 +168,8 @@ struct Link<'a> {
     end: usize,
 }
 
-/// `[label](https://…)` or `https://…` at `start`.
-fn link_at(line: &str, start: usize) -> Option<Link<'_>> {
+/// `[label](https://…)` or `https://…` at `start`, in a word that goes to `word_end`.
+fn link_at(line: &str, start: usize, word_end: usize) -> Option<Link<'_>> {
     let rest = &line[start..];
     if let Some(bracketed) = rest.strip_prefix('[') {
         let label_end = bracketed.bytes().take(LABEL_BYTES_MAX).position(|byte| byte == b']')?;
@@ -146,7 +184,8 @@ fn link_at(line: &str, start: usize) -> Option<Link<'_>> {
     if !begins_a_word || !has_scheme(rest) {
         return None;
     }
-    let url = rest[..url_length(rest)].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', ')', ']']);
+    let word = &line[start..word_end];
+    let url = word.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', ')', ']']);
     (has_scheme(url) && url.len() <= URL_BYTES_MAX).then_some(Link { label: url, url, end: start + url.len() })
 }
 
