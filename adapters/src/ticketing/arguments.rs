@@ -1,6 +1,6 @@
 //! What callers give the tools, read into types. The router has judged it by the tool's schema; what a schema cannot say is judged here.
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{AdapterError, ErrorClass};
@@ -37,6 +37,7 @@ pub(super) struct Search {
     pub(super) project: Option<String>,
     #[serde(deserialize_with = "moment")]
     pub(super) updated_since: Option<Timestamp>,
+    #[serde(deserialize_with = "whole")]
     pub(super) limit: Option<u32>,
     pub(super) cursor: Option<String>,
 }
@@ -174,11 +175,22 @@ fn within(name: &str, text: &str, most: usize) -> Result<(), AdapterError> {
     Ok(())
 }
 
-/// A moment with its offset, or a day in UTC.
+/// A whole number. JSON Schema takes `5.0` for one as well, and some programs know no other numbers.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let number = Option::<f64>::deserialize(deserializer)?;
+    // What is none is none of those that are permitted either.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is known to fit")]
+    let fitting = |number: f64| {
+        if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) { number as u32 } else { 0 }
+    };
+    Ok(number.map(fitting))
+}
+
+/// A moment, or the beginning of a day; in UTC where it has no offset.
 fn moment<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let of_day = |day: Date| day.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    let found = text.parse().ok().or_else(|| text.parse().ok().and_then(of_day));
+    let in_utc = |moment: DateTime| moment.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    let found = text.parse().ok().or_else(|| text.parse().ok().and_then(in_utc));
     found.map(Some).ok_or_else(|| {
         serde::de::Error::custom(
             "`updated_since` must be a moment such as `2026-11-22T08:00:00Z`, or a day such as `2026-11-22`",
@@ -218,11 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for text in [r#"{"limit":5}"#, r#"{"limit":5.0}"#, r#"{"limit":0.5e1}"#] {
+            let read = Call::read("search_tickets", text.as_bytes());
+            assert!(matches!(&read, Some(Ok(Call::Search(search))) if search.page_size() == 5), "{text}: {read:?}");
+        }
+        for text in [r#"{"limit":5.5}"#, r#"{"limit":1e99}"#, r#"{"limit":-1}"#] {
+            let error = Call::read("search_tickets", text.as_bytes()).expect("a tool").expect_err(text);
+            assert!(error.message.contains("`limit` must be from 1 to 100"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn a_day_is_one_in_utc() {
         let read = |text: &str| match Call::read("search_tickets", text.as_bytes()) {
             Some(Ok(Call::Search(search))) => search.updated_since.expect("a moment").as_second(),
             other => panic!("{other:?}"),
         };
         assert_eq!(read(r#"{"updated_since":"2026-11-22"}"#), read(r#"{"updated_since":"2026-11-22T02:00:00+02:00"}"#));
+        let eight = read(r#"{"updated_since":"2026-11-22T08:00:00Z"}"#);
+        assert_eq!(read(r#"{"updated_since":"2026-11-22T08:00:00"}"#), eight);
+        assert_eq!(read(r#"{"updated_since":"2026-11-22 08:00"}"#), eight);
     }
 }
