@@ -158,10 +158,15 @@ fn cancelled(request: &Request) -> AdapterError {
     AdapterError::new(ErrorClass::Cancelled, sent, "The call was cancelled.")
 }
 
-/// Before a write there are questions. One that is lost leaves no doubt about the write: its gate is still closed.
+/// Before a write there are questions. One that fails leaves no doubt about the write: its gate is still closed.
 fn certain(mut error: AdapterError, ctx: &CallContext, request: &Request) -> AdapterError {
-    if request.effect.writes() && !ctx.gate.passed() && error.sent == Sent::Unknown {
+    if !request.effect.writes() || ctx.gate.passed() || error.sent == Sent::No {
+        return error;
+    }
+    if error.sent == Sent::Unknown {
         error.sent = Sent::No;
+    }
+    if !error.message.contains("Nothing was ") {
         error.message.push_str(" Nothing was written.");
     }
     error

@@ -114,6 +114,9 @@ impl Jira {
 
     async fn create(&self, turn: Turn<'_>, create: &Create) -> Result<Bytes, Failure> {
         let project = self.project_of(create)?;
+        if let Some(label) = create.labels.iter().find(|label| jql::is_mark(label)) {
+            return Err(misfit(format!("leave `{label}` out of `labels`: it marks another ticket.")).into());
+        }
         let mark = self.duplicate_label.then(|| format!("{}{}", jql::MARK, turn.ctx.request_id));
         let kind = create.kind.as_deref().unwrap_or(&self.ticket_type);
         let mut labels = create.labels.clone();

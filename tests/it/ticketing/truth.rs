@@ -166,3 +166,32 @@ async fn a_short_pause_does_not_end_a_long_one() -> Result<()> {
     ensure!(error.sent == Sent::No && error.retry_after > Some(Duration::from_secs(30)), "{error:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_of_another_operation_is_not_copied() -> Result<()> {
+    let script = Script::start(usual).await?;
+    let adapter = adapter(&script, &json!({ "projects": ["SUP"] }))?;
+    let create = |label: &str| json!({ "title": "t", "labels": ["vip", label] });
+    let mark = "weir-01a20454-2615-74c8-83b1-c327b19eda3a";
+    let error = failure(&*adapter, &context(PATIENCE), "create_ticket", &create(mark)).await?;
+    ensure!((error.class, error.sent) == (ErrorClass::InvalidArguments, Sent::No), "{error:?}");
+    ensure!(error.message.contains(mark) && script.writes() == 0, "{error}");
+    call(&*adapter, "create_ticket", &create("weir-project")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_the_write_says_what_to_do() -> Result<()> {
+    for (status, body) in [(500, Value::Null), (503, Value::Null), (200, json!("Welcome"))] {
+        let script = Script::start(move |heard| {
+            if heard.target.contains("/transitions") { Say::Json(status, body.clone()) } else { usual(heard) }
+        })
+        .await?;
+        let adapter = adapter(&script, &json!({}))?;
+        let update = json!({ "id": "SUP-1", "status": "Done" });
+        let error = failure(&*adapter, &context(PATIENCE), "update_ticket_status", &update).await?;
+        ensure!(error.sent == Sent::Yes && script.writes() == 0, "{error:?}");
+        ensure!(error.message.contains("tell the operator. Nothing was written."), "{error}");
+    }
+    Ok(())
+}

@@ -102,7 +102,8 @@ fn is_syntax_of_text_search(c: char) -> bool {
     ) || c.is_control()
 }
 
-fn is_mark(text: &str) -> bool {
+/// Whether it is the label of a ticket that Weir created.
+pub(super) fn is_mark(text: &str) -> bool {
     text.strip_prefix(MARK).is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
 }
 

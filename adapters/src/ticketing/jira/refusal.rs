@@ -134,7 +134,11 @@ impl Refusal<'_> {
             _ => ErrorClass::Protocol,
         };
         let sent = if self.writes { Sent::Unknown } else { Sent::Yes };
-        let message = format!("{} failed with HTTP {}.{because}", self.downstream, self.status.as_u16());
+        let message = format!(
+            "{} failed with HTTP {}.{because} If it stays so, tell the operator.",
+            self.downstream,
+            self.status.as_u16()
+        );
         let mut error = AdapterError::new(class, sent, message);
         error.retry_after = self.retry_after();
         error

@@ -116,7 +116,10 @@ impl Rest {
     pub(super) fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
         let read = serde_json::from_slice(body).map_err(|error| {
             self.health.suspect();
-            let message = format!("What {} answered is not what Jira Cloud answers.", self.downstream);
+            let message = format!(
+                "What {} answered is not what Jira Cloud answers. If it stays so, tell the operator.",
+                self.downstream
+            );
             AdapterError::new(ErrorClass::Protocol, Sent::Yes, message).caused_by(error)
         })?;
         self.health.up();
