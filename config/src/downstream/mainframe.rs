@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Credential;
 use crate::{ByteSize, Period};
@@ -95,18 +95,23 @@ pub struct ErrorScreen {
     pub say: Option<String>,
 }
 
-/// What stands at one place of a JSON answer. Exactly one of `equals` and `other_than` is given.
+/// What stands at one place of a JSON answer. Exactly one of `equals` and `other_than` is given; `null` is a value like any other.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JsonRule {
     /// The place, as a JSON pointer: `/rc`, `/status/code`. An answer without this place does not fit.
     pub at: String,
     /// The value that stands there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub equals: Option<serde_json::Value>,
     /// Any value stands there but this one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub other_than: Option<serde_json::Value>,
+}
+
+/// A value that stands in the text, `null` among them.
+fn given<'de, D: Deserializer<'de>>(text: D) -> Result<Option<serde_json::Value>, D::Error> {
+    serde_json::Value::deserialize(text).map(Some)
 }
 
 /// What an error screen means.

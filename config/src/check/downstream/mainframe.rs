@@ -97,7 +97,9 @@ fn json_rule(rule: &JsonRule, scope: &Scope<'_>) {
     if !rule.at.is_empty() && !rule.at.starts_with('/') {
         scope.key("at").refuse(format!("is no JSON pointer: `{}`", rule.at), format!("write `/{}`", rule.at));
     }
-    match (scope.key("equals").given(), scope.key("other_than").given()) {
+    // `null` is a value like any other.
+    let given = scope.keys();
+    match (given.contains(&"equals"), given.contains(&"other_than")) {
         (true, true) => scope.refuse("has both `equals` and `other_than`", "keep one"),
         (false, false) => scope.refuse("compares with nothing", "give `equals` or `other_than`"),
         _ => {}

@@ -114,8 +114,13 @@ fn path(text: &str, places: &mut Places<'_>, scope: &Scope<'_>) {
         scope.refuse("has a `%` without two hexadecimal digits", "the character itself is `%25`");
     }
     let undotted = literal.to_lowercase().replace("%2e", ".");
-    if undotted.split('/').any(|segment| matches!(segment, "." | "..")) {
+    // Servers that know parameters of a segment (`;v=1`) take those away before they go where it leads.
+    let mut steps = undotted.split('/').map(|segment| segment.split_once(';').map_or(segment, |(step, _)| step));
+    if steps.any(|step| matches!(step, "." | "..")) {
         scope.refuse("has a segment `.` or `..`", "write where the path leads, without detours");
+    }
+    if undotted.contains("/;") {
+        scope.refuse("has a segment with parameters alone (`;`)", "write the segment before them: `/accounts;v=1`");
     }
 }
 

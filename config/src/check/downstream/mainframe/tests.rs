@@ -105,6 +105,10 @@ fn a_request_leads_where_its_config_says_and_frames_itself() {
         "request: { path: '/a?b=c' }",
         "request: { path: '/a b' }",
         "request: { path: '/a/%2e%2E/b' }",
+        "request: { path: '/a/..;v=1/b' }",
+        "request: { path: '/a/%2E;v=1' }",
+        "request: { path: '/a/;v={x}' }, arguments: { x: { type: string } }",
+        "request: { path: '/a/b;v=1' }",
         "request: { path: '/a%2' }",
         "request: { path: /a, body: { json: {} } }",
         "request: { path: /a, headers: { 'x y': a } }",
@@ -130,6 +134,17 @@ fn a_request_leads_where_its_config_says_and_frames_itself() {
     request: { path: '/a/%2e%2E/b' } } }
       problem `downstreams.m.tools.t.request.path` has a segment `.` or `..`
         help: write where the path leads, without detours
+    request: { path: '/a/..;v=1/b' } } }
+      problem `downstreams.m.tools.t.request.path` has a segment `.` or `..`
+        help: write where the path leads, without detours
+    request: { path: '/a/%2E;v=1' } } }
+      problem `downstreams.m.tools.t.request.path` has a segment `.` or `..`
+        help: write where the path leads, without detours
+    request: { path: '/a/;v={x}' }, arguments: { x: { type: string } } } }
+      problem `downstreams.m.tools.t.request.path` has a segment with parameters alone (`;`)
+        help: write the segment before them: `/accounts;v=1`
+    request: { path: '/a/b;v=1' } } }
+      fine
     request: { path: '/a%2' } } }
       problem `downstreams.m.tools.t.request.path` has a `%` without two hexadecimal digits
         help: the character itself is `%25`
@@ -180,6 +195,8 @@ fn an_error_screen_is_recognised_by_something() {
         "{ json: { at: /rc } }",
         "{ json: { at: /rc, equals: 1, other_than: 2 } }",
         "{ json: { at: /rc, other_than: '00' } }",
+        "{ json: { at: /error, other_than: null } }",
+        "{ json: { at: /rc, equals: 1, other_than: null } }",
     ];
     let tool = ", tools: { t: { description: d, request: { path: /a } } }";
     let all: Vec<String> = screens
@@ -217,6 +234,12 @@ fn an_error_screen_is_recognised_by_something() {
     mainframe: { base_url: 'https://m', error_screens: [ { json: { at: /rc, other_than: '00' } } ] }
       warning `downstreams.m.tools.t` states no `effect` and so counts as a write
         help: state `effect: read` if the request changes nothing
+    mainframe: { base_url: 'https://m', error_screens: [ { json: { at: /error, other_than: null } } ] }
+      warning `downstreams.m.tools.t` states no `effect` and so counts as a write
+        help: state `effect: read` if the request changes nothing
+    mainframe: { base_url: 'https://m', error_screens: [ { json: { at: /rc, equals: 1, other_than: null } } ] }
+      problem `downstreams.m.mainframe.error_screens[0].json` has both `equals` and `other_than`
+        help: keep one
     mainframe: { base_url: 'https://m/{id}' }
       problem `downstreams.m.mainframe.base_url` has braces
         help: it has no places for arguments: those are in `request` of a tool
