@@ -11,8 +11,8 @@ pub(crate) struct Decimal {
     exponent: i64,
 }
 
-/// More digits than any integer type has: longer ones need not be written out to be refused.
-const INTEGER_DIGITS_MAX: i64 = 40;
+/// More digits than any number type has, before the point and behind it: longer ones need not be written out to be refused.
+const DIGITS_MAX: i64 = 40;
 
 impl Decimal {
     /// Reads a JSON number; `None` when `text` is not one.
@@ -36,12 +36,27 @@ impl Decimal {
 
     /// Its digits as SQL reads an integer; `None` when it has a fraction or is larger than any integer type.
     pub(crate) fn as_integer(&self) -> Option<String> {
-        if self.exponent < 0 || self.magnitude() > INTEGER_DIGITS_MAX {
+        if self.exponent < 0 || self.magnitude() > DIGITS_MAX {
             return None;
         }
         let zeros = "0".repeat(usize::try_from(self.exponent).ok()?);
         let digits = if self.digits.is_empty() { "0" } else { &self.digits };
         Some(format!("{}{digits}{zeros}", if self.negative { "-" } else { "" }))
+    }
+
+    /// Its digits without an exponent; `None` when those are more than any number type has.
+    pub(crate) fn written_out(&self) -> Option<String> {
+        if self.is_whole() {
+            return self.as_integer();
+        }
+        if self.exponent < -DIGITS_MAX || self.magnitude() > DIGITS_MAX {
+            return None;
+        }
+        let places = usize::try_from(-self.exponent).ok()?;
+        // At least one digit before the point.
+        let digits = format!("{:0>width$}", self.digits, width = places + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - places);
+        Some(format!("{}{whole}.{fraction}", if self.negative { "-" } else { "" }))
     }
 
     /// Whether it has no fraction.

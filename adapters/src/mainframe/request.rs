@@ -72,7 +72,7 @@ impl Template {
     /// Every argument that does not fit, by the config or by its place.
     pub(super) fn fill(&self, tool: &Tool, given: Option<&[u8]>) -> Result<Request<Bytes>, AdapterError> {
         let given = arguments::each(&tool.arguments, given, |_, argument, raw| {
-            raw.map(|raw| Ok(Given { text: text(argument.kind, raw)?, raw: raw.to_owned() })).transpose()
+            raw.map(|raw| given_as(argument.kind, raw)).transpose()
         });
         let given = given.map_err(|problems| misfits(&problems))?;
         let arguments = Arguments { names: &self.names, given: &given };
@@ -142,17 +142,25 @@ impl Body {
     }
 }
 
-/// What an argument is where there is only text. A whole number is written out, since legacy systems read `5`, not `5e0`.
-fn text(kind: ArgumentType, raw: &str) -> Result<Option<String>, String> {
-    Ok(match kind {
-        ArgumentType::String => Some(unquote(raw).ok_or("must be a text of whole characters")?.into_owned()),
-        ArgumentType::Integer => {
-            let digits = Decimal::parse(raw).and_then(|number| number.as_integer());
-            Some(digits.unwrap_or_else(|| raw.to_owned()))
+fn given_as(kind: ArgumentType, raw: &str) -> Result<Given, String> {
+    let text = match kind {
+        ArgumentType::String => Ok(unquote(raw).ok_or("must be a text of whole characters")?.into_owned()),
+        ArgumentType::Integer | ArgumentType::Number => {
+            number(kind, raw).ok_or("has too many digits to be written out")
         }
-        ArgumentType::Number | ArgumentType::Boolean => Some(raw.to_owned()),
-        ArgumentType::Array | ArgumentType::Object => None,
-    })
+        ArgumentType::Boolean => Ok(raw.to_owned()),
+        ArgumentType::Array | ArgumentType::Object => Err("is a list or an object"),
+    };
+    Ok(Given { text, raw: raw.to_owned() })
+}
+
+/// A number where there is only text. Legacy systems read `1000` and not `1e3`, of which many take the 1 alone.
+fn number(kind: ArgumentType, raw: &str) -> Option<String> {
+    let is_written_out = match kind {
+        ArgumentType::Integer => raw != "-0" && raw.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'),
+        _ => !raw.contains(['e', 'E']),
+    };
+    if is_written_out { Some(raw.to_owned()) } else { Decimal::parse(raw)?.written_out() }
 }
 
 fn misfits(problems: &[String]) -> AdapterError {

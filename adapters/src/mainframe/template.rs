@@ -13,8 +13,8 @@ use crate::json;
 pub(super) struct Given {
     /// Its JSON text, byte for byte as it was judged.
     pub(super) raw: String,
-    /// What it is where there is only text; absent for lists and objects, which stand in JSON alone.
-    pub(super) text: Option<String>,
+    /// What it is where there is only text, or why it cannot stand there.
+    pub(super) text: Result<String, &'static str>,
 }
 
 /// The arguments of one call, in the order of the config.
@@ -106,9 +106,8 @@ impl Text {
                     let Some(given) = &arguments.given[*index] else { continue };
                     filled += 1;
                     let name = &arguments.names[*index];
-                    let text = given.text.as_deref();
                     let text =
-                        text.ok_or_else(|| format!("`{name}` is a list or an object where only text can stand"))?;
+                        given.text.as_deref().map_err(|why| format!("`{name}` {why} where only text can stand"))?;
                     write(&mut out, text, Some(name))?;
                 }
             }
@@ -160,8 +159,10 @@ impl Path {
                 Ok(())
             })?;
             let filled = filled.unwrap_or_default();
+            // Servers that know parameters of a segment (`;v=1`) take those away first. One of an argument is encoded.
+            let step = filled.split(';').next().unwrap_or_default();
             if let Some(index) = segment.arguments().next()
-                && matches!(&*filled.to_ascii_lowercase().replace("%2e", "."), "" | "." | "..")
+                && matches!(&*step.to_ascii_lowercase().replace("%2e", "."), "" | "." | "..")
             {
                 let name = &arguments.names[index];
                 return Err(format!("`{name}` is a part of a path, which must not be empty, `.` or `..`"));

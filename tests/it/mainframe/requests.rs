@@ -13,6 +13,7 @@ use super::{Connected, Listener, TOKEN, ok};
 
 const ANY: &str = "
       path: { effect: read, request: { path: '/a/{x}/b' }, arguments: { x: { type: string } } }
+      matrix: { effect: read, request: { path: '/a/{x};v=1/b' }, arguments: { x: { type: string } } }
       query: { effect: read, request: { path: /q, query: { x: '{x}', y: 'is {x}' } }, arguments: { x: { type: string } } }
       header: { effect: read, request: { path: /h, headers: { X-Term: 'T-{x}' } }, arguments: { x: { type: string } } }
       form: { request: { method: POST, path: /f, body: { form: { x: '{x}', last: end } } }, arguments: { x: { type: string } } }
@@ -69,6 +70,10 @@ async fn an_argument_that_would_leave_its_place_is_refused_by_name() -> Result<(
         ("path", "", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
         ("path", ".", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
         ("path", "..", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
+        // Servers that know parameters of a segment take those away before they go where it leads.
+        ("matrix", "", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
+        ("matrix", ".", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
+        ("matrix", "..", "`x` is a part of a path, which must not be empty, `.` or `..`. Nothing was sent."),
         (
             "header",
             "a\r\nX-Y: z",
@@ -229,7 +234,7 @@ async fn a_json_body_gets_arguments_with_their_type_and_their_very_digits() -> R
     ensure!(heard.header("x-trace").is_none(), "{}", heard.head);
     ensure!(
         heard.body
-            == r#"{"n":123456789012345678901234567890.0010e-5,"o":{ "z":9007199254740993,"a":"\u00e9" },"list":[[1, 2],"fixed",7],"text":"n is 123456789012345678901234567890.0010e-5, {braces}","inner":{"page":1,"none":null,"yes":true}}"#,
+            == r#"{"n":123456789012345678901234567890.0010e-5,"o":{ "z":9007199254740993,"a":"\u00e9" },"list":[[1, 2],"fixed",7],"text":"n is 1234567890123456789012345.67890001, {braces}","inner":{"page":1,"none":null,"yes":true}}"#,
         "{}",
         heard.body
     );
@@ -243,6 +248,47 @@ async fn a_json_body_gets_arguments_with_their_type_and_their_very_digits() -> R
         "{}",
         heard.body
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_there_is_only_text_no_number_has_an_exponent() -> Result<()> {
+    let tools = "
+      ask:
+        effect: read
+        request: { path: '/{n}', query: { i: '{i}' } }
+        arguments: { n: { type: number }, i: { type: integer } }
+      put: { request: { method: POST, path: /put, body: { json: { n: '{n}' } } }, arguments: { n: { type: number } } }";
+    let server = Listener::start(|_| ok("{}")).await?;
+    let connected = Connected::new(&server.url, "concurrency: 1", tools)?;
+    for (n, i, target) in [
+        ("1e3", "5e0", "/1000?i=5"),
+        ("1e-05", "-0", "/0.00001?i=0"),
+        ("-12.50E1", "1.50e1", "/-125?i=15"),
+        ("-12.5E-1", "7.0", "/-1.25?i=7"),
+        ("0e9", "0e-9", "/0?i=0"),
+        ("10.50", "9007199254740993", "/10.50?i=9007199254740993"),
+        (
+            "0.12345678901234567890123456789012345678901234567890",
+            "12345678901234567890123456789012345678901234567890",
+            "/0.12345678901234567890123456789012345678901234567890?i=12345678901234567890123456789012345678901234567890",
+        ),
+    ] {
+        connected.read("ask", &format!(r#"{{"n":{n},"i":{i}}}"#)).await?;
+        let heard = server.heard().pop().expect("just heard");
+        ensure!(heard.target() == target, "{n} {i}: {}", heard.head);
+    }
+    let before = server.heard().len();
+    for (n, i, name) in [("1e400", "1", "n"), ("1e-400", "1", "n"), ("1", "1e50", "i"), ("1", "1e999999999999999", "i")]
+    {
+        let error = connected.failure("ask", &format!(r#"{{"n":{n},"i":{i}}}"#), Effect::Read).await?;
+        let told =
+            format!("`{name}` has too many digits to be written out where only text can stand. Nothing was sent.");
+        ensure!(error.class == ErrorClass::InvalidArguments && error.message == told, "{n} {i}: {error}");
+    }
+    ensure!(server.heard().len() == before, "{:?}", server.heard());
+    connected.ask("put", r#"{"n":1e400}"#, Effect::Write).await?;
+    ensure!(server.heard().pop().is_some_and(|heard| heard.body == r#"{"n":1e400}"#));
     Ok(())
 }
 
