@@ -1,11 +1,11 @@
 //! What Weir shows a downstream over HTTP, as the header it is sent in.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use config::{SecretRef, downstream::Credential};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::BuildError;
 
@@ -14,7 +14,12 @@ use crate::BuildError;
 pub(crate) struct Shown {
     name: HeaderName,
     value: HeaderValue,
+    /// What nobody else may read, in each form in which it may come back.
+    secrets: Vec<SecretString>,
 }
+
+/// A shorter secret is a part of ordinary words: to strike it out of them would tell it.
+const CONCEALED_CHARACTERS_MIN: usize = 4;
 
 impl Shown {
     /// Reads the credential of the section `setting`. Relative files are looked for in `base`.
@@ -26,13 +31,15 @@ impl Shown {
             Credential::Bearer(reference) => {
                 let setting = format!("{setting}.credential.bearer");
                 let token = read(reference, base, &setting)?;
-                Self::made(header::AUTHORIZATION, &format!("Bearer {}", token.expose_secret()), setting)
+                let value = format!("Bearer {}", token.expose_secret());
+                Self::made(header::AUTHORIZATION, &value, vec![token], setting)
             }
             Credential::Basic(basic) => {
                 let setting = format!("{setting}.credential.basic.password");
                 let password = read(&basic.password, base, &setting)?;
                 let pair = BASE64_STANDARD.encode(format!("{}:{}", basic.user, password.expose_secret()));
-                Self::made(header::AUTHORIZATION, &format!("Basic {pair}"), setting)
+                let value = format!("Basic {pair}");
+                Self::made(header::AUTHORIZATION, &value, vec![pair.into(), password], setting)
             }
             Credential::Header(shown) => {
                 let name = HeaderName::from_bytes(shown.name.as_bytes()).map_err(|_| BuildError::Setting {
@@ -41,7 +48,7 @@ impl Shown {
                 })?;
                 let setting = format!("{setting}.credential.header.value");
                 let value = read(&shown.value, base, &setting)?;
-                Self::made(name, value.expose_secret(), setting)
+                Self::made(name, value.clone().expose_secret(), vec![value], setting)
             }
         }
     }
@@ -51,13 +58,21 @@ impl Shown {
         headers.insert(self.name.clone(), self.value.clone());
     }
 
-    fn made(name: HeaderName, value: &str, setting: String) -> Result<Self, BuildError> {
+    /// `text` without the secret: there are systems that say no and repeat what they were shown.
+    pub(crate) fn conceal<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        self.secrets.iter().map(ExposeSecret::expose_secret).fold(text, |text, secret| {
+            let is_there = secret.chars().count() >= CONCEALED_CHARACTERS_MIN && text.contains(secret);
+            if is_there { Cow::Owned(text.replace(secret, "…")) } else { text }
+        })
+    }
+
+    fn made(name: HeaderName, value: &str, secrets: Vec<SecretString>, setting: String) -> Result<Self, BuildError> {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             let message = "the secret has a character in it that no HTTP header may have: look for a line break";
             BuildError::Setting { setting, message: message.to_owned() }
         })?;
         value.set_sensitive(true);
-        Ok(Self { name, value })
+        Ok(Self { name, value, secrets })
     }
 }
 

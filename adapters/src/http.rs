@@ -179,6 +179,11 @@ impl HttpClient {
         }
     }
 
+    /// What it shows the server, for whoever repeats the server's words.
+    pub(crate) fn credential(&self) -> Option<&Shown> {
+        self.credential.as_ref()
+    }
+
     /// Makes the request one to this origin.
     fn address(&self, request: &mut Request<Bytes>) -> Result<(), HttpError> {
         let wrong = || HttpError::new(ErrorClass::InvalidArguments, Sent::No, "the path of the request is none");

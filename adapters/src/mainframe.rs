@@ -23,7 +23,7 @@ use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
-    answer::Subject,
+    answer::{Subject, Terms},
     definition::{Tool, Wrong},
     turns::{NoTurn, Turns},
 };
@@ -115,7 +115,12 @@ impl Mainframe {
         }
         let (head, body) = exchanged.map_err(|error| self.failed(&error, subject))?;
         self.health.up();
-        tool.reader.read(&head, &body, &self.error_screens, subject)
+        let terms = Terms {
+            screens: &self.error_screens,
+            credential: self.http.credential(),
+            bytes_max: self.answer_bytes_max,
+        };
+        tool.reader.read(&head, &body, terms, subject)
     }
 
     /// One request and its whole answer. The time of an attempt runs from here, not from when the call began to wait.

@@ -6,11 +6,11 @@ use http::header;
 use serde_json::{json, value::RawValue};
 
 use super::{
-    codec::Codec,
+    codec::{Codec, DecodeError},
     rules::{self, Means, Refusal},
     screen::Screen,
 };
-use crate::{AdapterError, ErrorClass, Rejection, Reply, Sent, http::Head, json};
+use crate::{AdapterError, ErrorClass, Rejection, Reply, Sent, credential::Shown, http::Head, json};
 
 /// How the answers of a tool are read.
 #[derive(Debug)]
@@ -27,6 +27,18 @@ pub(super) enum Format {
     Json,
     Records(Codec),
 }
+
+/// What holds for all answers of a downstream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) screens: &'a [ErrorScreen],
+    /// What must not be repeated.
+    pub(super) credential: Option<&'a Shown>,
+    pub(super) bytes_max: usize,
+}
+
+/// How many times as large as the largest answer its JSON may be. The usual record becomes four times as large.
+const JSON_FACTOR: usize = 8;
 
 /// Whose answer it is, for the texts.
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +57,11 @@ impl Reader {
         &self,
         head: &Head,
         body: &[u8],
-        screens: &[ErrorScreen],
+        terms: Terms<'_>,
         subject: Subject<'_>,
     ) -> Result<Reply, AdapterError> {
-        let screen = Screen::new(&head.headers, body, self.encoding);
-        if let Some(refusal) = rules::refusal(head.status, &head.headers, &screen, screens) {
+        let screen = Screen::new(&head.headers, body, self.encoding, terms.credential);
+        if let Some(refusal) = rules::refusal(head.status, &head.headers, &screen, terms.screens) {
             // A path that names nothing in particular is a mistake of the config, whatever the status says.
             let means_nothing = head.status.is_client_error() && !self.names_one;
             return subject.refused(refusal, means_nothing);
@@ -63,7 +75,10 @@ impl Reader {
                 let kind = screen.media_type().unwrap_or("not stated");
                 object(body).ok_or_else(|| subject.unreadable(&format!("it is not JSON; its type is {kind}")))?
             }
-            Format::Records(codec) => codec.decode(body).map_err(|error| subject.unreadable(&error.to_string()))?,
+            Format::Records(codec) => {
+                let json_bytes_max = terms.bytes_max.saturating_mul(JSON_FACTOR);
+                codec.decode(body, json_bytes_max).map_err(|error| subject.undecodable(&error))?
+            }
         };
         Ok(Reply::Complete(result(&structured)))
     }
@@ -117,6 +132,16 @@ impl Subject<'_> {
         };
         error.retry_after = retry_after;
         Err(error)
+    }
+
+    fn undecodable(self, error: &DecodeError) -> AdapterError {
+        if !error.too_large {
+            return self.unreadable(&error.to_string());
+        }
+        let Self { downstream, tool, writes } = self;
+        let sent = if writes { Sent::Unknown } else { Sent::Yes };
+        let message = format!("The answer of {downstream} to `{tool}` is too large: {}. Ask for less.", error.what);
+        AdapterError::new(ErrorClass::TooLarge, sent, message)
     }
 
     /// The answer came and says nothing. A write was most likely carried out, so it must not be repeated.

@@ -12,7 +12,7 @@ mod tests;
 use config::downstream::mainframe::Encoding;
 use serde_json::Value;
 
-pub(crate) use self::copybook::CopybookError;
+pub(crate) use self::copybook::{BYTES_MAX as COPYBOOK_BYTES_MAX, CopybookError};
 use self::{decode::Decoder, layout::Layout};
 
 /// One way to read an answer.
@@ -40,6 +40,8 @@ pub(crate) struct DecodeError {
     pub(crate) offset: usize,
     /// What is wrong there.
     pub(crate) what: String,
+    /// Whether nothing is wrong but the size of what it would become.
+    pub(crate) too_large: bool,
 }
 
 /// The largest record.
@@ -53,12 +55,11 @@ impl Codec {
     }
 
     /// The JSON text of an object. It is text because its numbers are exact, which a [`Value`] cannot hold. A list of records is
-    /// `{"records":[…]}`.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<String, DecodeError> {
-        match &self.0 {
-            Format::FixedWidth { layout, encoding, many: false } => Decoder::new(layout, *encoding, bytes).one(),
-            Format::FixedWidth { layout, encoding, many: true } => Decoder::new(layout, *encoding, bytes).many(),
-        }
+    /// `{"records":[…]}`. It ends soon behind `json_bytes_max`: a byte may become a field with a long name.
+    pub(crate) fn decode(&self, bytes: &[u8], json_bytes_max: usize) -> Result<String, DecodeError> {
+        let Format::FixedWidth { layout, encoding, many } = &self.0;
+        let decoder = Decoder::new(layout, *encoding, bytes, json_bytes_max);
+        if *many { decoder.many() } else { decoder.one() }
     }
 
     /// The JSON Schema of what [`Codec::decode`] gives.
@@ -72,7 +73,7 @@ impl Codec {
 
 impl DecodeError {
     fn new(offset: usize, what: impl Into<String>) -> Self {
-        Self { field: String::new(), offset, what: what.into() }
+        Self { field: String::new(), offset, what: what.into(), too_large: false }
     }
 
     fn within(mut self, key: &str) -> Self {

@@ -13,7 +13,7 @@ use serde_json::{
 
 use super::{
     answer::{Format, Reader},
-    codec::Codec,
+    codec::{COPYBOOK_BYTES_MAX, Codec},
     request::Template,
 };
 use crate::arguments;
@@ -26,9 +26,6 @@ pub(super) struct Tool {
     pub(super) reader: Reader,
     pub(super) definition: Box<RawValue>,
 }
-
-/// No copybook was ever longer; the codec says the same of its text.
-const COPYBOOK_BYTES_MAX: u64 = 1 << 20;
 
 /// What is wrong with the config of a tool.
 #[derive(Debug)]
@@ -90,9 +87,9 @@ fn codec(records: &FixedWidth, encoding: Encoding, base: &Path) -> Result<Codec,
 /// Old copybooks have comments in whatever code page their authors had: those matter to nobody.
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(COPYBOOK_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = fs::File::open(path).and_then(|file| file.take(COPYBOOK_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > COPYBOOK_BYTES_MAX {
+    if bytes.len() > COPYBOOK_BYTES_MAX {
         return Err(format!("is larger than {} KiB", COPYBOOK_BYTES_MAX / 1024));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn each_status_has_its_meaning_and_says_whether_a_write_may_have_happened() {
         let headers = HeaderMap::new();
-        let screen = Screen::new(&headers, b"", Encoding::Utf8);
+        let screen = Screen::new(&headers, b"", Encoding::Utf8, None);
         for (status, means, is_certain) in [
             (301, Means::Redirected, false),
             (400, Means::Rejected, true),

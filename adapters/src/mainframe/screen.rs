@@ -7,6 +7,7 @@ use http::{HeaderMap, header};
 use serde_json::Value;
 
 use super::codec::ebcdic;
+use crate::credential::Shown;
 
 /// How much of a screen is repeated to a caller.
 const CHARACTERS_MAX: usize = 500;
@@ -15,15 +16,22 @@ const CHARACTERS_MAX: usize = 500;
 pub(super) struct Screen<'a> {
     body: &'a [u8],
     encoding: Encoding,
+    /// What must not be repeated.
+    credential: Option<&'a Shown>,
     content_type: Option<&'a str>,
     in_code_page: OnceCell<String>,
     json: OnceCell<Option<Value>>,
 }
 
 impl<'a> Screen<'a> {
-    pub(super) fn new(headers: &'a HeaderMap, body: &'a [u8], encoding: Encoding) -> Self {
+    pub(super) fn new(
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+        encoding: Encoding,
+        credential: Option<&'a Shown>,
+    ) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        Self { body, encoding, content_type, in_code_page: OnceCell::new(), json: OnceCell::new() }
+        Self { body, encoding, credential, content_type, in_code_page: OnceCell::new(), json: OnceCell::new() }
     }
 
     /// Its media type without parameters.
@@ -44,7 +52,8 @@ impl<'a> Screen<'a> {
         self.json.get_or_init(read).as_ref()?.pointer(pointer)
     }
 
-    /// What a person would read: printable, without markup, at most so long. Empty when there is nothing to read.
+    /// What a person would read: printable, without markup and without Weir's credential, at most so long. Empty when there is
+    /// nothing to read.
     pub(super) fn excerpt(&self) -> String {
         let is_text = |text: &&str| text.chars().all(|character| !character.is_control() || character.is_whitespace());
         let text = match std::str::from_utf8(self.body).ok().filter(is_text) {
@@ -53,6 +62,10 @@ impl<'a> Screen<'a> {
         };
         let is_markup = self.media_type().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
         let text = if is_markup { Cow::Owned(without_markup(&text)) } else { text };
+        let text = match self.credential {
+            Some(credential) => credential.conceal(text),
+            None => text,
+        };
         readable(&text)
     }
 
@@ -96,7 +109,7 @@ mod tests {
 
     fn excerpt(kind: &'static str, body: &[u8]) -> String {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        Screen::new(&headers, body, Encoding::Cp037).excerpt()
+        Screen::new(&headers, body, Encoding::Cp037, None).excerpt()
     }
 
     #[test]
@@ -113,10 +126,10 @@ mod tests {
     fn what_it_contains_is_found_in_the_code_page_and_in_ascii() {
         let headers = HeaderMap::new();
         for body in [&b"xx BUSY xx"[..], b"\x00\xc2\xe4\xe2\xe8\xff"] {
-            let screen = Screen::new(&headers, body, Encoding::Cp037);
+            let screen = Screen::new(&headers, body, Encoding::Cp037, None);
             assert!(screen.contains("BUSY") && !screen.contains("busy"));
         }
-        let json = Screen::new(&headers, br#"{"rc":"04","a":[1]}"#, Encoding::Cp037);
+        let json = Screen::new(&headers, br#"{"rc":"04","a":[1]}"#, Encoding::Cp037, None);
         assert_eq!(json.json_at("/rc"), Some(&"04".into()));
         assert_eq!(json.json_at("/a/0"), Some(&1.into()));
         assert_eq!(json.json_at("/b"), None);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use standins::mainframe::{self, Mainframe, MainframeOptions};
 use tests::TestRouter;
 
-use super::{Connected, Listener, Said, answer, folder, head, ok, yaml};
+use super::{Connected, Listener, Said, TOKEN, answer, folder, head, ok, yaml};
 
 /// The account of the stand-in's first customer.
 const ACCOUNT: &str = "9007201101956995";
@@ -104,7 +104,9 @@ async fn a_screen_with_status_200_means_what_its_rule_says() -> Result<()> {
         { content_type: text/html, contains: LOGON, means: unauthorized },
         { content_type: text/html, means: unavailable, say: the region is down },
         { json: { at: /rc, equals: '04' }, means: not_found },
-        { json: { at: /rc, other_than: '00' }, say: the order was not taken } ]";
+        { json: { at: /rc, other_than: '00' }, say: the order was not taken },
+        { json: { at: /error, other_than: null }, say: it has an error },
+        { json: { at: /data, equals: null }, say: there is nothing } ]";
     let tools = "
       ask: { effect: read, request: { path: '/{x}' }, arguments: { x: { type: string } } }
       do: { effect: write, request: { method: POST, path: '/{x}' }, arguments: { x: { type: string } } }";
@@ -117,7 +119,9 @@ async fn a_screen_with_status_200_means_what_its_rule_says() -> Result<()> {
             "/html" => answer("200 OK", html, "<p>oh</p>"),
             "/rc04" => ok(r#"{"rc":"04"}"#),
             "/rc08" => ok(r#"{"rc":"08"}"#),
-            _ => ok(r#"{"rc":"00","n":1}"#),
+            "/error" => ok(r#"{"error":{"code":7},"data":1}"#),
+            "/null" => ok(r#"{"error":null,"data":null}"#),
+            _ => ok(r#"{"rc":"00","n":1,"error":null}"#),
         }
     })
     .await?;
@@ -148,9 +152,15 @@ async fn a_screen_with_status_200_means_what_its_rule_says() -> Result<()> {
             ensure!(error.retry_after == retry_after.map(Duration::from_secs), "{path}: {error:?}");
         }
     }
-    let error = connected.failure("ask", r#"{"x":"rc08"}"#, Effect::Read).await?;
-    let Some(Rejection::Text(text)) = &error.rejection else { anyhow::bail!("{error:?}") };
-    ensure!(error.class == ErrorClass::Rejected && text == "the order was not taken", "{error:?}");
+    for (arguments, said) in [
+        (r#"{"x":"rc08"}"#, "the order was not taken"),
+        (r#"{"x":"error"}"#, "it has an error"),
+        (r#"{"x":"null"}"#, "there is nothing"),
+    ] {
+        let error = connected.failure("ask", arguments, Effect::Read).await?;
+        let Some(Rejection::Text(text)) = &error.rejection else { anyhow::bail!("{error:?}") };
+        ensure!(error.class == ErrorClass::Rejected && text == said, "{error:?}");
+    }
     let reply = connected.ask("ask", r#"{"x":"rc04"}"#, Effect::Read).await?;
     let Reply::NotFound(bytes) = reply else { anyhow::bail!("{reply:?}") };
     ensure!(serde_json::from_slice::<Value>(&bytes)?["isError"] == true);
@@ -212,6 +222,34 @@ async fn each_status_says_whether_to_try_again_and_whether_a_write_may_have_happ
 }
 
 #[tokio::test]
+async fn what_a_system_repeats_of_its_credential_reaches_no_caller() -> Result<()> {
+    let tools = "
+      ask: { effect: read, request: { path: '/{x}' }, arguments: { x: { type: string } } }";
+    let rules = "error_screens: [{ contains: NOT YOU, means: unauthorized }]";
+    let pair = "V0VJUjp0b2tlbi1vZi10aGUtbWFpbmZyYW1lLThmMWM=";
+    for (credential, secrets) in [
+        ("bearer: { file: token }", [TOKEN, TOKEN]),
+        ("basic: { user: WEIR, password: { file: token } }", [TOKEN, pair]),
+        ("header: { name: X-Key, value: { file: token } }", [TOKEN, TOKEN]),
+    ] {
+        let server = Listener::start(|heard| {
+            let status = heard.target().trim_start_matches('/');
+            let filled = "x".repeat(490);
+            answer(&format!("{status} X"), "", format!("NOT YOU {} {TOKEN} {filled} {}", heard.head, heard.head))
+        })
+        .await?;
+        let connected = Connected::new(&server.url, &format!("credential: {{ {credential} }}, {rules}"), tools)?;
+        for status in ["200", "400", "401", "403", "404", "500", "503"] {
+            let arguments = json!({ "x": status }).to_string();
+            let said = format!("{:?}", connected.ask("ask", &arguments, Effect::Read).await);
+            ensure!(said.contains("NOT YOU"), "{status}: {said}");
+            ensure!(!secrets.iter().any(|secret| said.contains(secret)), "{status}: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_write() -> Result<()> {
     let tools = "
       record:
@@ -249,6 +287,36 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_would_swell_are_refused_before_they_fill_the_memory() -> Result<()> {
+    let fields: String =
+        (0..60).map(|n| format!(" 05 A-FIELD-WITH-A-VERY-LONG-NAME-THAT-GOES-ON-AND-ON-{n:02} PIC 9.")).collect();
+    let tools = format!(
+        "
+      many: {{ effect: read, request: {{ path: /a }}, answer: {{ fixed_width: {{ many: true, copybook: '01 R.{fields}' }} }} }}
+      one:
+        effect: read
+        request: {{ path: /a }}
+        answer: {{ fixed_width: {{ copybook: '01 R. 03 T OCCURS 1000.{fields}' }} }}
+      do:
+        request: {{ method: POST, path: /a }}
+        answer: {{ fixed_width: {{ many: true, copybook: '01 R.{fields}' }} }}"
+    );
+    let server = Listener::start(|_| answer("200 OK", "", vec![0xf1; 60_000])).await?;
+    let connected = Connected::new(&server.url, "answer_bytes_max: 64KiB", &tools)?;
+    for (tool, effect, sent) in
+        [("many", Effect::Read, Sent::Yes), ("one", Effect::Read, Sent::Yes), ("do", Effect::Write, Sent::Unknown)]
+    {
+        let error = connected.failure(tool, "{}", effect).await?;
+        ensure!((error.class, error.sent) == (ErrorClass::TooLarge, sent), "{tool}: {error:?}");
+        let told = format!(
+            "The answer of mainframe to `{tool}` is too large: as JSON it is larger than 524288 bytes. Ask for less."
+        );
+        ensure!(error.message == told, "{error}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_copybook_that_cannot_be_read_is_told_with_its_setting_and_line() -> Result<()> {
     for (fixed_width, told) in [
@@ -257,6 +325,10 @@ async fn a_copybook_that_cannot_be_read_is_told_with_its_setting_and_line() -> R
             "downstreams.mainframe.tools.t.answer.fixed_width.copybook: line 2 of the copybook: ",
         ),
         ("copybook_file: no.cpy", "downstreams.mainframe.tools.t.answer.fixed_width.copybook_file: no.cpy: "),
+        (
+            "copybook_file: /dev/zero",
+            "downstreams.mainframe.tools.t.answer.fixed_width.copybook_file: /dev/zero: is larger than 256 KiB",
+        ),
     ] {
         let tools = format!(
             "\n      t: {{ effect: read, request: {{ path: /t }}, answer: {{ fixed_width: {{ {fixed_width} }} }} }}"

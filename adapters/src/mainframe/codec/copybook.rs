@@ -86,7 +86,8 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-const BYTES_MAX: usize = 256 * 1024;
+/// No copybook was ever longer.
+pub(crate) const BYTES_MAX: usize = 256 * 1024;
 const ENTRIES_MAX: usize = 5_000;
 /// Twice what COBOL allows; a name becomes a key of every record.
 const NAME_CHARACTERS_MAX: usize = 60;

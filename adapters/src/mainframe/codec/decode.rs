@@ -21,10 +21,11 @@ pub(super) struct Decoder<'a> {
     /// How often tables occur in the present record, as its fields say.
     counters: Vec<i128>,
     out: String,
+    out_bytes_max: usize,
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(layout: &'a Layout, encoding: Encoding, bytes: &'a [u8]) -> Self {
+    pub(super) fn new(layout: &'a Layout, encoding: Encoding, bytes: &'a [u8], out_bytes_max: usize) -> Self {
         let counters = vec![0; layout.counters];
         Self {
             layout,
@@ -33,6 +34,7 @@ impl<'a> Decoder<'a> {
             page: ebcdic::page(encoding),
             counters,
             out: String::with_capacity(bytes.len() * 2),
+            out_bytes_max,
         }
     }
 
@@ -102,6 +104,10 @@ impl<'a> Decoder<'a> {
     }
 
     fn value(&mut self, item: &Item) -> Result<(), DecodeError> {
+        if self.out.len() > self.out_bytes_max {
+            let what = format!("as JSON it is larger than {} bytes", self.out_bytes_max);
+            return Err(DecodeError { too_large: true, ..self.error(what) });
+        }
         match &item.content {
             Content::Group(items) => self.object(items),
             Content::Text(text) => self.text(text),

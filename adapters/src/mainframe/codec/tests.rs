@@ -83,13 +83,13 @@ proptest! {
         let mut expected = Vec::new();
         for _ in 0..count {
             let (record, json) = sample.record();
-            prop_assert_eq!(one.decode(&record), Ok(json.clone()), "{}", sample.copybook());
+            prop_assert_eq!(one.decode(&record, usize::MAX), Ok(json.clone()), "{}", sample.copybook());
             prop_assert_eq!(fits(&one.output_schema(), &json), Ok(()), "{}", sample.copybook());
             bytes.extend(record);
             expected.push(json);
         }
         let json = format!(r#"{{"records":[{}]}}"#, expected.join(","));
-        prop_assert_eq!(codec.decode(&bytes), Ok(json.clone()), "{}", sample.copybook());
+        prop_assert_eq!(codec.decode(&bytes, usize::MAX), Ok(json.clone()), "{}", sample.copybook());
         prop_assert_eq!(fits(&codec.output_schema(), &json), Ok(()), "{}", sample.copybook());
     }
 
@@ -99,11 +99,11 @@ proptest! {
         let codec = Codec::fixed_width(sample.copybook(), encoding, false).expect("a copybook");
         let (mut record, _) = sample.record();
         let cut = cut.index(record.len());
-        let error = codec.decode(&record[..cut]).expect_err("it is cut");
+        let error = codec.decode(&record[..cut], usize::MAX).expect_err("it is cut");
         prop_assert!(error.offset <= cut && error.what.contains("ends too early"), "{error}");
         let whole = record.len();
         record.push(0);
-        let error = codec.decode(&record).expect_err("it goes on");
+        let error = codec.decode(&record, usize::MAX).expect_err("it goes on");
         prop_assert!(error.offset == whole && error.what.contains("more bytes follow (1)"), "{error}");
     }
 
@@ -112,7 +112,7 @@ proptest! {
         let sample = Sample::new(seed, encoding);
         for many in [false, true] {
             let codec = Codec::fixed_width(sample.copybook(), encoding, many).expect("a copybook");
-            match codec.decode(&bytes) {
+            match codec.decode(&bytes, usize::MAX) {
                 Ok(json) => prop_assert_eq!(fits(&codec.output_schema(), &json), Ok(())),
                 Err(error) => prop_assert!(error.offset <= bytes.len(), "{error}"),
             }
@@ -126,7 +126,7 @@ proptest! {
         let (mut record, _) = sample.record();
         let at = at.index(record.len());
         record[at] = byte;
-        match codec.decode(&record) {
+        match codec.decode(&record, usize::MAX) {
             Ok(json) => prop_assert_eq!(fits(&codec.output_schema(), &json), Ok(())),
             Err(error) => prop_assert!(error.offset <= record.len(), "{error}"),
         }
@@ -137,7 +137,7 @@ proptest! {
         for text in [text, words.join(" ")] {
             match Codec::fixed_width(&text, Cp037, true) {
                 Ok(codec) => {
-                    if let Ok(json) = codec.decode(&bytes) {
+                    if let Ok(json) = codec.decode(&bytes, usize::MAX) {
                         prop_assert_eq!(fits(&codec.output_schema(), &json), Ok(()), "{}", text);
                     }
                 }

@@ -3,7 +3,7 @@ use config::downstream::mainframe::Encoding::{self, Cp037, Utf8};
 use super::super::{Codec, DecodeError};
 
 fn decode(copybook: &str, encoding: Encoding, many: bool, bytes: &[u8]) -> Result<String, DecodeError> {
-    Codec::fixed_width(copybook, encoding, many).expect(copybook).decode(bytes)
+    Codec::fixed_width(copybook, encoding, many).expect(copybook).decode(bytes, usize::MAX)
 }
 
 /// What a single field `A` becomes.
