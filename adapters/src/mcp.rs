@@ -9,6 +9,7 @@ mod era;
 mod failure;
 pub(crate) mod http;
 mod keeper;
+mod link;
 mod list;
 mod peer;
 mod pool;
@@ -100,7 +101,7 @@ impl McpServer {
                 () = kept.keeper.keep(&kept.connector) => {}
                 () = kept.pool.sweep() => {}
             }
-            kept.keeper.close();
+            kept.keeper.link.close();
         });
         Ok(Self { shared, stop: stop.clone(), _stops: stop.drop_guard() })
     }
@@ -122,7 +123,7 @@ impl Adapter for McpServer {
     }
 
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
-        let mut state = self.shared.keeper.state();
+        let mut state = self.shared.keeper.link.state();
         state.mark_changed();
         events(state, self.shared.connector.list_changes.subscribe())
     }
@@ -149,7 +150,7 @@ fn events(state: watch::Receiver<State>, list: watch::Receiver<u64>) -> BoxStrea
 impl Shared {
     async fn list(&self, ctx: &CallContext) -> Result<Offer, AdapterError> {
         let listing = async {
-            let connection = self.keeper.connection().await?;
+            let connection = self.keeper.link.usable().await?;
             let terms = Terms {
                 downstream: &self.downstream,
                 attempt_timeout: self.attempt_timeout,
@@ -215,7 +216,7 @@ impl Shared {
 
     async fn lease(&self, ctx: &CallContext, limit: Deadline) -> Result<Lease, AdapterError> {
         // Also where calls have connections of their own: when this one is known to be down they fail at once.
-        let kept = self.keeper.connection().await?;
+        let kept = self.keeper.link.usable().await?;
         match self.sharing {
             Sharing::Shared => Ok(Lease::shared(kept)),
             Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller.principal).await,

@@ -95,6 +95,23 @@ async fn a_server_that_comes_late_or_again_is_found_by_itself() -> Result<()> {
     Ok(())
 }
 
+/// Nobody uses the session by which the state is known, but the calls find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_down_also_where_calls_have_sessions_of_their_own() -> Result<()> {
+    for sharing in ["per_caller", "per_call"] {
+        let server =
+            McpServer::new(McpOptions { era: Era::LegacyOnly, tools: Tools::Awkward, ..McpOptions::default() });
+        let running = server.http("127.0.0.1:0").await?;
+        let adapter = adapter(&running.url, &json!({ "sharing": sharing }), &json!({}))?;
+        call(&*adapter, "echo", &json!({ "token": "t" })).await?;
+        running.stop().await;
+        let error = failure(&*adapter, &context(PATIENCE), quick()).await?;
+        ensure!((error.class, error.sent) == (ErrorClass::Unreachable, Sent::No), "{sharing}: {error:?}");
+        until(&*adapter, Health::Down).await.context(sharing)?;
+    }
+    Ok(())
+}
+
 /// CHECKS F4: a deadline of 2 s against an answer after 8 s. The server hears of it by the rule of its era.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_past_its_deadline_is_cancelled_in_the_server() -> Result<()> {

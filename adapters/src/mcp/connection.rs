@@ -16,6 +16,7 @@ use tokio_util::{
 use super::{
     era::{self, Patience, Server},
     failure::Failure,
+    link::Carries,
     peer::{Outbox, Peer},
     stdio::{Process, Program},
     waits::Waits,
@@ -28,6 +29,12 @@ pub(super) struct Connection {
     pub(super) peer: Arc<Peer>,
     pub(super) server: Server,
     _closes: DropGuard,
+}
+
+impl Carries for Connection {
+    fn has_ended(&self) -> bool {
+        self.peer.has_ended()
+    }
 }
 
 /// A place among the connections that may be open at once; free again when the last of its holders is gone.

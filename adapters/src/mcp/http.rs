@@ -25,7 +25,10 @@ use config::{
 };
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, HeaderName};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     answer::reply,
@@ -52,10 +55,13 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// "Header mismatch" (MCP 2026-07-28, "Server Validation"): nothing was done.
 const HEADER_MISMATCH: &str = "-32020";
 
-/// Another MCP server over streamable HTTP. Dropping it ends its sessions and its tasks.
+/// Another MCP server over streamable HTTP. Dropping it ends its sessions and its tasks; [`close`](Adapter::close) waits for that too.
 pub(crate) struct McpHttpServer {
     shared: Arc<Shared>,
+    stop: CancellationToken,
     _stops: DropGuard,
+    /// What runs in the background.
+    tasks: TaskTracker,
 }
 
 struct Shared {
@@ -92,15 +98,18 @@ impl McpHttpServer {
             downstream,
         });
         let stop = CancellationToken::new();
-        let (kept, stopped) = (Arc::clone(&shared), stop.clone());
-        tokio::spawn(async move {
+        let (kept, stopped, tasks) = (Arc::clone(&shared), stop.clone(), TaskTracker::new());
+        tasks.spawn(async move {
             tokio::select! {
                 () = stopped.cancelled() => {}
                 () = kept.keeper.keep(&kept.connector) => {}
                 () = kept.callers.sweep() => {}
             }
+            // With this every session ends that no call is under way in.
+            kept.keeper.link.close();
+            kept.callers.close();
         });
-        Ok(Self { shared, _stops: stop.drop_guard() })
+        Ok(Self { shared, stop: stop.clone(), _stops: stop.drop_guard(), tasks })
     }
 }
 
@@ -120,9 +129,19 @@ impl Adapter for McpHttpServer {
     }
 
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
-        let mut state = self.shared.keeper.state();
+        let mut state = self.shared.keeper.link.state();
         state.mark_changed();
         events(state, self.shared.wire.list_changes.subscribe())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.stop.cancel();
+        self.tasks.close();
+        async {
+            self.tasks.wait().await;
+            self.shared.wire.said().await;
+        }
+        .boxed()
     }
 }
 
@@ -140,7 +159,7 @@ impl Shared {
     }
 
     async fn list_at_leisure(&self, ctx: &CallContext) -> Result<Offer, AdapterError> {
-        let session = self.keeper.session().await?;
+        let session = self.keeper.link.usable().await?;
         let terms = Terms {
             downstream: &self.downstream,
             attempt_timeout: self.attempt_timeout,
@@ -203,12 +222,13 @@ impl Shared {
     async fn call_until(&self, ctx: &CallContext, request: &Request, limit: Deadline) -> Result<Reply, AdapterError> {
         let (mut forgotten, mut mismatched) = (false, false);
         loop {
-            let session = tokio::time::timeout_at(limit.at(), self.session(ctx)).await.unwrap_or_else(|_| {
+            let way = tokio::time::timeout_at(limit.at(), self.session(ctx)).await.unwrap_or_else(|_| {
                 let (tool, downstream) = (&request.local_name, &self.downstream);
                 let message = format!("`{tool}` of {downstream} could not be asked in time; try again later.");
                 Err(AdapterError::not_sent(ErrorClass::Timeout, message))
             })?;
-            match self.ask(&session, ctx, request, limit).await {
+            let session = &way.session;
+            match self.ask(session, ctx, request, limit).await {
                 Err(Trouble::SessionLost) => {
                     session.end(End::Forgotten);
                     if std::mem::replace(&mut forgotten, true) {
@@ -216,9 +236,8 @@ impl Shared {
                     }
                 }
                 Err(trouble) => {
-                    if let Some(failure) = trouble.outage() {
-                        session.end(End::Outage(failure));
-                    }
+                    session.heed(&trouble);
+                    way.kept.heed(&trouble);
                     return Err(trouble.for_call(&self.downstream, &request.local_name));
                 }
                 Ok(Answer::Error(error)) if !mismatched && session.server.modern && is_mismatch(&error) => {
@@ -231,16 +250,17 @@ impl Shared {
         }
     }
 
-    async fn session(&self, ctx: &CallContext) -> Result<Arc<Session>, AdapterError> {
+    async fn session(&self, ctx: &CallContext) -> Result<Way, AdapterError> {
         // Also where calls have sessions of their own: when the server is known to be down they fail at once.
-        let kept = self.keeper.session().await?;
-        match self.sharing {
+        let kept = self.keeper.link.usable().await?;
+        let session = match self.sharing {
             // Where there are no sessions there is nothing of anybody's own.
-            _ if kept.spoken.session.is_none() => Ok(kept),
-            Sharing::Shared => Ok(kept),
-            Sharing::PerCaller => self.callers.session(&self.connector, &ctx.caller.principal).await,
-            Sharing::PerCall => self.callers.connect(&self.connector).await,
-        }
+            _ if kept.spoken.session.is_none() => Arc::clone(&kept),
+            Sharing::Shared => Arc::clone(&kept),
+            Sharing::PerCaller => self.callers.session(&self.connector, &kept, &ctx.caller.principal).await?,
+            Sharing::PerCall => self.callers.connect(&self.connector, &kept).await?,
+        };
+        Ok(Way { session, kept })
     }
 
     async fn ask(
@@ -303,6 +323,12 @@ impl Shared {
     }
 }
 
+/// The session that a call goes over, and the kept one, by which the state of the server is known. Often they are one.
+struct Way {
+    session: Arc<Session>,
+    kept: Arc<Session>,
+}
+
 /// A call that may run in the server. Dropping it cancels the call there: in the legacy era by a message, in the modern one by
 /// the closed connection alone.
 struct Running<'a> {
@@ -344,7 +370,7 @@ impl Asked for Listing<'_> {
     async fn ask(&self, limit: Deadline, build: impl Fn(u64) -> String + Send + Sync) -> Result<Answer, AdapterError> {
         let (shared, mut forgotten) = (self.shared, false);
         loop {
-            let session = shared.keeper.session().await?;
+            let session = shared.keeper.link.usable().await?;
             let id = shared.wire.next_id();
             let ask = Ask::own(id, "tools/list", build(id));
             match shared.wire.exchange(&session.spoken, ask, limit).await {
@@ -354,9 +380,7 @@ impl Asked for Listing<'_> {
                     forgotten = true;
                 }
                 Err(trouble) => {
-                    if let Some(failure) = trouble.outage() {
-                        session.end(End::Outage(failure));
-                    }
+                    session.heed(&trouble);
                     return Err(trouble.for_call(&shared.downstream, "tools/list"));
                 }
             }

@@ -2,101 +2,33 @@
 
 use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     connection::{Connection, Connector, Place},
     failure::Failure,
+    link::Link,
     peer::Answer,
     request,
     waits::{FAILURES_MAX, Next},
 };
-use crate::{AdapterError, ErrorClass, Health, Sent, State, reconnect::Delays};
+use crate::reconnect::Delays;
 
 /// How long calls wait for a lost connection that is replaced at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// Replicas that lost the same server at once come back within this time, not all in the same moment.
 const AT_ONCE_JITTER_MS: u64 = 50;
 
-/// The state of the one connection.
-#[derive(Clone)]
-enum Link {
-    /// A first attempt is under way, or a lost connection is replaced at once: calls wait for how that ends.
-    Trying {
-        lost: Option<Arc<Failure>>,
-    },
-    Up(Arc<Connection>),
-    /// Known to be down: calls fail at once.
-    Down {
-        failure: Arc<Failure>,
-        next_try: Instant,
-    },
-    /// Weir is ending.
-    Over,
-}
-
 /// Keeps one connection to the server alive.
 pub(super) struct Keeper {
     downstream: Arc<str>,
-    link: watch::Sender<Link>,
-    state: watch::Sender<State>,
+    pub(super) link: Link<Connection>,
     one: Arc<Semaphore>,
 }
 
 impl Keeper {
     pub(super) fn new(downstream: Arc<str>) -> Self {
-        let (link, state) = (watch::Sender::new(Link::Trying { lost: None }), watch::Sender::new(State::starting()));
-        Self { downstream, link, state, one: Arc::new(Semaphore::new(1)) }
-    }
-
-    /// The state as the operator sees it, now and later.
-    pub(super) fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
-    /// The connection, waiting only for a first attempt that has not ended yet. Has no deadline of its own.
-    pub(super) async fn connection(&self) -> Result<Arc<Connection>, AdapterError> {
-        let mut link = self.link.subscribe();
-        let settled = link.wait_for(|link| match link {
-            Link::Trying { .. } => false,
-            // It is about to be found out that this one is down, and why.
-            Link::Up(connection) => !connection.peer.has_ended(),
-            Link::Down { .. } | Link::Over => true,
-        });
-        match settled.await.as_deref() {
-            Ok(Link::Up(connection)) => Ok(Arc::clone(connection)),
-            Ok(Link::Down { failure, next_try }) => Err(self.down(failure, *next_try)),
-            Ok(Link::Trying { .. } | Link::Over) | Err(_) => Err(AdapterError::not_sent(
-                ErrorClass::Unreachable,
-                format!("{} was taken out of service.", self.downstream),
-            )),
-        }
-    }
-
-    fn down(&self, failure: &Failure, next_try: Instant) -> AdapterError {
-        let wait = next_try.saturating_duration_since(Instant::now());
-        let class = match failure.class {
-            class @ (ErrorClass::Unauthorized | ErrorClass::Protocol) => class,
-            _ => ErrorClass::Unreachable,
-        };
-        let when = match wait.as_millis() {
-            0 => "now".to_owned(),
-            ms @ 1..10_000 => format!("in {ms} ms"),
-            _ => format!("in {} s", wait.as_secs()),
-        };
-        let message = format!(
-            "{} cannot be reached: {}. Weir tries again {when}; repeat the call after that.",
-            self.downstream, failure.told
-        );
-        AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
-    }
-
-    /// No connection comes any more: whoever waits for one learns it now.
-    pub(super) fn close(&self) {
-        self.link.send_replace(Link::Over);
+        Self { link: Link::new(Arc::clone(&downstream)), downstream, one: Arc::new(Semaphore::new(1)) }
     }
 
     /// Connects, and connects again whenever the connection is lost, until Weir ends. Never gives up, never hurries.
@@ -119,12 +51,12 @@ impl Keeper {
             }
             match waits.next(Instant::now(), failure.class, usable_for) {
                 Next::AtOnce => {
-                    self.link.send_replace(Link::Trying { lost: Some(Arc::clone(&failure)) });
-                    self.tell_down(&failure);
+                    self.link.trying(Arc::clone(&failure));
+                    self.link.tell_down(&failure);
                     tokio::time::sleep(Duration::from_millis(rand::random_range(0..AT_ONCE_JITTER_MS))).await;
                 }
-                Next::After(wait) => self.wait(failure, wait).await,
-                Next::Quarantine(wait) => self.wait(Arc::new(failure.quarantined(FAILURES_MAX)), wait).await,
+                Next::After(wait) => self.link.wait(failure, wait).await,
+                Next::Quarantine(wait) => self.link.wait(Arc::new(failure.quarantined(FAILURES_MAX)), wait).await,
             }
         }
     }
@@ -139,13 +71,7 @@ impl Keeper {
         if let Ok(connected) = tokio::time::timeout(AT_ONCE, &mut connecting).await {
             return connected;
         }
-        self.link.send_if_modified(|link| match link {
-            Link::Trying { lost: Some(failure) } => {
-                *link = Link::Down { failure: Arc::clone(failure), next_try: Instant::now() };
-                true
-            }
-            Link::Trying { lost: None } | Link::Up(_) | Link::Down { .. } | Link::Over => false,
-        });
+        self.link.give_up_waiting();
         connecting.await
     }
 
@@ -157,19 +83,9 @@ impl Keeper {
         }
     }
 
-    async fn wait(&self, failure: Arc<Failure>, wait: Duration) {
-        self.link.send_replace(Link::Down { failure: Arc::clone(&failure), next_try: Instant::now() + wait });
-        self.tell_down(&failure);
-        tokio::time::sleep(wait).await;
-    }
-
     async fn hold(&self, connector: &Connector, connection: Connection, again: bool) -> Arc<Failure> {
         let connection = Arc::new(connection);
-        // Both at once: whoever reads that it is up can use it, and whoever has used it reads that it is up.
-        self.state.send_modify(|state| {
-            self.link.send_replace(Link::Up(Arc::clone(&connection)));
-            *state = State::up();
-        });
+        self.link.up(Arc::clone(&connection));
         let era = if connection.server.modern { "modern" } else { "legacy" };
         tracing::info!(downstream = %self.downstream, era, "connected");
         if again {
@@ -179,23 +95,6 @@ impl Keeper {
         tokio::select! {
             failure = connection.peer.ended() => failure,
             never = listen(connector, &connection) => match never {},
-        }
-    }
-
-    /// The state is down from the first failure on; another reason does not make it any younger.
-    fn tell_down(&self, failure: &Failure) {
-        let reason = failure.reason();
-        let changed = self.state.send_if_modified(|state| {
-            let was_down = state.health == Health::Down;
-            if was_down && state.reason.as_deref() == Some(&reason) {
-                return false;
-            }
-            let down = State::down(&reason);
-            *state = State { since: if was_down { state.since } else { down.since }, ..down };
-            true
-        });
-        if changed {
-            tracing::warn!(downstream = %self.downstream, %reason, "not reachable; Weir keeps trying");
         }
     }
 }

@@ -310,6 +310,27 @@ async fn each_call_has_a_session_where_that_is_wanted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_weir_waits_until_every_session_is_ended() -> Result<()> {
+    let (mut script, adapter) = server(&json!({ "sharing": "per_caller" }), false).await?;
+    let call = spawn(&adapter, "echo", Effect::Read);
+    handshake(&mut script, "own", false).await;
+    answer(script.post("tools/call").await, DONE);
+    complete(call.await?)?;
+    let closing = Arc::clone(&adapter);
+    let closing = tokio::spawn(async move { closing.close().await });
+    let goodbyes = [script.bare(Method::DELETE).await, script.bare(Method::DELETE).await];
+    let mut ended: Vec<_> = goodbyes.iter().map(|asked| of_session(asked).1).collect();
+    ended.sort_unstable();
+    ensure!(ended == [Some("one"), Some("own")], "{ended:?}");
+    ensure!(!closing.is_finished());
+    goodbyes.into_iter().for_each(|asked| asked.status(204));
+    soon("the end", closing).await?;
+    let error = spawn(&adapter, "echo", Effect::Read).await?.err().context("a result after the end")?;
+    ensure!((error.class, error.sent) == (ErrorClass::Unreachable, Sent::No), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_in_a_legacy_answer_is_read() -> Result<()> {
     let (mut script, adapter) = server(&json!({}), false).await?;
     let calling = {

@@ -52,6 +52,8 @@ async fn what_is_no_answer_is_named_and_a_write_behind_it_is_not_repeated() -> R
         ensure!(status != 429 || error.retry_after == Some(Duration::from_secs(7)), "{error:?}");
     }
     ensure!(script.is_quiet(), "nothing was repeated");
+    // After the 503 the server is looked at.
+    super::answer(script.post("server/discover").await, &super::discovery(false));
     works(&mut script, &adapter).await
 }
 
@@ -69,6 +71,33 @@ async fn a_redirect_is_not_followed() -> Result<()> {
         ensure!(error.message.contains("Weir does not follow") && !error.message.contains("127.0.0.1"), "{error}");
     }
     ensure!(elsewhere.is_quiet());
+    works(&mut script, &adapter).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_behind_a_proxy_is_down() -> Result<()> {
+    let (mut script, adapter) = modern_server(&json!({})).await?;
+    for (status, told) in [(503, None), (502, Some("HTTP 502"))] {
+        let call = spawn(&adapter, "echo", Effect::Read);
+        script.post("tools/call").await.status(status);
+        let error = call.await?.err().context("a result without a server")?;
+        ensure!(error.class == ErrorClass::Unreachable, "{error:?}");
+        // One such answer may be of that one call; the server itself is asked.
+        let look = script.post("server/discover").await;
+        match told {
+            None => {
+                super::answer(look, &super::discovery(false));
+                works(&mut script, &adapter).await?;
+            }
+            Some(told) => {
+                look.status(status);
+                let state = super::until(&*adapter, adapters::Health::Down).await?;
+                ensure!(state.reason.as_deref() == Some(told), "{state:?}");
+            }
+        }
+    }
+    super::answer(script.post("server/discover").await, &super::discovery(false));
+    super::until(&*adapter, adapters::Health::Up).await?;
     works(&mut script, &adapter).await
 }
 

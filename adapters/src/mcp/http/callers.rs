@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::session::{Connector, Session};
+use super::{
+    super::link::Carries as _,
+    session::{Connector, End, Session},
+};
 use crate::{AdapterError, ErrorClass, Principal, Sent};
 
 /// How long a caller's session may be without a call before it is ended.
@@ -39,10 +42,11 @@ impl Callers {
         Self { downstream, places: Mutex::default() }
     }
 
-    /// The session of this caller, made if there is none that works.
+    /// The session of this caller, made as [`connect`](Self::connect) makes them if there is none that works.
     pub(super) async fn session(
         &self,
         connector: &Connector,
+        kept: &Session,
         caller: &Principal,
     ) -> Result<Arc<Session>, AdapterError> {
         let place = {
@@ -52,20 +56,23 @@ impl Callers {
             }
             Arc::clone(places.entry(caller.clone()).or_default())
         };
-        let mut kept = place.0.lock().await;
-        if let Some(kept) = kept.as_mut().filter(|kept| !kept.session.has_ended()) {
-            kept.used = Instant::now();
-            return Ok(Arc::clone(&kept.session));
+        let mut own = place.0.lock().await;
+        if let Some(own) = own.as_mut().filter(|own| !own.session.has_ended()) {
+            own.used = Instant::now();
+            return Ok(Arc::clone(&own.session));
         }
-        *kept = None;
-        let session = self.connect(connector).await?;
-        *kept = Some(Kept { session: Arc::clone(&session), used: Instant::now() });
+        *own = None;
+        let session = self.connect(connector, kept).await?;
+        *own = Some(Kept { session: Arc::clone(&session), used: Instant::now() });
         Ok(session)
     }
 
-    /// A session for one call alone.
-    pub(super) async fn connect(&self, connector: &Connector) -> Result<Arc<Session>, AdapterError> {
+    /// A session for one call alone. Where the server turns out to be away, the `kept` one ends, so that its state is told.
+    pub(super) async fn connect(&self, connector: &Connector, kept: &Session) -> Result<Arc<Session>, AdapterError> {
         connector.connect().await.map(Arc::new).map_err(|failure| {
+            if failure.class == ErrorClass::Unreachable {
+                kept.end(End::Outage(Arc::new(failure.clone())));
+            }
             let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
             let class = match failure.class {
                 ErrorClass::ConnectionLost => ErrorClass::Unreachable,
@@ -90,6 +97,11 @@ impl Callers {
                 !empty || Arc::strong_count(place) > 1
             });
         }
+    }
+
+    /// Ends all sessions that no call is under way in.
+    pub(super) fn close(&self) {
+        self.places().clear();
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Place>>> {

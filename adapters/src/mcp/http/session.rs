@@ -10,12 +10,14 @@ use std::{
 
 use config::downstream::Era;
 use http::HeaderValue;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
         era::{self, Asked, Patience, Server, Stranger},
         failure::Failure,
+        link::Carries,
         request::{self, MODERN_VERSION},
     },
     trouble::Trouble,
@@ -34,6 +36,8 @@ pub(super) struct Session {
     wire: Arc<Wire>,
     end: OnceLock<End>,
     over: CancellationToken,
+    /// An answer gave a reason to look whether the server is still there.
+    pub(super) suspected: Notify,
 }
 
 /// Why a session is of no use any more.
@@ -52,14 +56,25 @@ impl Session {
         self.over.cancel();
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.over.is_cancelled()
+    /// Takes to heart what a failed request says of the server.
+    pub(super) fn heed(&self, trouble: &Trouble) {
+        match trouble.outage() {
+            Some(failure) => self.end(End::Outage(failure)),
+            None if trouble.is_from_a_proxy() => self.suspected.notify_one(),
+            None => {}
+        }
     }
 
     /// Waits for the end and says why it came.
     pub(super) async fn ended(&self) -> End {
         self.over.cancelled().await;
         self.end.get().cloned().unwrap_or(End::Forgotten)
+    }
+}
+
+impl Carries for Session {
+    fn has_ended(&self) -> bool {
+        self.over.is_cancelled()
     }
 }
 
@@ -107,8 +122,21 @@ impl Connector {
         let server = era::settle(&handshake, era, patience).await?;
         let (modern, session) = (server.modern, handshake.session.take());
         let spoken = Spoken { version: Some(server.version), session, modern };
-        let (end, over) = (OnceLock::new(), CancellationToken::new());
-        Ok(Session { server, spoken, wire: Arc::clone(&self.wire), end, over })
+        let (end, over, suspected) = (OnceLock::new(), CancellationToken::new(), Notify::new());
+        Ok(Session { server, spoken, wire: Arc::clone(&self.wire), end, over, suspected })
+    }
+
+    /// Looks whether the server is still there; its session ends where it is not. Whatever it answers itself is a sign of life.
+    pub(super) async fn look(&self, session: &Session) {
+        let (id, modern) = (self.wire.next_id(), session.server.modern);
+        let method = if modern { "server/discover" } else { "ping" };
+        let ask = Ask::own(id, method, request::own(id, method, modern, &[]));
+        match self.wire.exchange(&session.spoken, ask, Deadline::after(HANDSHAKE)).await {
+            Err(Trouble::SessionLost) => session.end(End::Forgotten),
+            Err(trouble) if trouble.is_from_a_proxy() => session.end(End::Outage(Arc::new(trouble.failure()))),
+            Err(trouble) => session.heed(&trouble),
+            Ok(_) => {}
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use http::{HeaderMap, StatusCode, header};
 use super::super::failure::Failure;
 use crate::{AdapterError, ErrorClass, Sent, http::HttpError};
 
+/// No server is believed that it wants to be left alone for longer.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Why a request got no answer of the protocol.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -33,7 +36,7 @@ impl From<HttpError> for Trouble {
 impl Trouble {
     pub(super) fn status(status: StatusCode, headers: &HeaderMap) -> Self {
         let retry_after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Self::Status { status, retry_after: retry_after.map(Duration::from_secs) }
+        Self::Status { status, retry_after: retry_after.map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX)) }
     }
 
     /// What it says of the server, for its state and for the handshake.
@@ -56,6 +59,11 @@ impl Trouble {
         let unreachable = matches!(self, Self::Http(error) if error.class == ErrorClass::Unreachable);
         let shut_out = matches!(self, Self::Status { status: StatusCode::UNAUTHORIZED, .. });
         (unreachable || shut_out).then(|| Arc::new(self.failure()))
+    }
+
+    /// Whether what stands before the server may have answered in its place.
+    pub(super) fn is_from_a_proxy(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if class_of(*status) == ErrorClass::Unreachable)
     }
 
     /// What it means to a request of `what`.

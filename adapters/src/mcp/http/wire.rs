@@ -27,7 +27,7 @@ const EVENTS: &str = "text/event-stream";
 /// How long something that nobody waits for may take.
 const ASIDE: Duration = Duration::from_secs(5);
 /// How many of those may be under way at once. More are not sent.
-const ASIDES_MAX: usize = 64;
+const ASIDES_MAX: u32 = 64;
 /// The longest silence on a stream of notices: it is there to be silent, and what is lost with it the next list brings.
 const NOTICES_SILENCE: Duration = Duration::from_secs(300);
 /// How much is read of an answer that should have no body.
@@ -111,7 +111,7 @@ impl Wire {
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             list_changes: watch::Sender::new(0),
             next_id: AtomicU64::new(1),
-            asides: Arc::new(Semaphore::new(ASIDES_MAX)),
+            asides: Arc::new(Semaphore::new(ASIDES_MAX as usize)),
             downstream,
         })
     }
@@ -195,6 +195,11 @@ impl Wire {
         } else {
             tracing::debug!(downstream = %self.downstream, "a notification found no place and was dropped");
         }
+    }
+
+    /// Waits until everything is said that nobody waits for.
+    pub(super) async fn said(&self) {
+        let _ = self.asides.acquire_many(ASIDES_MAX).await;
     }
 
     /// Takes a stream of events up again after this event (2025-11-25, "Resumability and Redelivery").
