@@ -98,7 +98,7 @@ impl Blocks {
                 }
             }
             Open::Code { language, lines } => {
-                let mut code = json!({ "type": "codeBlock", "content": text(lines.join("\n")).as_slice() });
+                let mut code = json!({ "type": "codeBlock", "content": text(&lines.join("\n")).as_slice() });
                 if let Some(language) = language {
                     code["attrs"] = json!({ "language": language });
                 }
@@ -139,7 +139,7 @@ fn inline(line: &str) -> Vec<Value> {
         }
         match link_at(line, start, word_end) {
             Some(link) => {
-                nodes.extend(text(clean(&line[from..start])));
+                nodes.extend(text(&clean(&line[from..start])));
                 nodes.push(json!({
                     "type": "text", "text": link.label, "marks": [{ "type": "link", "attrs": { "href": link.url } }]
                 }));
@@ -148,7 +148,7 @@ fn inline(line: &str) -> Vec<Value> {
             None => at = start + 1,
         }
     }
-    nodes.extend(text(clean(&line[from..])));
+    nodes.extend(text(&clean(&line[from..])));
     nodes
 }
 
@@ -158,7 +158,7 @@ fn clean(text: &str) -> String {
 }
 
 /// Jira refuses a text of nothing.
-fn text(clean: String) -> Option<Value> {
+fn text(clean: &str) -> Option<Value> {
     (!clean.is_empty()).then(|| json!({ "type": "text", "text": clean }))
 }
 
