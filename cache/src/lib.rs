@@ -1,5 +1,9 @@
 //! What a cache lookup came to, and why. Knows keys, values and time, nothing of MCP.
 
+mod entry;
+mod freshness;
 mod outcome;
 
+pub use entry::{Entry, Found, TagGeneration};
+pub use freshness::{Contract, Freshness, due_early, freshness};
 pub use outcome::{Bypass, Outcome};
