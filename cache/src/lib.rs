@@ -2,8 +2,10 @@
 
 mod entry;
 mod freshness;
+mod key;
 mod outcome;
 
 pub use entry::{Entry, Found, TagGeneration};
 pub use freshness::{Contract, Freshness, due_early, freshness};
+pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable};
 pub use outcome::{Bypass, Outcome};
