@@ -19,6 +19,7 @@ mod number;
 pub mod postgres;
 mod reconnect;
 mod registry;
+mod room;
 pub mod sse;
 mod state;
 mod ticketing;

@@ -2,7 +2,14 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use crate::room;
+
+/// Room for a line that is kept for the next one. A longer line becomes the data itself, without being copied.
+const LINE_BYTES_KEPT: usize = 16 * 1024;
+/// The longest id that is taken up again at: it stands in the head of a request.
+const ID_BYTES_MAX: usize = 1024;
 
 /// An event grew beyond the limit.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,9 +28,9 @@ pub fn last_event(stream: &[u8]) -> Option<Bytes> {
 pub struct Parser {
     bytes_max: usize,
     /// The line that is still arriving.
-    line: Vec<u8>,
+    line: BytesMut,
     /// The lines of `data` of the event that is still arriving, each with its newline.
-    data: Vec<u8>,
+    data: BytesMut,
     /// Whether the event's type is one that carries messages.
     is_message: bool,
     /// The last byte was a carriage return, so that a line feed now would be the second half of the same line end.
@@ -41,8 +48,8 @@ impl Parser {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            line: Vec::new(),
-            data: Vec::new(),
+            line: BytesMut::new(),
+            data: BytesMut::new(),
             is_message: true,
             after_return: false,
             first_line: true,
@@ -98,37 +105,58 @@ impl Parser {
         if self.line.len() + self.data.len() + part.len() > self.bytes_max {
             return Err(TooLarge);
         }
+        let room_max = self.room_max();
+        room::make(&mut self.line, part.len(), room_max);
         self.line.extend_from_slice(part);
         Ok(())
+    }
+
+    /// With the newline after the last line of data.
+    fn room_max(&self) -> usize {
+        self.bytes_max.saturating_add(1)
     }
 
     fn end_line(&mut self) {
         let mut line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.first_line) && line.starts_with(b"\xEF\xBB\xBF") {
-            line.drain(..3);
+            line.advance(3);
         }
         if line.is_empty() {
             self.end_event();
         } else {
-            let (name, value) = match line.iter().position(|byte| *byte == b':') {
-                Some(colon) => (&line[..colon], &line[colon + 1..]),
-                None => (&line[..], &[][..]),
-            };
-            self.field(name, value.strip_prefix(b" ").unwrap_or(value));
+            let name_end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+            let rest = line[name_end..].strip_prefix(b":").unwrap_or_default();
+            let value_length = rest.strip_prefix(b" ").unwrap_or(rest).len();
+            let value_at = line.len() - value_length;
+            if value_length > LINE_BYTES_KEPT && self.data.is_empty() && &line[..name_end] == b"data" {
+                line.advance(value_at);
+                room::make(&mut line, 1, self.room_max());
+                line.put_u8(b'\n');
+                self.data = line;
+                return;
+            }
+            self.field(&line[..name_end], &line[value_at..]);
         }
-        // The allocation serves the next line.
-        line.clear();
-        self.line = line;
+        if line.capacity() <= LINE_BYTES_KEPT {
+            // The allocation serves the next line.
+            line.clear();
+            self.line = line;
+        }
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"data" => {
+                let room_max = self.room_max();
+                room::make(&mut self.data, value.len() + 1, room_max);
                 self.data.extend_from_slice(value);
-                self.data.push(b'\n');
+                self.data.put_u8(b'\n');
             }
             b"event" => self.is_message = value.is_empty() || value == b"message",
-            b"id" if !value.contains(&0) => self.id_seen = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => {
+                let id = if value.len() > ID_BYTES_MAX { "".into() } else { String::from_utf8_lossy(value) };
+                self.id_seen = Some(id.into_owned());
+            }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 self.retry =
                     std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).map(Duration::from_millis);
@@ -143,9 +171,9 @@ impl Parser {
             self.last_id = Some(id).filter(|id| !id.is_empty());
         }
         let mut data = std::mem::take(&mut self.data);
-        data.pop();
+        data.truncate(data.len().saturating_sub(1));
         if std::mem::replace(&mut self.is_message, true) && !data.is_empty() {
-            self.ready.push_back(data.into());
+            self.ready.push_back(data.freeze());
         }
     }
 }

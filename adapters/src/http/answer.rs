@@ -12,7 +12,7 @@ use super::{
     HttpError,
     connection::{Connection, Idle},
 };
-use crate::{Deadline, ErrorClass, Sent};
+use crate::{Deadline, ErrorClass, Sent, room};
 
 /// The head of an answer, and its body to be read. Dropping it before the body's end closes the connection.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Answer {
                 first = piece;
                 continue;
             }
+            room::make(&mut whole, first.len() + piece.len(), bytes_max);
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&piece);
         }

@@ -117,3 +117,30 @@ proptest! {
         }
     }
 }
+
+/// CHECKS X4: what is held of a stream is little more than its largest event.
+#[test]
+fn memory_stays_at_the_limit() {
+    const LIMIT: usize = 3 << 20;
+    for first in ["data: ", "data: a\ndata: ", "id: ", ":"] {
+        let mut parser = Parser::new(LIMIT);
+        parser.push(first.as_bytes()).expect("it is short");
+        while parser.push(&[b'x'; 64 << 10]).is_ok() {}
+        let held = parser.line.capacity() + parser.data.capacity();
+        assert!(held <= LIMIT + (64 << 10), "{first:?}: {held} bytes");
+    }
+    let mut parser = Parser::new(LIMIT);
+    for _ in 0..3 {
+        let long = "x".repeat(LIMIT - 100);
+        parser.push(format!("data: {long}\nid: {}\n\n", &long[..50]).as_bytes()).expect("it fits");
+        assert!(events(&mut parser) == [long]);
+        let kept = parser.line.capacity() + parser.data.capacity();
+        assert!(kept <= 64 << 10, "{kept} bytes are kept for the next event");
+    }
+}
+
+#[test]
+fn an_id_that_no_header_should_carry_is_no_place_to_resume() {
+    let (_, parser) = read(&format!("id: 1\ndata: x\n\nid: {}\ndata: x\n\n", "9".repeat(2_000)));
+    assert_eq!(parser.last_id(), None);
+}

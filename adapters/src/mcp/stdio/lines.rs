@@ -5,10 +5,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use crate::room;
+
 /// How much is read at once. An answer keeps alive the piece of the buffer that it lies in.
 const READ_BYTES: usize = 32 * 1024;
-/// How many times larger the buffer for a long line becomes at once. Room that is not used costs nothing.
-const GROWTH: usize = 8;
 /// With less room than this nothing is read any more before there is more room.
 const ROOM_LEAST: usize = 4 * 1024;
 
@@ -74,22 +74,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         line.freeze()
     }
 
-    /// A buffer that grows by itself doubles, in the end beyond what the longest line may have, and leaves as much behind on its way.
     fn make_room(&mut self) {
         let length = self.buffer.len();
-        if self.buffer.capacity() - length >= ROOM_LEAST {
-            return;
+        if self.buffer.capacity() - length < ROOM_LEAST {
+            let more = if length < READ_BYTES { READ_BYTES } else { ROOM_LEAST };
+            room::make(&mut self.buffer, more, self.line_bytes_max.saturating_add(READ_BYTES));
         }
-        if length < READ_BYTES {
-            self.buffer.reserve(READ_BYTES);
-            return;
-        }
-        let (longest, grown) = (self.line_bytes_max.saturating_add(READ_BYTES), length.saturating_mul(GROWTH));
-        // No step just short of the largest size: there the old and the new buffer would be as large as that, each.
-        let capacity = if grown >= longest / GROWTH { longest } else { grown };
-        let mut larger = BytesMut::with_capacity(capacity);
-        larger.extend_from_slice(&self.buffer);
-        self.buffer = larger;
     }
 }
 
