@@ -28,8 +28,8 @@ use crate::{
 
 /// Asking again and again with a credential that was refused locks accounts out.
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
-/// How long a list waits for the first probe.
-const FIRST_PROBE: Duration = Duration::from_secs(3);
+/// How long a list waits for the first probe: less than the router waits for first lists, or a site that hangs would hide its tools.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// A ticketing system. Dropping it ends its probes.
 pub(crate) struct Ticketing {

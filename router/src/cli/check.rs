@@ -11,7 +11,7 @@ use std::{
 use adapters::{Adapter, AdapterEvent, CallContext, Caller, Deadline, Health, LeftOut, Offer, State};
 use clap::Args;
 use config::{Config, Loaded, Problem, Problems};
-use futures_util::{FutureExt as _, StreamExt as _, future::join_all};
+use futures_util::{StreamExt as _, future::join_all};
 use router::ToolName;
 use serde_json::{Value, json};
 
@@ -119,12 +119,23 @@ async fn offered(adapter: &dyn Adapter) -> Result<Offer, String> {
         Ok(Err(error)) => return Err(with_causes(&error)),
         Err(_) => return Err(format!("It did not list its tools within {} s.", LIST_TIMEOUT.as_secs())),
     };
-    // Every stream of events starts with the present state, so there is nothing to wait for.
-    match adapter.events().next().now_or_never().flatten() {
-        Some(AdapterEvent::State(State { health: Health::Up, .. })) => Ok(offer),
-        Some(AdapterEvent::State(State { reason: Some(reason), .. })) => Err(reason),
+    match tokio::time::timeout_at(ctx.deadline.at(), known_state(adapter)).await {
+        Ok(Some(State { health: Health::Up, .. })) => Ok(offer),
+        Ok(Some(State { reason: Some(reason), .. })) => Err(reason),
         _ => Err("It did not answer.".to_owned()),
     }
+}
+
+/// Its state, as soon as it is known: a list may be there before that.
+async fn known_state(adapter: &dyn Adapter) -> Option<State> {
+    let mut events = adapter.events();
+    while let Some(event) = events.next().await {
+        match event {
+            AdapterEvent::State(state) if state.health != Health::Starting => return Some(state),
+            AdapterEvent::State(_) | AdapterEvent::ListChanged => {}
+        }
+    }
+    None
 }
 
 /// What went wrong and everything behind it: this is for the operator, who may see it all.

@@ -13,6 +13,7 @@ use super::{
     failure, request,
     script::{Say, Script, issue, usual},
 };
+use crate::cli::{Folder, binary::run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_is_lost_before_the_write_leaves_no_doubt() -> Result<()> {
@@ -193,5 +194,24 @@ async fn a_failure_before_the_write_says_what_to_do() -> Result<()> {
         ensure!(error.sent == Sent::Yes && script.writes() == 0, "{error:?}");
         ensure!(error.message.contains("tell the operator. Nothing was written."), "{error}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_hangs_hides_no_tools_and_is_still_told_by_weir_check() -> Result<()> {
+    // So long does the router wait for the first lists.
+    const FIRST_LISTS: Duration = Duration::from_secs(2);
+    let script = Script::start(|_| Say::Hang).await?;
+    let hanging = adapter(&script, &json!({}))?;
+    let offer = tokio::time::timeout(FIRST_LISTS, hanging.list(&context(PATIENCE))).await.context("no list")??;
+    ensure!(offer.tools.len() == 5, "{offer:?}");
+
+    let folder = Folder::with_config(&format!(
+        "policy: {{ roles: {{ all: {{ allow: ['*'] }} }} }}\n\
+         downstreams: {{ tickets: {{ ticketing: {{ provider: jira, base_url: '{}', attempt_timeout: 1500ms }} }} }}\n",
+        script.url
+    ));
+    let told = run(&["check", "--config", &folder.config(), "--connect"]).await.with_code(4);
+    ensure!(told.stdout.contains("tickets: cannot be used. no answer in time"), "{told:?}");
     Ok(())
 }
