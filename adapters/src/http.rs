@@ -31,6 +31,8 @@ pub(crate) use http::response::Parts as Head;
 pub(crate) struct HttpSettings<'a> {
     /// `https://host/path`; the path comes before that of every request.
     pub(crate) base_url: &'a str,
+    /// What the config calls it.
+    pub(crate) url_key: &'a str,
     pub(crate) credential: Option<&'a Credential>,
     /// How long connecting may take, with TLS.
     pub(crate) connect_timeout: Duration,
@@ -70,7 +72,7 @@ impl HttpClient {
     /// # Errors
     /// When the URL or the credential is not usable.
     pub(crate) fn new(settings: HttpSettings<'_>, base: &Path, setting: &str) -> Result<Self, BuildError> {
-        let url_setting = format!("{setting}.url");
+        let url_setting = format!("{setting}.{}", settings.url_key);
         let wrong = |message: &str| BuildError::Setting { setting: url_setting.clone(), message: message.to_owned() };
         let form = "this is not the URL of an HTTP server: write `https://host/path`";
         let uri: Uri = settings.base_url.parse().map_err(|_| wrong(form))?;

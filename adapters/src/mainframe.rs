@@ -62,6 +62,7 @@ impl Mainframe {
         let http = HttpClient::new(
             HttpSettings {
                 base_url: &settings.base_url,
+                url_key: "base_url",
                 credential: settings.credential.as_ref(),
                 connect_timeout: settings.connect_timeout.0,
                 idle_timeout: settings.idle_timeout.0,

@@ -77,6 +77,7 @@ async fn answering(answer: impl AsRef<[u8]> + Clone + Send + Sync + 'static) -> 
 fn settings(url: &str) -> HttpSettings<'_> {
     HttpSettings {
         base_url: url,
+        url_key: "url",
         credential: None,
         connect_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_millis(300),

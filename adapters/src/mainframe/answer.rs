@@ -8,7 +8,7 @@ use serde_json::{json, value::RawValue};
 use super::{
     codec::{Codec, DecodeError},
     rules::{self, Means, Refusal},
-    screen::Screen,
+    screen::{self, Screen},
 };
 use crate::{AdapterError, ErrorClass, Rejection, Reply, Sent, credential::Shown, http::Head, json};
 
@@ -73,7 +73,7 @@ impl Reader {
         let structured = match &self.format {
             Format::Json => {
                 let kind = screen.media_type().unwrap_or("not stated");
-                object(body).ok_or_else(|| subject.unreadable(&format!("it is not JSON; its type is {kind}")))?
+                object(body).map_err(|wrong| subject.unreadable(&format!("{wrong}; its type is {kind}")))?
             }
             Format::Records(codec) => {
                 let json_bytes_max = terms.bytes_max.saturating_mul(JSON_FACTOR);
@@ -155,13 +155,41 @@ impl Subject<'_> {
     }
 }
 
+/// How deep an answer may be nested. Many readers of JSON take 128 levels, those of the message around it among them; so does the
+/// one that looks for what the rules for screens name.
+const DEPTH_MAX: usize = 100;
+
 /// An object from a body of JSON, its bytes kept; what is none is put into one. Nothing at all is `null`.
-fn object(body: &[u8]) -> Option<String> {
-    let text = if body.trim_ascii().is_empty() { "null" } else { std::str::from_utf8(body).ok()? };
-    let value: &RawValue = serde_json::from_str(text).ok()?;
+fn object(body: &[u8]) -> Result<String, String> {
+    let body = screen::without_mark(body);
+    let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8, as JSON must be")?;
+    let text = if text.trim_ascii().is_empty() { "null" } else { text };
+    let value: &RawValue = serde_json::from_str(text).map_err(|_| "it is not JSON")?;
+    if depth(text) > DEPTH_MAX {
+        return Err(format!("it is nested more than {DEPTH_MAX} deep"));
+    }
     // Line breaks stand between tokens alone, and would end an event or a message on their way to the caller.
     let value = value.get().replace(['\r', '\n'], " ");
-    Some(if value.starts_with('{') { value } else { format!("{{\"result\":{value}}}") })
+    Ok(if value.starts_with('{') { value } else { format!("{{\"result\":{value}}}") })
+}
+
+/// How deep valid JSON is nested.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut quoted) = (0_usize, 0, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => drop(bytes.next()),
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// MCP 2026-07-28, server/tools, "Structured Content": the same JSON stands in a text block too, for clients that read only that.
@@ -172,7 +200,7 @@ fn result(structured: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::object;
+    use super::{depth, object};
 
     #[test]
     fn the_bytes_of_an_object_stay_and_all_else_is_put_into_one() {
@@ -185,8 +213,16 @@ mod tests {
             (b"{\"a\":1} x", None),
             (b"<html>", None),
             (b"\"\xff\"", None),
+            (b"\xef\xbb\xbf{\"a\":1}", Some(r#"{"a":1}"#)),
         ] {
-            assert_eq!(object(body).as_deref(), expected, "{}", String::from_utf8_lossy(body));
+            assert_eq!(object(body).ok().as_deref(), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn brackets_in_texts_are_no_depth() {
+        for (json, expected) in [("1", 0), ("{}", 1), (r#"[{"a":[]},[]]"#, 3), (r#"["[\"[\\","{"]"#, 1)] {
+            assert_eq!(depth(json), expected, "{json}");
         }
     }
 }

@@ -48,7 +48,7 @@ impl<'a> Screen<'a> {
 
     /// What stands at a place of it, if it is JSON.
     pub(super) fn json_at(&self, pointer: &str) -> Option<&Value> {
-        let read = || serde_json::from_slice(self.body).ok();
+        let read = || serde_json::from_slice(without_mark(self.body)).ok();
         self.json.get_or_init(read).as_ref()?.pointer(pointer)
     }
 
@@ -72,6 +72,11 @@ impl<'a> Screen<'a> {
     fn in_code_page(&self) -> &str {
         self.in_code_page.get_or_init(|| ebcdic::to_text(self.body, self.encoding))
     }
+}
+
+/// JSON without the mark that some systems write before it, and readers may skip (RFC 8259, section 8.1).
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// Runs of space, control and unknown characters become one space.
@@ -133,5 +138,7 @@ mod tests {
         assert_eq!(json.json_at("/rc"), Some(&"04".into()));
         assert_eq!(json.json_at("/a/0"), Some(&1.into()));
         assert_eq!(json.json_at("/b"), None);
+        let marked = Screen::new(&headers, b"\xef\xbb\xbf{\"rc\":4}", Encoding::Cp037, None);
+        assert_eq!(marked.json_at("/rc"), Some(&4.into()));
     }
 }

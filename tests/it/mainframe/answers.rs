@@ -265,6 +265,9 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
         "/short" => answer("200 OK", "", b"0042\x12"),
         "/gzip" => answer("200 OK", "content-type: application/json\r\ncontent-encoding: gzip\r\n", b"\x1f\x8b"),
         "/none" => answer("204 No Content", "", ""),
+        "/mark" => ok("\u{feff}{\"rc\":\"00\"}"),
+        "/deep" => ok(&format!("{}0{}", "[".repeat(101), "]".repeat(101))),
+        "/latin" => answer("200 OK", "content-type: application/json\r\n", b"\"\xfc\""),
         _ => answer("200 OK", "content-type: text/html\r\n", "<p>hello</p>"),
     })
     .await?;
@@ -272,7 +275,10 @@ async fn an_answer_that_cannot_be_read_says_where_and_is_no_reason_to_repeat_a_w
     let good = connected.read("record", r#"{"x":"good"}"#).await?;
     ensure!(good["structuredContent"] == json!({ "id": 42, "amount": -123.45 }), "{good}");
     ensure!(connected.read("json", r#"{"x":"none"}"#).await?["structuredContent"] == json!({ "result": null }));
+    ensure!(connected.read("json", r#"{"x":"mark"}"#).await?["structuredContent"] == json!({ "rc": "00" }));
     for (tool, path, told) in [
+        ("json", "deep", "it is nested more than 100 deep"),
+        ("json", "latin", "it is not UTF-8, as JSON must be; its type is application/json"),
         ("record", "digit", "field amount, byte "),
         ("record", "short", "byte "),
         ("json", "html", "it is not JSON; its type is text/html"),
@@ -318,7 +324,10 @@ async fn records_that_would_swell_are_refused_before_they_fill_the_memory() -> R
 }
 
 #[tokio::test]
-async fn a_copybook_that_cannot_be_read_is_told_with_its_setting_and_line() -> Result<()> {
+async fn what_no_adapter_can_be_made_of_is_told_with_its_setting_and_line() -> Result<()> {
+    let tools = "\n      t: { effect: read, request: { path: /t } }";
+    let error = Connected::new("https://a..b", "concurrency: 8", tools).err().context("it was built")?;
+    ensure!(error.to_string().starts_with("downstreams.mainframe.mainframe.base_url: "), "{error}");
     for (fixed_width, told) in [
         (
             "copybook: \"01 R.\\n  05 A PIC 9(4.\"",

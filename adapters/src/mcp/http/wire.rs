@@ -96,6 +96,7 @@ impl Wire {
         let client = |connections_max, idle_timeout| {
             let settings = HttpSettings {
                 base_url: origin.as_deref().unwrap_or(&settings.url),
+                url_key: "url",
                 credential: settings.credential.as_ref(),
                 connect_timeout: settings.connect_timeout.0,
                 idle_timeout,
