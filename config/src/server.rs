@@ -41,7 +41,8 @@ pub struct Server {
     pub header_timeout: Period,
     /// How long a caller may take to send a request's body.
     pub body_timeout: Period,
-    /// How long a caller may leave bytes of an answer unread before the connection is closed.
+    /// How long a caller may leave bytes of an answer unread before the connection is closed. One that reads less than 8 KiB a second
+    /// over that time is taken for one that does not read.
     pub write_timeout: Period,
     /// How many connections are open at once; more wait in the kernel's queue.
     pub connections_max: usize,

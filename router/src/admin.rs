@@ -13,13 +13,12 @@ use hyper_util::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Router,
     front::{self, problem},
-    server::{Body, Strict},
+    server::{Body, Paced, Strict},
     start::Readiness,
     telemetry,
 };
@@ -171,9 +170,8 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(WRITE_TIMEOUT));
-            let connection = builder.serve_connection(TokioIo::new(Strict::new(Box::pin(stream))), service);
+            let stream = Strict::new(Paced::new(stream, WRITE_TIMEOUT));
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error = %error, "an operator's connection ended early");
             }

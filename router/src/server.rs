@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 mod framing;
+mod pace;
 mod patience;
 mod strict;
 
@@ -22,7 +23,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,7 @@ use crate::{
 };
 
 pub(crate) use body::Body;
+pub(crate) use pace::Paced;
 use patience::{Patience, Watched};
 pub(crate) use strict::Strict;
 
@@ -100,10 +101,8 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY");
         }
         let settings = &self.router.config.server;
-        let mut stream = TimeoutStream::new(stream);
-        // A caller that reads nothing holds an answer in memory; this bounds for how long.
-        stream.set_write_timeout(Some(settings.write_timeout.0));
-        let stream = Box::pin(stream);
+        // A caller that does not read holds an answer in memory; this bounds for how long.
+        let stream = Paced::new(stream, settings.write_timeout.0);
         let Some(tls) = tls else {
             return self.speak(Strict::new(stream), false, graceful).await;
         };
