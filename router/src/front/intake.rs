@@ -20,9 +20,11 @@ pub(crate) struct Taken {
 
 /// What is refused before a byte of the body is read.
 pub(crate) fn refuse_by_headers(headers: &HeaderMap) -> Option<Response<Body>> {
+    // A proxy in between may go by another one of several.
+    let is_one = headers.get_all(header::CONTENT_TYPE).iter().count() == 1;
     let content_type = text_header(headers, "content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
-    if !media.eq_ignore_ascii_case("application/json") {
+    if !is_one || !media.eq_ignore_ascii_case("application/json") {
         return Some(problem(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Send one JSON message as `Content-Type: application/json`.",

@@ -83,6 +83,7 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
     for (path, headers, status) in [
         ("/v1/tools/call", &[("content-type", "text/plain")][..], 415),
         ("/v1/tools/call", &[], 415),
+        ("/v1/tools/call", &[("content-type", "application/json"), ("content-type", "text/plain")], 415),
         ("/v1/tools/call", &[("content-type", "application/json"), ("content-encoding", "gzip")], 415),
         ("/v1/tools/call", &[("content-type", "application/json"), ("accept", "text/event-stream")], 406),
         ("/v1/tools/call", &[("content-type", "application/json"), ("idempotency-key", "k1")], 501),
