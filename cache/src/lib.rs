@@ -4,8 +4,12 @@ mod entry;
 mod freshness;
 mod key;
 mod outcome;
+mod sealed;
+#[cfg(test)]
+mod testing;
 
 pub use entry::{Entry, Found, TagGeneration};
 pub use freshness::{Contract, Freshness, due_early, freshness};
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable};
 pub use outcome::{Bypass, Outcome};
+pub use sealed::{Damage, Sealer, Unsealable};

@@ -106,6 +106,8 @@ fn order(freshness: Freshness) -> u8 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn nothing_is_served_beyond_its_bound_at_any_time(
         created_ms in any_time(), fresh_until_ms in any_time(), stale_until_ms in any_time(), now_ms in any_time(),
