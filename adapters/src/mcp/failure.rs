@@ -42,6 +42,12 @@ impl Failure {
         Self { told: told.into(), ..self.clone() }
     }
 
+    /// It was lost for a reason of its own, whatever it was about to be asked.
+    #[must_use]
+    pub(super) fn unasked(self) -> Self {
+        Self { class: ErrorClass::Unreachable, ..self }
+    }
+
     /// Adds what only the operator is told.
     #[must_use]
     pub(super) fn because(mut self, detail: impl fmt::Display) -> Self {

@@ -8,6 +8,7 @@ mod stderr;
 
 use std::{io, sync::Arc, time::Duration};
 
+use rustix::io::ioctl_fionread;
 use tokio::{
     io::AsyncWriteExt as _,
     process::{ChildStdin, ChildStdout},
@@ -51,7 +52,7 @@ impl Process {
     /// Carries messages until the program ends or `stop` fires, and returns when nothing of it is left. Reading and writing go on
     /// side by side, so that a program which does not read while it writes cannot bring both to a halt.
     pub(super) async fn run(mut self, peer: Arc<Peer>, mut outbox: Outbox, stop: CancellationToken) {
-        let mut writer = Writer { stdin: self.stdin, batch: Vec::new(), written: 0 };
+        let mut writer = Writer { stdin: self.stdin, batch: Vec::new(), written: 0, began: false };
         let failure = tokio::select! {
             biased;
             () = stop.cancelled() => None,
@@ -69,7 +70,10 @@ impl Process {
                 // Answers may have come before: they are not lost with what broke.
                 let _ = timeout(LAST_ANSWERS, read(&mut self.lines, &peer, self.message_bytes_max)).await;
                 match ended {
-                    Ok(ending) => ended_by_itself(ending, &self.program, self.stderr.last_line().await),
+                    Ok(ending) => {
+                        let failure = ended_by_itself(ending, &self.program, self.stderr.last_line().await);
+                        if writer.was_read() { failure } else { failure.unasked() }
+                    }
                     Err(_) => failure,
                 }
             }
@@ -94,6 +98,7 @@ impl Process {
             drop(self.lines);
             ending.await;
         }
+        self.stderr.finish().await;
     }
 }
 
@@ -130,6 +135,8 @@ struct Writer {
     stdin: ChildStdin,
     batch: Vec<u8>,
     written: usize,
+    /// Whether anything was ever written.
+    began: bool,
 }
 
 impl Writer {
@@ -166,12 +173,18 @@ impl Writer {
         self.batch.push(b'\n');
     }
 
+    /// Whether the program read all that it was asked.
+    fn was_read(&self) -> bool {
+        self.began && ioctl_fionread(&self.stdin).map_or(true, |unread| unread == 0)
+    }
+
     async fn write(&mut self) -> io::Result<()> {
         while self.written < self.batch.len() {
             self.written += match self.stdin.write(&self.batch[self.written..]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => written,
             };
+            self.began = true;
         }
         self.batch.clear();
         // The room for one large request is not kept.

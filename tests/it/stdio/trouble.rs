@@ -158,6 +158,17 @@ async fn a_child_of_the_legacy_era_that_ends_on_the_probe_is_asked_to_initialize
     Ok(())
 }
 
+#[tokio::test]
+async fn a_child_that_ends_unasked_is_started_once_for_each_attempt() -> Result<()> {
+    let bench = Bench::new()?;
+    let adapter = bench.script("echo started >> starts; exit 1", &json!({ "quarantine": "1h" }))?;
+    let reason = "quarantined: it failed 5 times within a minute, at last because its program ended with exit status 1";
+    until_down(&*adapter, reason).await?;
+    let starts = std::fs::read_to_string(bench.path().join("starts"))?.lines().count();
+    ensure!(starts == 5, "{starts} starts for five failures");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_of_callers_and_calls_are_as_many_as_the_config_says() -> Result<()> {
     let bench = Bench::new()?;

@@ -47,9 +47,16 @@ impl Stderr {
         Self { listening: AbortOnDropHandle::new(tokio::spawn(listener.listen(from))), last, mask }
     }
 
+    /// Waits until all is heard that a child which has ended wrote.
+    pub(super) async fn finish(&mut self) {
+        if !self.listening.is_finished() {
+            let _ = tokio::time::timeout(LAST_LINE, &mut self.listening).await;
+        }
+    }
+
     /// The last line that said anything, after the child has ended.
     pub(super) async fn last_line(&mut self) -> Option<String> {
-        let _ = tokio::time::timeout(LAST_LINE, &mut self.listening).await;
+        self.finish().await;
         let last = mem::take(&mut *lock(&self.last));
         let text: String = last.shown(&self.mask).chars().take(LAST_LINE_CHARS).collect();
         (!text.is_empty()).then_some(text)
