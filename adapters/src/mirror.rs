@@ -127,7 +127,30 @@ pub fn encode(value: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{encode, integer};
+    use serde_json::json;
+
+    use super::{encode, integer, params_of};
+
+    #[test]
+    fn annotations_are_found_through_properties_alone() {
+        let text = |name: &str| json!({ "type": "string", "x-mcp-header": name });
+        let schema = json!({ "properties": {
+            "region": text("Region"),
+            "where": { "properties": { "zone": text("Zone") } },
+            "plain": { "type": "string" },
+        } });
+        let found = params_of(&schema).expect("it keeps to the rules");
+        let found: Vec<_> = found.iter().map(|param| (param.header.as_str(), param.path.join("."))).collect();
+        assert_eq!(found, [("mcp-param-region", "region".to_owned()), ("mcp-param-zone", "where.zone".to_owned())]);
+        for broken in [
+            json!({ "properties": { "list": { "items": text("Item") } } }),
+            json!({ "properties": { "a": text("Same"), "b": text("SAME") } }),
+            json!({ "properties": { "a": text("not a name") } }),
+            json!({ "properties": { "a": { "type": "object", "x-mcp-header": "A" } } }),
+        ] {
+            assert!(params_of(&broken).is_err(), "{broken}");
+        }
+    }
 
     #[test]
     fn values_are_encoded_as_the_examples_of_the_spec() {

@@ -21,7 +21,7 @@ use crate::{Downstream, name::ToolName};
 
 pub(crate) use refresh::keep_fresh;
 pub use rights::{Page, Rights};
-pub use tool::{Mirrored, Tool};
+pub use tool::Tool;
 
 /// How long after its start the router waits for first lists before it answers without them.
 const FIRST_LISTS: Duration = Duration::from_secs(2);

@@ -1,7 +1,5 @@
 //! One tool as callers see it.
 
-mod mirrored;
-
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -11,6 +9,7 @@ use std::{
 use adapters::{
     CallerInputs, OfferedTool,
     json::{self, Change, Object},
+    mirror::{self, Param},
 };
 use bytes::Bytes;
 use config::Effect;
@@ -18,8 +17,6 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, value::RawValue};
 
 use crate::{Downstream, mcp::provenance, name::ToolName};
-
-pub use mirrored::Mirrored;
 
 /// One tool as callers see it.
 pub struct Tool {
@@ -36,7 +33,7 @@ pub struct Tool {
     /// What of the caller changes its results.
     pub caller_inputs: CallerInputs,
     validator: OnceLock<Option<Validator>>,
-    mirrored: OnceLock<Vec<Mirrored>>,
+    mirrored: OnceLock<Vec<Param>>,
 }
 
 /// How many mistakes in the arguments are told at once.
@@ -94,13 +91,14 @@ impl Tool {
         Err(mistakes.join("; "))
     }
 
-    /// The arguments that callers over HTTP mirror into headers. Nearly no tool has any.
+    /// The arguments that callers over HTTP mirror into headers. Nearly no tool has any. One whose annotations break the rules has
+    /// none: clients are not to call it, and those that do know nothing of headers.
     #[must_use]
-    pub fn mirrored(&self) -> &[Mirrored] {
+    pub fn mirrored(&self) -> &[Param] {
         self.mirrored.get_or_init(|| {
-            let annotated = memchr::memmem::find(&self.definition, b"x-mcp-header").is_some();
+            let annotated = memchr::memmem::find(&self.definition, mirror::ANNOTATION.as_bytes()).is_some();
             let schema = annotated.then(|| self.input_schema()).flatten();
-            schema.map_or_else(Vec::new, |schema| mirrored::of_schema(&schema))
+            schema.and_then(|schema| mirror::params_of(&schema).ok()).unwrap_or_default()
         })
     }
 

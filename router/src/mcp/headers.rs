@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use adapters::json::{self, Object};
+use adapters::{
+    json::{self, Object},
+    mirror::Param,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
 use super::answer::RpcError;
-use crate::catalog::Mirrored;
 
 /// Compares the version header with the version in `_meta`. It has no base64 form, and neither has the method.
 pub(super) fn check_version(headers: &HeaderMap, in_meta: &str) -> Result<(), RpcError> {
@@ -34,15 +36,11 @@ pub(super) fn check_names(headers: &HeaderMap, method: &str, name: Option<&str>)
 }
 
 /// Compares the headers that mirror arguments with the arguments themselves.
-pub(super) fn check_mirrored(
-    headers: &HeaderMap,
-    mirrored: &[Mirrored],
-    arguments: Option<&str>,
-) -> Result<(), RpcError> {
-    for Mirrored { header, path } in mirrored {
+pub(super) fn check_mirrored(headers: &HeaderMap, mirrored: &[Param], arguments: Option<&str>) -> Result<(), RpcError> {
+    for Param { header, path } in mirrored {
         let argument = path.iter().try_fold(arguments.unwrap_or("{}"), |value, key| Object::parse(value)?.get(key));
         let argument = argument.filter(|&raw| raw != "null");
-        let agrees = match (value(headers, header)?, argument) {
+        let agrees = match (value(headers, header.as_str())?, argument) {
             (None, None) => true,
             (Some(header), Some(raw)) => match json::unquote(raw) {
                 Some(text) => header == text,
@@ -95,10 +93,11 @@ fn unreadable(name: &str) -> RpcError {
 
 #[cfg(test)]
 mod tests {
+    use adapters::mirror;
     use http::{HeaderMap, HeaderName, HeaderValue};
+    use serde_json::json;
 
     use super::{check_mirrored, check_names};
-    use crate::catalog::Mirrored;
 
     #[test]
     fn headers_must_say_what_the_body_says() {
@@ -128,8 +127,11 @@ mod tests {
 
     #[test]
     fn headers_that_mirror_arguments_must_say_what_the_arguments_say() {
-        let mirrored = [("region", "Hello"), ("n", "5")]
-            .map(|(name, _)| Mirrored { header: format!("mcp-param-{name}"), path: vec![name.to_owned()] });
+        let schema = json!({ "properties": {
+            "region": { "type": "string", "x-mcp-header": "Region" },
+            "n": { "type": "integer", "x-mcp-header": "N" },
+        } });
+        let mirrored = mirror::params_of(&schema).expect("it keeps to the rules");
         for (headers, arguments, fits) in [
             (&[("mcp-param-region", "Hello"), ("mcp-param-n", "5")][..], r#"{"region":"Hello","n":5}"#, true),
             (&[("mcp-param-region", "=?base64?SGVsbG8=?=")], r#"{"region":"Hello"}"#, true),
