@@ -59,6 +59,10 @@ fn unread(error: body::ReadError, router: &Router) -> Response<Body> {
                 format!("The request is larger than {}: ask for less at once.", router.config.server.body_bytes_max);
             problem(StatusCode::PAYLOAD_TOO_LARGE, &text)
         }
+        body::ReadError::TooManyPieces => {
+            let text = "The request comes in too many small pieces: send it with a Content-Length, or in larger chunks.";
+            problem(StatusCode::PAYLOAD_TOO_LARGE, text)
+        }
         body::ReadError::TooSlow => {
             problem(StatusCode::REQUEST_TIMEOUT, "The body of the request did not arrive in time.")
         }

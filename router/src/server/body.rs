@@ -93,6 +93,7 @@ impl std::fmt::Debug for Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadError {
     TooLarge,
+    TooManyPieces,
     TooSlow,
     Broken,
     NoRoom,
@@ -112,6 +113,8 @@ struct Place<'a> {
 
 /// Bodies up to this size are small.
 const SMALL_BYTES_MAX: usize = 64 << 10;
+/// In how many pieces a body may come: each costs much more work than the byte that it may hold.
+const PIECES_MAX: usize = 64 << 10;
 /// Large ones are counted in pieces of this size, so that the largest fit a semaphore's count.
 const ROOM_UNIT_BYTES: usize = 1 << 10;
 /// How many bodies of the largest size fit at once.
@@ -170,8 +173,13 @@ async fn collect(
     place.take(declared.unwrap_or(0))?;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
+    let mut pieces = 0;
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        pieces += 1;
+        if pieces > PIECES_MAX {
+            return Err(ReadError::TooManyPieces);
+        }
         let length = first.len() + all.len() + piece.len();
         if length > bytes_max {
             return Err(ReadError::TooLarge);
