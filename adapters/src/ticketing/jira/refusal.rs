@@ -6,7 +6,7 @@ use ::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use jiff::{Timestamp, fmt::rfc2822};
 use serde::Deserialize;
 
-use crate::{AdapterError, ErrorClass, Rejection, Sent};
+use crate::{AdapterError, ErrorClass, Rejection, Sent, credential::Shown};
 
 /// How much of what Jira says is repeated, in characters.
 const WORDS_MAX: usize = 1_000;
@@ -26,6 +26,8 @@ pub(super) struct Refusal<'a> {
     pub(super) body: &'a [u8],
     /// Whether the request was to change something.
     pub(super) writes: bool,
+    /// What Weir showed, which is not repeated.
+    pub(super) credential: Option<&'a Shown>,
 }
 
 #[derive(Deserialize, Default)]
@@ -109,6 +111,7 @@ impl Refusal<'_> {
             said.error_messages.into_iter().chain(said.errors.into_iter().filter_map(of_field)).chain(said.message);
         let words: Vec<String> = all.filter(|words| !words.trim().is_empty()).collect();
         let words = words.join(" ");
+        let words = self.credential.map_or(words.as_str().into(), |shown| shown.conceal(words.as_str().into()));
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         (!words.is_empty()).then(|| words.chars().map(clean).take(WORDS_MAX).collect())
     }
@@ -174,7 +177,8 @@ mod tests {
 
     fn refusal<'a>(status: u16, headers: &'a HeaderMap, body: &'a str, writes: bool) -> Refusal<'a> {
         let status = StatusCode::from_u16(status).expect("a status");
-        Refusal { downstream: "tickets", tool: "add_comment", status, headers, body: body.as_bytes(), writes }
+        let body = body.as_bytes();
+        Refusal { downstream: "tickets", tool: "add_comment", status, headers, body, writes, credential: None }
     }
 
     #[test]

@@ -142,8 +142,15 @@ impl Rest {
         }
         // A refusal whose words do not come is a refusal all the same.
         let body = answer.body(self.answer_bytes_max.min(REFUSAL_BYTES_MAX), limit).await.unwrap_or_default();
-        let refusal =
-            Refusal { downstream: &self.downstream, tool: turn.tool, status, headers: &headers, body: &body, writes };
+        let refusal = Refusal {
+            downstream: &self.downstream,
+            tool: turn.tool,
+            status,
+            headers: &headers,
+            body: &body,
+            writes,
+            credential: self.client.credential(),
+        };
         Err(self.refused(&refusal))
     }
 
