@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+/// Characters that JSON, RFC 8785 or UTF-16 treats in a way of their own, and neighbours of such.
+const SPECIAL: &str = "\
+    ab1/\"\\\0\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}\u{7f}\
+    \u{e9}\u{301}\u{2028}\u{d7ff}\u{e000}\u{fb33}\u{ffff}\u{10000}\u{1f600}\u{10ffff}";
+
 /// Equal exactly if the JSON means the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Meaning {
@@ -142,10 +147,16 @@ impl Meaning {
                 _ => Self::Text(Decimal { negative, unscaled, exponent }.spelled(dice)),
             },
             Self::Text(mut text) => {
-                match dice.roll(4) {
-                    0 => text = text.replace('\u{e9}', "e\u{301}") + "\u{301}",
-                    1 => text.push('\0'),
-                    2 => text = text.chars().rev().collect(),
+                match (dice.roll(5), text.chars().count()) {
+                    (0, _) => text = text.replace('\u{e9}', "e\u{301}") + "\u{301}",
+                    (1, _) => text.push('\0'),
+                    (2, _) => text = text.chars().rev().collect(),
+                    (3, length @ 1..) => {
+                        let mut characters: Vec<char> = text.chars().collect();
+                        let specials: Vec<char> = SPECIAL.chars().collect();
+                        characters[dice.roll(length)] = specials[dice.roll(specials.len())];
+                        text = characters.into_iter().collect();
+                    }
                     _ => drop(text.pop()),
                 }
                 Self::Text(text)
@@ -214,11 +225,9 @@ pub(super) fn json_object() -> impl Strategy<Value = Meaning> {
     proptest::collection::btree_map(any_text(), any, 0..6).prop_map(Meaning::Object)
 }
 
-/// Short, and often of characters that JSON or UTF-16 treats in a special way.
+/// Short, and mostly of special characters.
 fn any_text() -> impl Strategy<Value = String> {
-    let special =
-        "a1/\"\\\0\u{8}\n\u{1f}\u{7f}\u{e9}\u{301}\u{2028}\u{d7ff}\u{e000}\u{fb33}\u{ffff}\u{10000}\u{1f600}\u{10ffff}";
-    let special: Vec<char> = special.chars().collect();
+    let special: Vec<char> = SPECIAL.chars().collect();
     let character = prop_oneof![3 => proptest::sample::select(special), 1 => any::<char>()];
     proptest::collection::vec(character, 0..5).prop_map(|characters| characters.into_iter().collect())
 }
