@@ -60,7 +60,8 @@ fn unread(error: body::ReadError, router: &Router) -> Response<Body> {
             problem(StatusCode::PAYLOAD_TOO_LARGE, &text)
         }
         body::ReadError::TooManyPieces => {
-            let text = "The request comes in too many small pieces: send it with a Content-Length, or in larger chunks.";
+            let text =
+                "The request comes in too many small pieces: send it with a Content-Length, or in larger chunks.";
             problem(StatusCode::PAYLOAD_TOO_LARGE, text)
         }
         body::ReadError::TooSlow => {
