@@ -3,6 +3,7 @@
 mod entry;
 mod freshness;
 mod key;
+mod local;
 mod outcome;
 mod sealed;
 #[cfg(test)]
@@ -11,5 +12,6 @@ mod testing;
 pub use entry::{Entry, Found, TagGeneration};
 pub use freshness::{Contract, Freshness, due_early, freshness};
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable};
+pub use local::{Holding, Local};
 pub use outcome::{Bypass, Outcome};
 pub use sealed::{Damage, Sealer, Unsealable};
