@@ -1,6 +1,9 @@
 //! What is told of a write is what became of it, and what is told of a site is what it is.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
 use adapters::{ErrorClass, Health, Reply, Sent};
 use anyhow::{Context as _, Result, ensure};
@@ -149,22 +152,37 @@ async fn comments_of_one_second_keep_their_order() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_short_pause_does_not_end_a_long_one() -> Result<()> {
-    // Both calls are under way when the first answer comes.
-    let script = Script::start(|heard| match heard.target.as_str() {
-        target if target.contains("/SUP-1") => Say::With(429, "retry-after: 60\r\n".to_owned(), Value::Null),
-        target if target.contains("/SUP-2") => Say::With(429, "retry-after: 1\r\n".to_owned(), Value::Null),
+    let ((second, heard_second), (first_ended, end_of_first)) = (mpsc::channel(), mpsc::channel());
+    let (heard_second, end_of_first) = (Mutex::new(heard_second), Mutex::new(end_of_first));
+    let wait = |of: &Mutex<mpsc::Receiver<()>>| _ = of.lock().expect("nobody panics").recv_timeout(PATIENCE);
+    let script = Script::start(move |heard| match heard.target.as_str() {
+        // Both calls are under way when the first answer comes, and the second comes after it.
+        target if target.contains("/SUP-1?") => {
+            wait(&heard_second);
+            Say::With(429, "retry-after: 60\r\n".to_owned(), Value::Null)
+        }
+        target if target.contains("/SUP-2?") => {
+            _ = second.send(());
+            wait(&end_of_first);
+            Say::With(429, "retry-after: 1\r\n".to_owned(), Value::Null)
+        }
         _ => usual(heard),
     })
     .await?;
-    let adapter = adapter(&script, &json!({ "connections_max": 1, "connect_timeout": "10s" }))?;
-    let (ctx, first, second) = (context(PATIENCE), json!({ "id": "SUP-1" }), json!({ "id": "SUP-2" }));
-    let (long, short) =
-        tokio::join!(failure(&*adapter, &ctx, "get_ticket", &first), failure(&*adapter, &ctx, "get_ticket", &second));
+    let adapter = adapter(&script, &json!({ "attempt_timeout": "1m" }))?;
+    let ctx = context(PATIENCE);
+    let read = async |id: &str| failure(&*adapter, &ctx, "get_ticket", &json!({ "id": id })).await;
+    let long = async {
+        let long = read("SUP-1").await;
+        first_ended.send(())?;
+        long
+    };
+    let (long, short) = tokio::join!(long, read("SUP-2"));
     let both = [long?, short?];
     ensure!(both.iter().all(|error| error.sent == Sent::Yes), "not both were asked: {both:?}");
-    let error = failure(&*adapter, &context(PATIENCE), "get_ticket", &first).await?;
+    let error = read("SUP-1").await?;
     ensure!(error.sent == Sent::No && error.retry_after > Some(Duration::from_secs(30)), "{error:?}");
     Ok(())
 }
