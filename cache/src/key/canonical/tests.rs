@@ -1,10 +1,10 @@
 mod meaning;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use self::meaning::{Dice, Meaning, fixed_point, json_object};
+use self::meaning::{Dice, Meaning, SPECIAL, fixed_point, json_object};
 use super::{Canonical, Uncacheable};
 
 fn canonical(text: &str) -> Result<String, Uncacheable> {
@@ -129,6 +129,22 @@ fn strings_are_their_code_points_however_they_are_escaped() {
             assert_eq!(of_value(spelling).as_deref(), Ok(expected), "{spelling}");
         }
     }
+}
+
+/// All texts of up to two special characters, each of them in two spellings.
+#[test]
+fn texts_are_the_same_exactly_if_they_are_equal() {
+    let none_or_one = || [String::new()].into_iter().chain(SPECIAL.chars().map(String::from));
+    let texts: HashSet<String> =
+        none_or_one().flat_map(|first| none_or_one().map(move |second| first.clone() + &second)).collect();
+    let mut forms = HashSet::new();
+    for text in &texts {
+        let text = Meaning::Text(text.clone());
+        let form = of_value(&text.spelled(&mut Dice(1))).expect("a text");
+        assert_eq!(of_value(&text.spelled(&mut Dice(2))).as_ref(), Ok(&form), "{text:?}");
+        forms.insert(form);
+    }
+    assert_eq!(forms.len(), texts.len());
 }
 
 #[test]

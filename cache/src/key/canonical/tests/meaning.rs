@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 /// Characters that JSON, RFC 8785 or UTF-16 treats in a way of their own, and neighbours of such.
-const SPECIAL: &str = "\
+pub(super) const SPECIAL: &str = "\
     ab1/\"\\\0\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}\u{7f}\
     \u{e9}\u{301}\u{2028}\u{d7ff}\u{e000}\u{fb33}\u{ffff}\u{10000}\u{1f600}\u{10ffff}";
 
