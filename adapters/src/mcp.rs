@@ -155,7 +155,7 @@ impl Shared {
                 downstream: &self.downstream,
                 attempt_timeout: self.attempt_timeout,
                 fresh_for: self.list_refresh,
-                caller_inputs: self.caller_inputs(),
+                caller_inputs: caller_inputs(self.sharing),
             };
             list::list(&connection, ctx, terms).await
         };
@@ -166,15 +166,6 @@ impl Shared {
                 let message = format!("{} did not list its tools in time.", self.downstream);
                 Err(AdapterError::maybe_sent(ErrorClass::Timeout, message))
             }),
-        }
-    }
-
-    /// What of the caller changes a result: on a connection of its own, the server may remember who it speaks with.
-    fn caller_inputs(&self) -> CallerInputs {
-        match self.sharing {
-            Sharing::Shared => CallerInputs::Known(Vec::new()),
-            Sharing::PerCaller => CallerInputs::Known(vec![CallerInput::Principal]),
-            Sharing::PerCall => CallerInputs::Unknown,
         }
     }
 
@@ -189,7 +180,7 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            answer = in_flight.answer() => self.settle(request, answer, lease.connection.server.modern),
+            answer = in_flight.answer() => settle(&self.downstream, request, answer, lease.connection.server.modern),
             () = ctx.cancel.cancelled() => Err(cancelled(in_flight.abandon("the caller cancelled the call"))),
             () = tokio::time::sleep_until(limit.at()) => {
                 Err(self.too_late(request, started, in_flight.abandon("no answer in time")))
@@ -243,32 +234,42 @@ impl Shared {
         peer.start(write, ctx.notices.clone(), build).await
     }
 
-    fn settle(&self, request: &Request, answer: Answer, modern: bool) -> Result<Reply, AdapterError> {
-        let (tool, downstream) = (&request.local_name, &self.downstream);
-        let broken = |what: &str| {
-            let message = format!("What {downstream} answered to `{tool}` {what}.");
-            // It cannot be told from this whether the server did what it was asked.
-            Err(AdapterError::maybe_sent(ErrorClass::Protocol, message))
-        };
-        match answer {
-            Answer::Result(result) if modern => {
-                reply(result).map_or_else(|| broken("is of a kind that Weir does not know"), Ok)
-            }
-            Answer::Result(result) => Ok(Reply::Complete(result)),
-            Answer::Error(error) => {
-                Err(AdapterError::rejected(format!("{downstream} refused `{tool}`."), Rejection::Rpc(error)))
-            }
-            Answer::Malformed => broken("is neither a result nor an error"),
-            Answer::Lost { failure, sent, alone } => Err(failure.for_call(downstream, sent, alone)),
-        }
-    }
-
     fn too_late(&self, request: &Request, started: Instant, sent: Sent) -> AdapterError {
         let (tool, waited_ms) = (&request.local_name, started.elapsed().as_millis());
         let what = if sent == Sent::No { "could not be asked" } else { "gave no answer" };
         let message =
             format!("`{tool}` of {} {what} within {waited_ms} ms; try again later or ask for less.", self.downstream);
         AdapterError::new(ErrorClass::Timeout, sent, message)
+    }
+}
+
+/// What of the caller changes a result: on a connection or in a session of its own, the server may remember who it speaks with.
+fn caller_inputs(sharing: Sharing) -> CallerInputs {
+    match sharing {
+        Sharing::Shared => CallerInputs::Known(Vec::new()),
+        Sharing::PerCaller => CallerInputs::Known(vec![CallerInput::Principal]),
+        Sharing::PerCall => CallerInputs::Unknown,
+    }
+}
+
+/// What an answer means to its call. `modern`: in which era it was given.
+fn settle(downstream: &str, request: &Request, answer: Answer, modern: bool) -> Result<Reply, AdapterError> {
+    let tool = &request.local_name;
+    let broken = |what: &str| {
+        let message = format!("What {downstream} answered to `{tool}` {what}.");
+        // It cannot be told from this whether the server did what it was asked.
+        Err(AdapterError::maybe_sent(ErrorClass::Protocol, message))
+    };
+    match answer {
+        Answer::Result(result) if modern => {
+            reply(result).map_or_else(|| broken("is of a kind that Weir does not know"), Ok)
+        }
+        Answer::Result(result) => Ok(Reply::Complete(result)),
+        Answer::Error(error) => {
+            Err(AdapterError::rejected(format!("{downstream} refused `{tool}`."), Rejection::Rpc(error)))
+        }
+        Answer::Malformed => broken("is neither a result nor an error"),
+        Answer::Lost { failure, sent, alone } => Err(failure.for_call(downstream, sent, alone)),
     }
 }
 

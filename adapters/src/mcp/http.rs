@@ -31,17 +31,17 @@ use tokio_util::{
 };
 
 use super::{
-    answer::reply,
-    cancelled,
+    caller_inputs, cancelled,
     era::Server,
     events,
     list::{self, Asked, Terms},
     peer::Answer,
     request::{self, Hop},
+    settle,
 };
 use crate::{
-    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInput, CallerInputs, Deadline, ErrorClass,
-    LeftOut, Offer, OfferedTool, Rejection, Reply, Request, Sent,
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, Deadline, ErrorClass, LeftOut, Offer, OfferedTool,
+    Reply, Request, Sent,
     json::Object,
     mirror::{self, Param},
 };
@@ -164,7 +164,7 @@ impl Shared {
             downstream: &self.downstream,
             attempt_timeout: self.attempt_timeout,
             fresh_for: self.list_refresh,
-            caller_inputs: self.caller_inputs(),
+            caller_inputs: caller_inputs(self.sharing),
         };
         let modern = session.server.modern;
         let mut offer = list::list(&Listing { shared: self, server: session.server }, ctx, terms).await?;
@@ -196,15 +196,6 @@ impl Shared {
 
     fn mirrored(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<[Param]>>> {
         self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What of the caller changes a result: in a session of its own, the server may remember who it speaks with.
-    fn caller_inputs(&self) -> CallerInputs {
-        match self.sharing {
-            Sharing::Shared => CallerInputs::Known(Vec::new()),
-            Sharing::PerCaller => CallerInputs::Known(vec![CallerInput::Principal]),
-            Sharing::PerCall => CallerInputs::Unknown,
-        }
     }
 
     async fn call(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
@@ -243,9 +234,12 @@ impl Shared {
                 Ok(Answer::Error(error)) if !mismatched && session.server.modern && is_mismatch(&error) => {
                     // The tools changed since the last list ("Client Behavior").
                     mismatched = true;
-                    self.list(ctx).await?;
+                    if self.list(ctx).await.is_err() {
+                        // Nothing was done, whatever became of the list.
+                        return settle(&self.downstream, request, Answer::Error(error), true);
+                    }
                 }
-                Ok(answer) => return self.settle(request, answer, session.server.modern),
+                Ok(answer) => return settle(&self.downstream, request, answer, session.server.modern),
             }
         }
     }
@@ -300,26 +294,6 @@ impl Shared {
             }
         }
         headers
-    }
-
-    fn settle(&self, request: &Request, answer: Answer, modern: bool) -> Result<Reply, AdapterError> {
-        let (tool, downstream) = (&request.local_name, &self.downstream);
-        let broken = |what: &str| {
-            let message = format!("What {downstream} answered to `{tool}` {what}.");
-            // It cannot be told from this whether the server did what it was asked.
-            Err(AdapterError::maybe_sent(ErrorClass::Protocol, message))
-        };
-        match answer {
-            Answer::Result(result) if modern => {
-                reply(result).map_or_else(|| broken("is of a kind that Weir does not know"), Ok)
-            }
-            Answer::Result(result) => Ok(Reply::Complete(result)),
-            Answer::Error(error) => {
-                Err(AdapterError::rejected(format!("{downstream} refused `{tool}`."), Rejection::Rpc(error)))
-            }
-            Answer::Malformed => broken("is neither a result nor an error"),
-            Answer::Lost { failure, sent, alone } => Err(failure.for_call(downstream, sent, alone)),
-        }
     }
 }
 

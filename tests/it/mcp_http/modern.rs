@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adapters::{ErrorClass, Health};
+use adapters::{ErrorClass, Health, Sent};
 use anyhow::{Context as _, Result, ensure};
 use config::Effect;
 use serde_json::json;
@@ -79,6 +79,20 @@ async fn a_call_whose_headers_no_longer_fit_is_repeated_after_a_new_list() -> Re
     assert_eq!(asked.header("mcp-param-region"), Some("eu"));
     answer(asked, DONE);
     complete(call.await?).map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_headers_no_longer_fit_was_not_done_also_where_the_new_list_fails() -> Result<()> {
+    let (mut script, adapter) = modern_server(&json!({})).await?;
+    let call = spawn(&adapter, "pay", Effect::Write);
+    let asked = script.post("tools/call").await;
+    let error = r#""error":{"code":-32020,"message":"Header mismatch"}"#;
+    let text = format!(r#"{{"jsonrpc":"2.0","id":{},{error}}}"#, id_of(&asked));
+    asked.json(&text);
+    script.post("tools/list").await.status(500);
+    let error = call.await?.err().context("a result of what was refused")?;
+    ensure!((error.class, error.sent) == (ErrorClass::Rejected, Sent::Yes), "{error:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
