@@ -156,7 +156,9 @@ async fn comments_of_one_second_keep_their_order() -> Result<()> {
 async fn a_short_pause_does_not_end_a_long_one() -> Result<()> {
     let ((second, heard_second), (first_ended, end_of_first)) = (mpsc::channel(), mpsc::channel());
     let (heard_second, end_of_first) = (Mutex::new(heard_second), Mutex::new(end_of_first));
-    let wait = |of: &Mutex<mpsc::Receiver<()>>| _ = of.lock().expect("nobody panics").recv_timeout(PATIENCE);
+    let wait = |of: &Mutex<mpsc::Receiver<()>>| {
+        tokio::task::block_in_place(|| _ = of.lock().expect("nobody panics").recv_timeout(PATIENCE));
+    };
     let script = Script::start(move |heard| match heard.target.as_str() {
         // Both calls are under way when the first answer comes, and the second comes after it.
         target if target.contains("/SUP-1?") => {
