@@ -1,14 +1,21 @@
 //! Whether a downstream can be reached: learned from traffic, and while it cannot, from a probe.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout_at,
+};
 
-use crate::{AdapterEvent, Health as Word, State, reconnect::Delays};
+use crate::{AdapterEvent, Deadline, Health as Word, State, reconnect::Delays};
+
+/// How long a list waits for the first probe: less than the router waits for first lists, or a system that hangs would hide
+/// its tools.
+const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// Whether a downstream can be reached.
 #[derive(Debug)]
@@ -56,10 +63,11 @@ impl Health {
         self.state.borrow().health == Word::Down
     }
 
-    /// Ends when it is known whether the downstream can be reached. Has no deadline of its own.
-    pub(crate) async fn settled(&self) {
-        // The sender lives as long as this, so the wait cannot fail.
-        _ = self.state.subscribe().wait_for(|state| state.health != Word::Starting).await;
+    /// Ends when it is known whether the downstream can be reached; after a second, or at `limit`, without knowing.
+    pub(crate) async fn settled(&self, limit: Deadline) {
+        let mut state = self.state.subscribe();
+        let known = state.wait_for(|state| state.health != Word::Starting);
+        _ = timeout_at(limit.within(FIRST_PROBE).at(), known).await;
     }
 
     /// The present state and each that follows.

@@ -19,7 +19,6 @@ use bytes::Bytes;
 use config::{DownstreamName, Tool as Settings, downstream::mainframe::ErrorScreen};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use indexmap::IndexMap;
-use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
@@ -190,7 +189,7 @@ impl Adapter for Mainframe {
     fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
         async move {
             // Its tools come from the config, so they are listed while it is down; but who asks first is also told whether it is.
-            _ = timeout_at(ctx.deadline.at(), self.health.settled()).await;
+            self.health.settled(ctx.deadline).await;
             Ok(self.offer())
         }
         .boxed()

@@ -13,7 +13,6 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 use config::{Downstream, DownstreamName, downstream::ticketing::Provider};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
-use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::{
@@ -28,8 +27,6 @@ use crate::{
 
 /// Asking again and again with a credential that was refused locks accounts out.
 const REFUSED_WAIT: Duration = Duration::from_secs(60);
-/// How long a list waits for the first probe: less than the router waits for first lists, or a site that hangs would hide its tools.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// A ticketing system. Dropping it ends its probes.
 pub(crate) struct Ticketing {
@@ -116,7 +113,7 @@ impl Adapter for Ticketing {
     /// probe is waited for.
     fn list<'a>(&'a self, ctx: &'a CallContext) -> BoxFuture<'a, Result<Offer, AdapterError>> {
         async {
-            let _ = timeout_at(ctx.deadline.within(FIRST_PROBE).at(), self.health.settled()).await;
+            self.health.settled(ctx.deadline).await;
             Ok(self.offer())
         }
         .boxed()

@@ -137,7 +137,8 @@ impl Bench {
 
     /// Waits until exactly one stand-in runs, and gives its number.
     async fn process(&self) -> Result<u32> {
-        tests::until("one stand-in runs", async || Ok(<[u32; 1]>::try_from(self.processes()?).ok().map(|[id]| id))).await
+        tests::until("one stand-in runs", async || Ok(<[u32; 1]>::try_from(self.processes()?).ok().map(|[id]| id)))
+            .await
     }
 
     /// Waits until exactly `count` calls run in stand-ins that run.

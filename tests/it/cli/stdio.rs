@@ -66,7 +66,8 @@ async fn what_stops_it_is_told_on_stderr_alone() {
     ] {
         let refused = run(words).await.with_code(2);
         assert!(refused.stdout.is_empty() && refused.stderr.contains(advice), "{refused:#?}");
-    }    for url in ["localhost:8080", "https://weir:hunter2@weir.example/mcp"] {
+    }
+    for url in ["localhost:8080", "https://weir:hunter2@weir.example/mcp"] {
         let refused = run(&["stdio", "--url", url]).await.with_code(1);
         assert!(refused.stdout.is_empty() && refused.stderr.contains("the URL of the router"), "{refused:#?}");
         assert!(!refused.stderr.contains("hunter2"), "{refused:#?}");

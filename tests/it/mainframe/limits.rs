@@ -248,3 +248,16 @@ async fn it_is_known_to_be_down_before_anybody_calls_and_to_be_back_as_well() ->
     ensure!(standin.seen().requests.is_empty(), "a probe asks for nothing: {:?}", standin.seen().requests);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mainframe_that_hangs_from_the_start_hides_no_tools() -> Result<()> {
+    // So long does the router wait for the first lists.
+    const FIRST_LISTS: Duration = Duration::from_secs(2);
+    // It accepts, and never says a word of TLS.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let hanging =
+        Connected::new(&format!("https://localhost:{}", silent.local_addr()?.port()), "connect_timeout: 20s", ASK)?;
+    let listed = tokio::time::timeout(FIRST_LISTS, hanging.adapter.list(&context(PATIENCE))).await;
+    ensure!(listed.context("no list in time")??.tools.len() == 2);
+    Ok(())
+}

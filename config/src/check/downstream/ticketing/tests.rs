@@ -88,8 +88,7 @@ fn the_address_is_that_of_a_site_and_not_of_its_api() {
             .err()
             .and_then(|problems| problems.iter().next().map(|problem| problem.message.clone()))
     };
-    for url in ["https://a.example", "https://a.example/", "https://a.example/jira/", "https://rest:8443/restful"]
-    {
+    for url in ["https://a.example", "https://a.example/", "https://a.example/jira/", "https://rest:8443/restful"] {
         assert_eq!(of(url), None, "{url}");
     }
     for url in ["https://a.example/rest", "https://a.example/rest/api/3/", "https://a.example/jira/rest/api/3"] {
