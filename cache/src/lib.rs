@@ -1,6 +1,7 @@
 //! What a cache lookup came to, and why. Knows keys, values and time, nothing of MCP.
 
 mod entry;
+mod flight;
 mod freshness;
 mod key;
 mod local;
@@ -10,6 +11,7 @@ mod sealed;
 mod testing;
 
 pub use entry::{Entry, Found, TagGeneration};
+pub use flight::{Bounds, Deadlines, Failure, Flights, Landing, Seat};
 pub use freshness::{Contract, Freshness, due_early, freshness};
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable};
 pub use local::{Holding, Local};

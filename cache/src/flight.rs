@@ -1,0 +1,218 @@
+//! One fetch in this process for all who want the same thing at the same time.
+//!
+//! The fetch is a task of its own: it runs under its own deadline, and goes on when whoever started it is gone. All who wait get what it
+//! comes to, a failure too; nothing is remembered after that.
+//!
+//! Two things are the caller's: the fetch stores what it got before it returns, and looks into the store once more before it asks the
+//! downstream, since the flight before may have landed between the caller's look and his joining; and a waiter joins a fetch that may have
+//! begun before he came, so whoever must not see the past compares the tag generations in the entry with those at his own start.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::key::Key;
+
+/// The fetches that run now. `V` and `E` are what they come to; each of those who wait gets a clone.
+pub struct Flights<V, E> {
+    shared: Arc<Shared<V, E>>,
+}
+
+/// How many there may be in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub flights_max: usize,
+    /// Over all flights, those who started one included.
+    pub waiters_max: usize,
+}
+
+/// When to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The fetch, if this call starts it: the tool's, not the caller's.
+    pub fetch: Instant,
+    /// Waiting for it: the caller's.
+    pub wait: Instant,
+}
+
+/// What a flight came to for one of those who waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Landing<V, E> {
+    pub seat: Seat,
+    pub result: Result<V, Failure<E>>,
+}
+
+/// Whose fetch it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// This call's own, whether or not it still waited at the end.
+    Starter,
+    /// One that was on its way already.
+    Passenger,
+    /// There was no room: nothing was fetched for this call.
+    None,
+}
+
+/// Why there is no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure<E> {
+    /// What the fetch itself says.
+    #[error(transparent)]
+    Fetch(E),
+    #[error("the fetch did not end by its deadline")]
+    FetchDeadline,
+    /// It panicked, or the process is ending.
+    #[error("the fetch ended without a result")]
+    Lost,
+    /// The fetch goes on.
+    #[error("waiting for the fetch reached its deadline")]
+    WaitDeadline,
+    #[error("too many fetches run at once")]
+    FlightsFull,
+    #[error("too many calls wait for fetches")]
+    WaitersFull,
+}
+
+impl<V, E> Flights<V, E>
+where
+    V: Clone + Send + Sync + 'static,
+    E: Clone + Send + Sync + 'static,
+{
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self { shared: Arc::new(Shared { bounds, flights: Mutex::default(), waiters: AtomicUsize::new(0) }) }
+    }
+
+    /// What the fetch for `key` comes to: the one that runs, else the one that `fetch` makes. `fetch` is called, in a task of its own, only
+    /// when none runs. Dropping the wait ends the wait alone.
+    pub async fn join<F, Fut>(&self, key: Key, deadlines: Deadlines, fetch: F) -> Landing<V, E>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let Some(_place) = Waiter::take(&self.shared) else {
+            return Landing { seat: Seat::None, result: Err(Failure::WaitersFull) };
+        };
+        let (seat, mut landed) = match self.board(key) {
+            Ok(Boarded::Running(landed)) => (Seat::Passenger, landed),
+            Ok(Boarded::New(flight, landed)) => {
+                tokio::spawn(fly(flight, deadlines.fetch, fetch));
+                (Seat::Starter, landed)
+            }
+            Err(failure) => return Landing { seat: Seat::None, result: Err(failure) },
+        };
+        let result = match timeout_at(deadlines.wait, landed.wait_for(Option::is_some)).await {
+            Ok(Ok(result)) => result.clone().unwrap_or(Err(Failure::Lost)),
+            Ok(Err(_closed)) => Err(Failure::Lost),
+            Err(_elapsed) => Err(Failure::WaitDeadline),
+        };
+        Landing { seat, result }
+    }
+
+    /// How many fetches run, and how many calls wait for them.
+    #[must_use]
+    pub fn running(&self) -> (usize, usize) {
+        (self.shared.flights().len(), self.shared.waiters.load(Ordering::Relaxed))
+    }
+
+    fn board(&self, key: Key) -> Result<Boarded<V, E>, Failure<E>> {
+        let mut flights = self.shared.flights();
+        if let Some(landed) = flights.get(&key) {
+            return Ok(Boarded::Running(landed.clone()));
+        }
+        if flights.len() >= self.shared.bounds.flights_max {
+            return Err(Failure::FlightsFull);
+        }
+        let (lands, landed) = watch::channel(None);
+        flights.insert(key, landed.clone());
+        Ok(Boarded::New(Flight { shared: self.shared.clone(), key, lands, result: Err(Failure::Lost) }, landed))
+    }
+}
+
+impl<V, E> fmt::Debug for Flights<V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").field("bounds", &self.shared.bounds).finish_non_exhaustive()
+    }
+}
+
+async fn fly<V, E, F, Fut>(mut flight: Flight<V, E>, deadline: Instant, fetch: F)
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = Result<V, E>>,
+{
+    flight.result = match timeout_at(deadline, fetch()).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::Fetch(error)),
+        Err(_elapsed) => Err(Failure::FetchDeadline),
+    };
+}
+
+enum Boarded<V, E> {
+    Running(Landed<V, E>),
+    New(Flight<V, E>, Landed<V, E>),
+}
+
+type Landed<V, E> = watch::Receiver<Option<Result<V, Failure<E>>>>;
+
+struct Shared<V, E> {
+    bounds: Bounds,
+    flights: Mutex<HashMap<Key, Landed<V, E>>>,
+    waiters: AtomicUsize,
+}
+
+impl<V, E> Shared<V, E> {
+    /// Nothing that can panic runs under this lock.
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Landed<V, E>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch on its way. It lands when it is dropped, however its task ends: a panic leaves the key free and nobody waiting.
+struct Flight<V, E> {
+    shared: Arc<Shared<V, E>>,
+    key: Key,
+    lands: watch::Sender<Option<Result<V, Failure<E>>>>,
+    /// What those who wait get if it lands now.
+    result: Result<V, Failure<E>>,
+}
+
+impl<V, E> Drop for Flight<V, E> {
+    fn drop(&mut self) {
+        // The key first, and once: whoever comes from here on must not get a result that was there before he came, and the next flight
+        // under this key is not ours to end.
+        let freed = self.shared.flights().remove(&self.key);
+        drop(freed);
+        self.lands.send_replace(Some(std::mem::replace(&mut self.result, Err(Failure::Lost))));
+    }
+}
+
+/// A place among those who wait.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn take<V, E>(shared: &'a Shared<V, E>) -> Option<Self> {
+        let max = shared.bounds.waiters_max;
+        let one_more = |waiters| (waiters < max).then_some(waiters + 1);
+        shared.waiters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(&shared.waiters))
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;
