@@ -111,8 +111,9 @@ impl<T: Carries> Link<T> {
 
     /// It is down, and is tried again when this returns.
     pub(super) async fn wait(&self, failure: Arc<Failure>, wait: Duration) {
-        self.now.send_replace(Now::Down { failure: Arc::clone(&failure), next_try: Instant::now() + wait });
+        // The state first: whoever was refused for it reads that it is down.
         self.tell_down(&failure);
+        self.now.send_replace(Now::Down { failure, next_try: Instant::now() + wait });
         tokio::time::sleep(wait).await;
     }
 
