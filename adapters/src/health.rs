@@ -42,15 +42,7 @@ impl Health {
 
     /// No connection could be made; `reason` is for the operator.
     pub(crate) fn down(&self, reason: &str) {
-        self.state.send_if_modified(|state| {
-            let changed = state.health != Word::Down || state.reason.as_deref() != Some(reason);
-            if changed {
-                // The reason may become another one; since when it is down does not.
-                let since = if state.health == Word::Down { state.since } else { jiff::Timestamp::now() };
-                *state = State { since, ..State::down(reason) };
-            }
-            changed
-        });
+        self.state.send_if_modified(|state| state.turn_down(reason));
         self.suspect();
     }
 

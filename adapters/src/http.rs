@@ -7,7 +7,6 @@
 mod answer;
 mod connection;
 mod error;
-mod probe;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +14,7 @@ use bytes::Bytes;
 use config::downstream::Credential;
 use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
 use crate::{BuildError, CallContext, Deadline, ErrorClass, Sent, address, credential::Shown, tls::Tls};
@@ -205,9 +204,20 @@ impl HttpClient {
                 return Ok(idle);
             }
         }
+        self.connect_in_time().await
+    }
+
+    /// Connects, TLS included, and asks for nothing: a look at an origin where no traffic tells whether it can be reached.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub(crate) async fn probe(&self) -> Result<(), HttpError> {
+        self.connect_in_time().await.map(drop)
+    }
+
+    async fn connect_in_time(&self) -> Result<Connection, HttpError> {
         let late = || HttpError::unreachable(format!("no connection within {} ms", self.connect_timeout.as_millis()));
-        let connecting = tokio::time::timeout_at(Instant::now() + self.connect_timeout, self.connect());
-        connecting.await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(self.connect_timeout, self.connect()).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn connect(&self) -> Result<Connection, HttpError> {

@@ -159,14 +159,7 @@ impl Shared {
             };
             list::list(&connection, ctx, terms).await
         };
-        tokio::select! {
-            biased;
-            () = ctx.cancel.cancelled() => Err(AdapterError::maybe_sent(ErrorClass::Cancelled, "The listing was cancelled.")),
-            listed = tokio::time::timeout_at(ctx.deadline.at(), listing) => listed.unwrap_or_else(|_| {
-                let message = format!("{} did not list its tools in time.", self.downstream);
-                Err(AdapterError::maybe_sent(ErrorClass::Timeout, message))
-            }),
-        }
+        list::in_time(&self.downstream, ctx, listing).await
     }
 
     async fn call(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {

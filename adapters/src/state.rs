@@ -41,6 +41,18 @@ impl State {
     pub fn down(reason: impl Into<String>) -> Self {
         Self { health: Health::Down, reason: Some(reason.into()), since: Timestamp::now() }
     }
+
+    /// Becomes down for this reason, and says whether that changed anything. It is down from the first failure on: another
+    /// reason does not make that any younger.
+    pub(crate) fn turn_down(&mut self, reason: &str) -> bool {
+        let was_down = self.health == Health::Down;
+        if was_down && self.reason.as_deref() == Some(reason) {
+            return false;
+        }
+        let down = Self::down(reason);
+        *self = Self { since: if was_down { self.since } else { down.since }, ..down };
+        true
+    }
 }
 
 impl Health {

@@ -63,6 +63,16 @@ impl Failure {
         }
     }
 
+    /// What this means to a call that a connection was to be made for.
+    pub(super) fn for_connect(&self, downstream: &str) -> AdapterError {
+        let message = format!("{downstream} cannot be reached: {}. Try again in a moment.", self.told);
+        let class = match self.class {
+            ErrorClass::ConnectionLost => ErrorClass::Unreachable,
+            class => class,
+        };
+        AdapterError::new(class, Sent::No, message).caused_by(self.reason())
+    }
+
     /// What this means to a call that was on the connection; `alone` says that no other one was.
     pub(super) fn for_call(&self, downstream: &str, sent: Sent, alone: bool) -> AdapterError {
         let what = match sent {

@@ -147,15 +147,7 @@ impl Adapter for McpHttpServer {
 
 impl Shared {
     async fn list(&self, ctx: &CallContext) -> Result<Offer, AdapterError> {
-        let listing = tokio::time::timeout_at(ctx.deadline.at(), self.list_at_leisure(ctx));
-        tokio::select! {
-            biased;
-            () = ctx.cancel.cancelled() => Err(AdapterError::maybe_sent(ErrorClass::Cancelled, "The listing was cancelled.")),
-            listed = listing => listed.unwrap_or_else(|_| {
-                let message = format!("{} did not list its tools in time.", self.downstream);
-                Err(AdapterError::maybe_sent(ErrorClass::Timeout, message))
-            }),
-        }
+        list::in_time(&self.downstream, ctx, self.list_at_leisure(ctx).boxed()).await
     }
 
     async fn list_at_leisure(&self, ctx: &CallContext) -> Result<Offer, AdapterError> {

@@ -14,8 +14,6 @@ use super::{
 };
 use crate::reconnect::Delays;
 
-/// How long calls wait for a lost connection that is replaced at once.
-const AT_ONCE: Duration = Duration::from_secs(1);
 /// Replicas that lost the same server at once come back within this time, not all in the same moment.
 const AT_ONCE_JITTER_MS: u64 = 50;
 
@@ -36,7 +34,7 @@ impl Keeper {
         let mut waits = connector.waits();
         let mut connected_before = false;
         loop {
-            let (failure, usable_for) = match self.connect(connector).await {
+            let (failure, usable_for) = match self.link.attempt(self.connect(connector)).await {
                 Err(failure) => (Arc::new(failure), None),
                 Ok(connection) => {
                     let since = Instant::now();
@@ -61,18 +59,9 @@ impl Keeper {
         }
     }
 
-    /// Connects. Where a lost connection is replaced at once and that takes its time, calls wait for it no longer.
     async fn connect(&self, connector: &Connector) -> Result<Connection, Failure> {
-        let connecting = async {
-            let place = self.place().await;
-            connector.connect(false, &place).await
-        };
-        tokio::pin!(connecting);
-        if let Ok(connected) = tokio::time::timeout(AT_ONCE, &mut connecting).await {
-            return connected;
-        }
-        self.link.give_up_waiting();
-        connecting.await
+        let place = self.place().await;
+        connector.connect(false, &place).await
     }
 
     /// The shared connection is one: a process that is still ending is waited for.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use super::failure::Failure;
-use crate::{AdapterError, ErrorClass, Health, Sent, State};
+use crate::{AdapterError, ErrorClass, Sent, State};
+
+/// How long calls wait for a new way in the place of a lost one.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What carries calls to a server until it ends.
 pub(super) trait Carries: Send + Sync {
@@ -93,13 +96,22 @@ impl<T: Carries> Link<T> {
         });
     }
 
-    /// What was lost is replaced at once: calls wait for how that ends, unless [`give_up_waiting`](Self::give_up_waiting).
+    /// What was lost is replaced at once: calls wait for how that ends, within [`attempt`](Self::attempt).
     pub(super) fn trying(&self, lost: Arc<Failure>) {
         self.now.send_replace(Now::Trying { lost: Some(lost) });
     }
 
-    /// Replacing what was lost takes its time: calls wait for it no longer.
-    pub(super) fn give_up_waiting(&self) {
+    /// Waits for an attempt to connect. Where it replaces what was lost and that takes its time, calls wait for it no longer.
+    pub(super) async fn attempt<F: Future>(&self, connecting: F) -> F::Output {
+        let mut connecting = std::pin::pin!(connecting);
+        if let Ok(connected) = tokio::time::timeout(AT_ONCE, &mut connecting).await {
+            return connected;
+        }
+        self.give_up_waiting();
+        connecting.await
+    }
+
+    fn give_up_waiting(&self) {
         self.now.send_if_modified(|now| match now {
             Now::Trying { lost: Some(failure) } => {
                 *now = Now::Down { failure: Arc::clone(failure), next_try: Instant::now() };
@@ -117,19 +129,10 @@ impl<T: Carries> Link<T> {
         tokio::time::sleep(wait).await;
     }
 
-    /// The state is down from the first failure on; another reason does not make it any younger.
+    /// Tells the operator.
     pub(super) fn tell_down(&self, failure: &Failure) {
         let reason = failure.reason();
-        let changed = self.state.send_if_modified(|state| {
-            let was_down = state.health == Health::Down;
-            if was_down && state.reason.as_deref() == Some(&reason) {
-                return false;
-            }
-            let down = State::down(&reason);
-            *state = State { since: if was_down { state.since } else { down.since }, ..down };
-            true
-        });
-        if changed {
+        if self.state.send_if_modified(|state| state.turn_down(&reason)) {
             tracing::warn!(downstream = %self.downstream, %reason, "not reachable; Weir keeps trying");
         }
     }

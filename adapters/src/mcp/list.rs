@@ -68,6 +68,22 @@ struct Page<'a> {
     ttl_ms: Option<serde_json::Number>,
 }
 
+/// Ends `listing` by the deadline of `ctx`, and when nobody wants it any more.
+pub(super) async fn in_time(
+    downstream: &str,
+    ctx: &CallContext,
+    listing: impl Future<Output = Result<Offer, AdapterError>>,
+) -> Result<Offer, AdapterError> {
+    tokio::select! {
+        biased;
+        () = ctx.cancel.cancelled() => Err(AdapterError::maybe_sent(ErrorClass::Cancelled, "The listing was cancelled.")),
+        listed = tokio::time::timeout_at(ctx.deadline.at(), listing) => listed.unwrap_or_else(|_| {
+            let message = format!("{downstream} did not list its tools in time.");
+            Err(AdapterError::maybe_sent(ErrorClass::Timeout, message))
+        }),
+    }
+}
+
 /// Asks for all pages.
 pub(super) async fn list(
     server: &(impl Asked + Sync),

@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::connection::{Connection, Connector, Place};
-use crate::{AdapterError, Deadline, ErrorClass, Principal, Sent};
+use crate::{AdapterError, Deadline, ErrorClass, Principal};
 
 /// How long a caller's connection may be without a call before it is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -107,14 +107,8 @@ impl Pool {
         exclusive: bool,
         place: &Place,
     ) -> Result<Arc<Connection>, AdapterError> {
-        connector.connect(exclusive, place).await.map(Arc::new).map_err(|failure| {
-            let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
-            let class = match failure.class {
-                ErrorClass::ConnectionLost => ErrorClass::Unreachable,
-                class => class,
-            };
-            AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
-        })
+        let connected = connector.connect(exclusive, place).await;
+        connected.map(Arc::new).map_err(|failure| failure.for_connect(&self.downstream))
     }
 
     /// A free place, if need be that of the connection that has been idle for longest, as soon as nothing is left of it.

@@ -12,7 +12,7 @@ use super::{
     super::link::Carries as _,
     session::{Connector, End, Session},
 };
-use crate::{AdapterError, ErrorClass, Principal, Sent};
+use crate::{AdapterError, ErrorClass, Principal};
 
 /// How long a caller's session may be without a call before it is ended.
 const IDLE: Duration = Duration::from_secs(300);
@@ -73,12 +73,7 @@ impl Callers {
             if failure.class == ErrorClass::Unreachable {
                 kept.end(End::Outage(Arc::new(failure.clone())));
             }
-            let message = format!("{} cannot be reached: {}. Try again in a moment.", self.downstream, failure.told);
-            let class = match failure.class {
-                ErrorClass::ConnectionLost => ErrorClass::Unreachable,
-                class => class,
-            };
-            AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
+            failure.for_connect(&self.downstream)
         })
     }
 

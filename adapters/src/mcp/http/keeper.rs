@@ -13,9 +13,6 @@ use crate::reconnect::Delays;
 
 /// A session that lasted this long was a good one: waits start from the shortest again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-/// How long calls wait for a new session in the place of a forgotten one.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
 /// How soon the server is looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -35,7 +32,7 @@ impl Keeper {
         let mut delays = Delays::default();
         let mut before = false;
         loop {
-            let failure = match self.connect(connector).await {
+            let failure = match self.link.attempt(Box::pin(connector.connect())).await {
                 Err(failure) => Arc::new(failure),
                 Ok(session) => {
                     let since = Instant::now();
@@ -60,17 +57,6 @@ impl Keeper {
             };
             self.link.wait(failure, delays.next()).await;
         }
-    }
-
-    /// Connects. Where a forgotten session is made anew and that takes its time, calls wait for it no longer.
-    async fn connect(&self, connector: &Connector) -> Result<Session, Failure> {
-        let connecting = connector.connect();
-        tokio::pin!(connecting);
-        if let Ok(connected) = tokio::time::timeout(AT_ONCE, &mut connecting).await {
-            return connected;
-        }
-        self.link.give_up_waiting();
-        connecting.await
     }
 
     async fn hold(&self, connector: &Connector, session: Session, again: bool) -> End {
