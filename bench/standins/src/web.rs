@@ -135,8 +135,11 @@ impl Answer {
 pub(crate) trait Site: Send + Sync + 'static {
     fn troubles(&self) -> &Troubles;
 
-    /// The answer to a request that is not for the system but for whoever plays with it.
-    fn control(&self, request: &Recorded) -> Option<Answer>;
+    /// Where whoever plays with the system sees what became of it.
+    const SHOWN_AT: &'static str;
+
+    /// What is seen there, for people.
+    fn shown(&self) -> Value;
 
     /// A request came. It is kept if `kept`.
     fn arrived(&self, request: &Recorded, kept: bool);
@@ -212,6 +215,21 @@ impl<S: Site> Drop for Visit<S> {
     }
 }
 
+/// The answer to a request that is not for the system but for whoever plays with it.
+fn control<S: Site>(site: &S, request: &Recorded) -> Option<Answer> {
+    match (request.method.as_str(), request.path()) {
+        ("GET", path) if path == S::SHOWN_AT => Some(Answer::json(StatusCode::OK, &site.shown())),
+        ("POST", "/__trouble") => Some(match Trouble::parse(&request.body) {
+            Ok(trouble) => {
+                site.troubles().set(trouble);
+                Answer::text(StatusCode::OK, format!("{trouble:?}\n"))
+            }
+            Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        }),
+        _ => None,
+    }
+}
+
 async fn respond<S: Site>(
     site: Arc<S>,
     kept: Arc<Kept>,
@@ -222,7 +240,7 @@ async fn respond<S: Site>(
         Ok(request) => request,
         Err(refused) => return response(refused),
     };
-    if let Some(answer) = site.control(&request) {
+    if let Some(answer) = control(&*site, &request) {
         return response(answer);
     }
     let Trouble { delay, kind, next: _ } = site.troubles().take();

@@ -9,9 +9,9 @@ use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::Inner;
 use super::jobs::{Jobs, is_name};
 use super::screens::{self, Face};
-use super::{Inner, Trouble};
 use crate::faults::Troubles;
 use crate::web::{Answer, Recorded, Site};
 
@@ -24,18 +24,23 @@ impl Site for Inner {
         &self.troubles
     }
 
-    fn control(&self, request: &Recorded) -> Option<Answer> {
-        match (request.method.as_str(), request.path()) {
-            ("GET", "/__seen") => Some(Answer::json(StatusCode::OK, &self.shown())),
-            ("POST", "/__trouble") => Some(match Trouble::parse(&request.body) {
-                Ok(trouble) => {
-                    self.troubles.set(trouble);
-                    Answer::text(StatusCode::OK, format!("{trouble:?}\n"))
-                }
-                Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-            }),
-            _ => None,
-        }
+    const SHOWN_AT: &'static str = "/__seen";
+
+    fn shown(&self) -> Value {
+        self.refresh_jobs();
+        let seen = self.observed.get();
+        let requests: Vec<String> = seen
+            .requests
+            .iter()
+            .rev()
+            .take(SHOWN_REQUESTS)
+            .map(|request| format!("{} {}", request.method, request.target))
+            .collect();
+        json!({
+            "running": seen.running, "running_max": seen.running_max, "finished": seen.finished,
+            "dropped": seen.dropped, "over_limit": seen.over_limit, "jobs": seen.jobs,
+            "requests_total": seen.requests.len(), "requests_newest_first": requests,
+        })
     }
 
     fn arrived(&self, request: &Recorded, kept: bool) {
@@ -177,24 +182,6 @@ impl Inner {
         let (least, most) = self.options.delay.clone().into_inner();
         let fraction = self.delays.lock().unwrap_or_else(PoisonError::into_inner).fraction();
         least + most.saturating_sub(least).mul_f64(fraction)
-    }
-
-    /// For people: the last requests, and what became of all.
-    fn shown(&self) -> Value {
-        self.refresh_jobs();
-        let seen = self.observed.get();
-        let requests: Vec<String> = seen
-            .requests
-            .iter()
-            .rev()
-            .take(SHOWN_REQUESTS)
-            .map(|request| format!("{} {}", request.method, request.target))
-            .collect();
-        json!({
-            "running": seen.running, "running_max": seen.running_max, "finished": seen.finished,
-            "dropped": seen.dropped, "over_limit": seen.over_limit, "jobs": seen.jobs,
-            "requests_total": seen.requests.len(), "requests_newest_first": requests,
-        })
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::jql::{Query, select};
 use super::shape::{Shape, Wanted, moment};
-use super::{Inner, Limit, Trouble};
+use super::{Inner, Limit};
 use crate::faults::Troubles;
 use crate::web::{Answer, Recorded, Site};
 
@@ -24,18 +24,10 @@ impl Site for Inner {
         &self.troubles
     }
 
-    fn control(&self, request: &Recorded) -> Option<Answer> {
-        match (request.method.as_str(), request.path()) {
-            ("GET", "/__ledger") => Some(Answer::json(StatusCode::OK, &json!(self.observed.get().ledger))),
-            ("POST", "/__trouble") => Some(match Trouble::parse(&request.body) {
-                Ok(trouble) => {
-                    self.troubles.set(trouble);
-                    Answer::text(StatusCode::OK, format!("{trouble:?}\n"))
-                }
-                Err(error) => Answer::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
-            }),
-            _ => None,
-        }
+    const SHOWN_AT: &'static str = "/__ledger";
+
+    fn shown(&self) -> Value {
+        json!(self.observed.get().ledger)
     }
 
     fn arrived(&self, request: &Recorded, kept: bool) {
