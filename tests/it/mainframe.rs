@@ -5,7 +5,7 @@ mod limits;
 mod listener;
 mod requests;
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use adapters::{Adapter, AdapterError, CallContext, Method, Reply, Request};
 use anyhow::{Context as _, Result, bail};
@@ -147,14 +147,8 @@ fn yaml(url: &str, settings: &str, tools: &str) -> String {
 /// A folder with the token that configs refer to.
 fn folder() -> Result<TempDir> {
     let dir = tempfile::tempdir()?;
-    write_private(&dir.path().join("token"), TOKEN)?;
+    tests::private_file(dir.path().join("token"), TOKEN)?;
     Ok(dir)
-}
-
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(())
 }
 
 /// A call as the router hands it down.

@@ -40,7 +40,7 @@ async fn the_contract_is_kept_in_both_eras_and_with_every_way_of_sharing() -> Re
         let server = McpServer::new(McpOptions { era, tools: Tools::Awkward, bearer, ..McpOptions::default() });
         let running = server.http("127.0.0.1:0").await?;
         let folder = tempfile::tempdir()?;
-        write_secret(&folder.path().join("token"))?;
+        tests::private_file(folder.path().join("token"), TOKEN)?;
         let more = json!({ "message_bytes_max": "64KiB", "credential": { "bearer": { "file": "token" } } });
         let mcp = json!({ "sharing": sharing });
         let adapter = build(&running.url, &mcp, &more, folder.path())?;
@@ -205,12 +205,6 @@ impl Fixture for Contract {
     fn secrets(&self) -> Vec<String> {
         vec![TOKEN.to_owned()]
     }
-}
-
-fn write_secret(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, TOKEN)?;
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }
 
 /// An adapter with the settings `mcp`, its endpoint with the settings `http`.

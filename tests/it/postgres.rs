@@ -8,8 +8,6 @@ mod values;
 mod writes;
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -124,9 +122,7 @@ impl Connected {
         unchecked: impl IntoIterator<Item = (String, Tool)>,
     ) -> Result<Self> {
         let base = tempfile::tempdir()?;
-        let secret = base.path().join("url");
-        fs::write(&secret, url)?;
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+        tests::private_file(base.path().join("url"), url)?;
         let settings = settings.replacen('{', "{ url: { file: url }, ", 1);
         let text = format!(
             "downstreams:\n  crm:\n    postgres: {settings}\n    tools:{}\n",

@@ -95,11 +95,8 @@ struct Bench(TempDir);
 
 impl Bench {
     fn new() -> Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir()?;
-        let token = dir.path().join("token");
-        std::fs::write(&token, SECRET)?;
-        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600))?;
+        tests::private_file(dir.path().join("token"), SECRET)?;
         Ok(Self(dir))
     }
 

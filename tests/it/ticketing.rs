@@ -31,8 +31,7 @@ async fn the_contract_is_kept() -> Result<()> {
     })
     .await?;
     let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("token"), TOKEN)?;
-    std::fs::set_permissions(folder.path().join("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    tests::private_file(folder.path().join("token"), TOKEN)?;
     let settings = json!({
         "credential": { "basic": { "user": "bot@example.com", "password": { "file": "token" } } },
         "answer_bytes_max": "64KiB", "attempt_timeout": "5m",

@@ -101,11 +101,8 @@ struct Secrets(tempfile::TempDir);
 
 impl Secrets {
     fn new(token: &str) -> Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir()?;
-        let path = dir.path().join("token");
-        std::fs::write(&path, token)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        tests::private_file(dir.path().join("token"), token)?;
         Ok(Self(dir))
     }
 

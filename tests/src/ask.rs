@@ -1,6 +1,6 @@
 //! Requests of both eras, built up step by step, and answers read event by event.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -49,10 +49,7 @@ pub fn keys(folder: &Path, holders: &[(&str, &[&str])]) -> Result<Vec<String>> {
 
 /// Writes `keys.yaml` in a folder, readable by its owner alone.
 pub fn write_keys(folder: &Path, records: &[Value]) -> Result<()> {
-    let path = folder.join("keys.yaml");
-    fs::write(&path, json!({ "keys": records }).to_string())?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok(())
+    crate::private_file(folder.join("keys.yaml"), json!({ "keys": records }).to_string())
 }
 
 /// One message to the endpoint.

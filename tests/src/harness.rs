@@ -20,6 +20,13 @@ pub const ADMIN_TOKEN: &str = "admin-token-of-the-tests";
 /// No wait of a test lasts longer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Writes a file that its owner alone can read, as Weir asks of secrets.
+pub fn private_file(path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(&path, text)?;
+    Ok(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?)
+}
+
 /// A router that listens on free ports of loopback.
 #[derive(Debug)]
 pub struct TestRouter {

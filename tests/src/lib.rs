@@ -7,5 +7,5 @@ pub mod harness;
 pub mod tls;
 
 pub use ask::{Ask, Events, events, hang_up, keys, open_house, speak, write_keys};
-pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, until};
+pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, private_file, until};
 pub use tls::{secure_router, secured};

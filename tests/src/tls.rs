@@ -1,6 +1,6 @@
 //! A router that speaks TLS, and a client that trusts it.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Result;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -16,9 +16,7 @@ pub async fn secure_router(mut config: Value) -> Result<(TestRouter, Certificate
     let dir = TempDir::new()?;
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
     std::fs::write(dir.path().join("certificate.pem"), made.cert.pem())?;
-    let key = dir.path().join("key.pem");
-    std::fs::write(&key, made.signing_key.serialize_pem())?;
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600))?;
+    crate::private_file(dir.path().join("key.pem"), made.signing_key.serialize_pem())?;
     config["server"]["tls"] = json!({ "certificate": "certificate.pem", "key": "key.pem" });
     Ok((TestRouter::start_in(dir, &config.to_string()).await?, made.cert.der().clone()))
 }

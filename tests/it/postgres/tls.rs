@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -96,8 +96,7 @@ async fn offer_tls(server: &PrivatePg, trusted: &Path) -> Result<()> {
     let owner = fs::metadata(&folder).context("the server's folder")?;
     for (name, text) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())] {
         let path = folder.join(name);
-        fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        tests::private_file(&path, text)?;
         chown(&path, Some(owner.uid()), Some(owner.gid()))?;
     }
     observer.execute("ALTER SYSTEM SET ssl = on", &[]).await?;

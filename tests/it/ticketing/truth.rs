@@ -240,8 +240,7 @@ async fn a_site_that_hangs_hides_no_tools_and_is_still_told_by_weir_check() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn what_jira_repeats_of_the_credential_is_not_passed_on() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("token"), TOKEN)?;
-    std::fs::set_permissions(folder.path().join("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    tests::private_file(folder.path().join("token"), TOKEN)?;
     let credential = json!({ "credential": { "bearer": { "file": "token" } } });
     for status in [400, 401, 403, 500] {
         // The words are cut in the middle of it.

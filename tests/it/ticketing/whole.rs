@@ -35,8 +35,7 @@ impl Scene {
         of_tickets["ticketing"] = ticketing;
         config["downstreams"]["tickets"] = of_tickets;
         let dir = tempfile::tempdir()?;
-        std::fs::write(dir.path().join("token"), TOKEN)?;
-        std::fs::set_permissions(dir.path().join("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        tests::private_file(dir.path().join("token"), TOKEN)?;
         let router = TestRouter::ready_in(dir, &config.to_string()).await?;
         let scene = Self { tickets, router, _beside: (server, running) };
         scene.until("up").await?;
