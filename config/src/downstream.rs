@@ -1,5 +1,6 @@
 //! The systems Weir calls. Exactly one of the kinds (`postgres`, `mainframe`, `ticketing`, `mcp`) is given for each.
 
+pub mod caching;
 pub mod credential;
 pub mod mainframe;
 pub mod mcp;
@@ -10,8 +11,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Effect, Glob, Period, SecretRef};
+use crate::{Effect, Glob, Period, SecretRef, TagTemplate};
 
+pub use caching::{Partition, ToolCache};
 pub use credential::Credential;
 pub use mainframe::Mainframe;
 pub use mcp::{Era, Mcp, McpHttp, Sharing, Stdio, Transport, WebSocket};
@@ -136,6 +138,14 @@ pub struct Tool {
     pub answer: mainframe::AnswerFormat,
     /// For `postgres` and `mainframe`: its arguments by name; for `postgres` in the order of `$1`, `$2`, ….
     pub arguments: IndexMap<String, Argument>,
+    /// For tools that read: how long their results are kept. Not stated: every call goes to the downstream.
+    pub cache: Option<ToolCache>,
+    /// For tools that write: the tags of what they change, such as `customer:{customer_id}`. Cached answers with one of these tags end.
+    pub invalidates: Vec<TagTemplate>,
+    /// For tools that write: how long after its deadline a write without an answer may still take effect.
+    pub settles_within: Option<Period>,
+    /// The longest answer that is given at once, in characters; the rest is fetched with `weir__next_page`.
+    pub answer_characters_max: Option<usize>,
 }
 
 /// One argument of a tool.

@@ -4,6 +4,7 @@
 //! This is the only crate that reads the environment.
 
 pub mod audit;
+pub mod cache;
 mod check;
 mod document;
 pub mod downstream;
@@ -18,10 +19,12 @@ mod nearest;
 pub mod network;
 pub mod policy;
 mod problem;
+pub mod redis;
 pub mod reference;
 pub mod secret;
 pub mod server;
 mod surroundings;
+pub mod tag;
 mod typed;
 pub mod units;
 mod web;
@@ -31,6 +34,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use audit::Audit;
+pub use cache::Cache;
 pub use downstream::{Downstream, Tool};
 pub use effect::Effect;
 pub use glob::Glob;
@@ -41,9 +45,11 @@ pub use name::{DownstreamName, Names};
 pub use network::Network;
 pub use policy::Policy;
 pub use problem::{Problem, Problems};
+pub use redis::Redis;
 pub use secret::{SecretRef, Secrets};
 pub use server::{Deadlines, Server};
 pub use surroundings::Surroundings;
+pub use tag::TagTemplate;
 pub use units::{ByteSize, Period};
 
 /// The whole of `weir.yaml`.
@@ -54,6 +60,8 @@ pub struct Config {
     pub server: Server,
     /// How long a call may take.
     pub deadlines: Deadlines,
+    /// The Redis that replicas share. Without it each process keeps everything in its own memory.
+    pub redis: Option<Redis>,
     /// The master secret from which every key of Weir's own is derived.
     pub secrets: Secrets,
     /// Who may speak to Weir, and how they prove it.
@@ -62,6 +70,8 @@ pub struct Config {
     pub names: Names,
     /// The systems Weir calls, by name. A name is `[a-z][a-z0-9-]*`; `weir` is reserved.
     pub downstreams: IndexMap<DownstreamName, Downstream>,
+    /// What all cached tools share.
+    pub cache: Cache,
     /// Who may call what. Nothing is allowed that no role allows.
     pub policy: Policy,
     /// Where the audit records go.

@@ -31,8 +31,10 @@ pub enum SecretRef {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Secrets {
-    /// At least 32 bytes. Without it each process makes its own at random: session ids then end with the process.
+    /// At least 32 bytes. Without it each process makes its own at random: session ids then end with the process. Needed with `redis`.
     pub master: Option<SecretRef>,
+    /// Master secrets of before, the newest first: what they sealed is still opened, nothing is sealed under them any more.
+    pub previous: Vec<SecretRef>,
 }
 
 /// Why a secret could not be read. Never contains the secret.

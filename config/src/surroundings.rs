@@ -28,6 +28,14 @@ const MASTER_BYTES_MIN: usize = 32;
 pub struct Surroundings {
     /// The master secret, of `secrets.master`.
     pub master: Option<SecretString>,
+    /// The master secrets of before, of `secrets.previous`.
+    pub previous_masters: Vec<SecretString>,
+    /// The address of Redis, of `redis.url`.
+    pub redis_url: Option<SecretString>,
+    /// The password of the servers behind sentinels, of `redis.server_password`.
+    pub redis_server_password: Option<SecretString>,
+    /// The secret of `cache.webhook`.
+    pub webhook_secret: Option<SecretString>,
     /// The API keys, of `identity.api_keys.file`.
     pub keys: Vec<KeyRecord>,
     /// The token for `/admin/…`, of the environment variable `WEIR_ADMIN_TOKEN`.
@@ -52,6 +60,17 @@ impl Loaded {
 
         let master = self.config.secrets.master.as_ref();
         let master = master.and_then(|master| secrets.master(master, &scope.key("secrets").key("master")));
+        let previous = scope.key("secrets").key("previous").items(&self.config.secrets.previous);
+        let previous_masters =
+            previous.into_iter().filter_map(|(scope, secret)| secrets.master(secret, &scope)).collect();
+        let redis = scope.key("redis");
+        let redis_url = self.config.redis.as_ref().and_then(|settings| secrets.read(&settings.url, &redis.key("url")));
+        let redis_server_password = self.config.redis.as_ref().and_then(|settings| settings.server_password.as_ref());
+        let redis_server_password =
+            redis_server_password.and_then(|password| secrets.read(password, &redis.key("server_password")));
+        let webhook_scope = scope.key("cache").key("webhook").key("secret");
+        let webhook_secret = self.config.cache.webhook.as_ref();
+        let webhook_secret = webhook_secret.and_then(|webhook| secrets.master(&webhook.secret, &webhook_scope));
         let admin_token = self.admin_token(variables, &scope);
         self.tls(&scope.key("server").key("tls"));
         self.downstreams(&secrets, &scope.key("downstreams"));
@@ -68,7 +87,16 @@ impl Loaded {
         warnings.extend(key_warnings);
         match Problems::new(problems) {
             Some(problems) => Err(problems),
-            None => Ok(Surroundings { master, keys, admin_token, warnings }),
+            None => Ok(Surroundings {
+                master,
+                previous_masters,
+                redis_url,
+                redis_server_password,
+                webhook_secret,
+                keys,
+                admin_token,
+                warnings,
+            }),
         }
     }
 

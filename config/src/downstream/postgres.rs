@@ -26,6 +26,9 @@ pub struct Postgres {
     /// The largest answer; what is beyond is cut at a row's end and marked `truncated`.
     #[serde(default = "Postgres::bytes_max")]
     pub bytes_max: ByteSize,
+    /// The channel on which the database says what changed: `NOTIFY weir, 'customer:CUST-00042'`. The payload is a tag, or one on each line.
+    #[serde(default)]
+    pub notify_channel: Option<String>,
 }
 
 impl Postgres {

@@ -109,8 +109,10 @@ policy: { roles: { admin: } }
         "default": "50s",
         "max": "10m"
       },
+      "redis": null,
       "secrets": {
-        "master": null
+        "master": null,
+        "previous": []
       },
       "identity": {
         "api_keys": null,
@@ -132,7 +134,8 @@ policy: { roles: { admin: } }
             "connect_timeout": "1s",
             "statement_timeout": "5s",
             "rows_max": 1000,
-            "bytes_max": "1MiB"
+            "bytes_max": "1MiB",
+            "notify_channel": null
           },
           "mainframe": null,
           "ticketing": null,
@@ -156,7 +159,11 @@ policy: { roles: { admin: } }
                   "maximum": null,
                   "items": null
                 }
-              }
+              },
+              "cache": null,
+              "invalidates": [],
+              "settles_within": null,
+              "answer_characters_max": null
             }
           },
           "expose": "all",
@@ -190,6 +197,15 @@ policy: { roles: { admin: } }
           "deadline": null,
           "calls_max": null
         }
+      },
+      "cache": {
+        "local_bytes_max": "64MiB",
+        "value_bytes_max": "4MiB",
+        "lease": "10s",
+        "fetches_max": 1024,
+        "waiters_max": 8192,
+        "strict": [],
+        "webhook": null
       },
       "policy": {
         "roles": {
