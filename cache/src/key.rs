@@ -14,7 +14,7 @@ use aws_lc_rs::{
 };
 
 pub use self::{
-    canonical::{Canonical, Uncacheable},
+    canonical::{Canonical, Uncacheable, exact_number},
     partition::{Identity, Partition, Personal},
 };
 

@@ -13,7 +13,7 @@ mod testing;
 pub use entry::{Entry, Found, TagGeneration};
 pub use flight::{Bounds, Deadlines, Failure, Flights, Landing, Seat};
 pub use freshness::{Contract, Freshness, due_early, freshness};
-pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable};
+pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable, exact_number};
 pub use local::{Holding, Local};
 pub use outcome::{Bypass, Outcome};
 pub use sealed::{Damage, Sealer, Unsealable};

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What an answer is about or a write changes, as `family:rest`; in the rest `{customer_id}` stands for an argument of the call and
-/// `{result.key}` for a member of its structured result, `{result.tickets[].key}` for that of every item.
+/// `{result.key}` for a member of its structured result, `{ids[]}` and `{result.tickets[].key}` for that of every item. Texts stand there as
+/// they are, numbers with all their digits, so that 42, 42.0 and "42" are one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct TagTemplate {
@@ -21,13 +22,13 @@ pub struct TagTemplate {
 pub enum TagPiece {
     /// Stands for itself.
     Text(String),
-    /// The value of an argument, by the names that lead to it.
-    Argument(Vec<String>),
+    /// The values of an argument, or of a member of one.
+    Argument(Vec<TagStep>),
     /// The values of a member of the structured result.
     Result(Vec<TagStep>),
 }
 
-/// One step on the way to a member of a result.
+/// One step on the way to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagStep {
     /// Into this member of an object.
@@ -47,6 +48,12 @@ pub enum TagError {
     /// Weir's own.
     #[error("tags of the family `weir` are Weir's own")]
     Reserved,
+    /// It is longer than any tag.
+    #[error("a tag has at most {TAG_BYTES_MAX} bytes")]
+    Long,
+    /// It has characters that no line holds.
+    #[error("a tag has no control characters, such as line breaks")]
+    Control,
     /// A brace has no partner.
     #[error("a `{{` and a `}}` belong together")]
     Braces,
@@ -57,19 +64,16 @@ pub enum TagError {
     Place,
 }
 
+/// The longest tag. What is longer names nothing.
+pub const TAG_BYTES_MAX: usize = 1024;
+
 impl TagTemplate {
     /// Reads a template.
     ///
     /// # Errors
     /// [`TagError`] says what its form is.
     pub fn parse(text: &str) -> Result<Self, TagError> {
-        let (family, _) = text.split_once(':').ok_or(TagError::Family)?;
-        if !is_family(family) {
-            return Err(TagError::Family);
-        }
-        if family == "weir" {
-            return Err(TagError::Reserved);
-        }
+        check(text)?;
         let mut pieces = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -95,7 +99,7 @@ impl TagTemplate {
     /// The part before the first `:`.
     #[must_use]
     pub fn family(&self) -> &str {
-        self.text.split_once(':').map_or("", |(family, _)| family)
+        family(&self.text)
     }
 
     /// The template's own text.
@@ -117,18 +121,40 @@ impl TagTemplate {
     }
 }
 
+/// The part of a tag before its first `:`.
+#[must_use]
+pub fn family(tag: &str) -> &str {
+    tag.split_once(':').map_or("", |(family, _)| family)
+}
+
 /// Whether it can be the family of a tag.
 #[must_use]
 pub fn is_family(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
+/// Whether `text` is a tag that others than Weir itself may name.
+///
+/// # Errors
+/// [`TagError`] says what its form is.
+pub fn check(text: &str) -> Result<(), TagError> {
+    match family(text) {
+        family if !is_family(family) => Err(TagError::Family),
+        "weir" => Err(TagError::Reserved),
+        _ if text.len() > TAG_BYTES_MAX => Err(TagError::Long),
+        _ if text.chars().any(char::is_control) => Err(TagError::Control),
+        _ => Ok(()),
+    }
+}
+
 fn piece(place: &str) -> Result<TagPiece, TagError> {
-    let Some(way) = place.strip_prefix("result.") else {
-        let names: Vec<String> = place.split('.').map(str::to_owned).collect();
-        let is_name = |name: &String| !name.is_empty() && !name.contains(['[', ']']);
-        return if names.iter().all(is_name) { Ok(TagPiece::Argument(names)) } else { Err(TagError::Place) };
-    };
+    match place.strip_prefix("result.") {
+        Some(way) => steps(way).map(TagPiece::Result),
+        None => steps(place).map(TagPiece::Argument),
+    }
+}
+
+fn steps(way: &str) -> Result<Vec<TagStep>, TagError> {
     let mut steps = Vec::new();
     for part in way.split('.') {
         let (name, items) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
@@ -138,7 +164,7 @@ fn piece(place: &str) -> Result<TagPiece, TagError> {
         steps.push(TagStep::Member(name.to_owned()));
         steps.extend(items.then_some(TagStep::Items));
     }
-    Ok(TagPiece::Result(steps))
+    Ok(steps)
 }
 
 impl fmt::Display for TagTemplate {
@@ -161,10 +187,11 @@ mod tests {
     #[test]
     fn a_template_names_arguments_and_members_of_the_result() {
         let text = |text: &str| TagPiece::Text(text.to_owned());
-        let template = TagTemplate::parse("ticket:{project.key}/{result.tickets[].key}!").expect("a template");
-        let argument = TagPiece::Argument(vec!["project".to_owned(), "key".to_owned()]);
-        let steps = vec![TagStep::Member("tickets".to_owned()), TagStep::Items, TagStep::Member("key".to_owned())];
-        assert_eq!(template.pieces(), [text("ticket:"), argument, text("/"), TagPiece::Result(steps), text("!")]);
+        let member = |name: &str| TagStep::Member(name.to_owned());
+        let template = TagTemplate::parse("ticket:{project.keys[]}/{result.tickets[].key}!").expect("a template");
+        let argument = TagPiece::Argument(vec![member("project"), member("keys"), TagStep::Items]);
+        let result = TagPiece::Result(vec![member("tickets"), TagStep::Items, member("key")]);
+        assert_eq!(template.pieces(), [text("ticket:"), argument, text("/"), result, text("!")]);
         assert_eq!((template.family(), template.is_of_result()), ("ticket", true));
         assert!(!TagTemplate::parse("customers:all").expect("a template").is_of_result());
     }
@@ -181,7 +208,10 @@ mod tests {
             ("a:{b{c}}", TagError::Braces),
             ("a:{}", TagError::Place),
             ("a:{b..c}", TagError::Place),
-            ("a:{b[]}", TagError::Place),
+            ("a:{b[0]}", TagError::Place),
+            ("a:{[]}", TagError::Place),
+            ("a:b\nc:d", TagError::Control),
+            (&format!("a:{}", "b".repeat(1023)), TagError::Long),
             ("a:{result.}", TagError::Place),
             ("a:{result.b[0]}", TagError::Place),
         ] {

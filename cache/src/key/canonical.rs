@@ -81,6 +81,16 @@ pub enum Uncacheable {
     Exponent,
 }
 
+/// The exact value of a JSON number, in its one spelling.
+///
+/// # Errors
+/// When its exponent is beyond what any two parsers agree on.
+pub fn exact_number(text: &str) -> Result<String, Uncacheable> {
+    let mut out = String::with_capacity(text.len());
+    number::write(text, &mut out)?;
+    Ok(out)
+}
+
 fn write(value: &Value<'_>, out: &mut String) -> Result<(), Uncacheable> {
     match value {
         Value::Null => out.push_str("null"),
