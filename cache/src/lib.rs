@@ -7,6 +7,7 @@ mod key;
 mod local;
 mod outcome;
 mod sealed;
+mod tags;
 #[cfg(test)]
 mod testing;
 
@@ -17,3 +18,4 @@ pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Person
 pub use local::{Holding, Local};
 pub use outcome::{Bypass, Outcome};
 pub use sealed::{Damage, Sealer, Unsealable};
+pub use tags::Tag;
