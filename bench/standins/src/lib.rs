@@ -4,6 +4,7 @@
 //! | module | stands for | start |
 //! |---|---|---|
 //! | [`postgres`] | a Postgres that nobody else uses | [`PrivatePg::start`](postgres::PrivatePg::start) |
+//! | [`redis`] | a Redis that nobody else uses; with sentinels, or as a cluster | [`PrivateRedis::start`](redis::PrivateRedis::start) |
 //! | [`customers`] | what is in it: customers, orders, invoices | [`customers::load`] |
 //! | [`mcp`] | an MCP server for payments, with awkward tools too | [`McpServer::new`](mcp::McpServer::new), then a transport |
 //! | [`mainframe`] | a slow legacy system: EBCDIC records, error screens, batch jobs | [`Mainframe::start`](mainframe::Mainframe::start) |
@@ -49,6 +50,8 @@ pub mod postgres;
 pub mod proxy;
 mod random;
 pub mod raw;
+pub mod redis;
+mod supervised;
 pub mod tickets;
 mod web;
 

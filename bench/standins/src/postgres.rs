@@ -1,36 +1,30 @@
 //! A private Postgres: the real server, in a temporary folder, for as long as its handle lives.
-//!
-//! The server runs under a small supervising shell whose standard input is a pipe that we hold. Whatever ends this
-//! process also closes the pipe, and the shell then stops the server and removes the folder: a killed test run leaves
-//! nothing behind. A parent-death signal alone would not do, because it fires when the *thread* that started the child
-//! ends.
 
 mod binaries;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use rand::distr::{Alphanumeric, SampleString as _};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
+use crate::supervised::{Supervised, log_tail, log_to, wait_for};
 use binaries::Binaries;
 
 const INITDB_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const RELAUNCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -40,27 +34,6 @@ const UNPRIVILEGED_ID: u32 = 65_534;
 const SOCKET_DIR_BYTES_MAX: usize = 107 - "/.s.PGSQL.5432".len();
 const USER: &str = "weir";
 const DATABASE: &str = "postgres";
-
-/// Obeys two words on standard input. At its end, which is also what a killed parent leaves, it stops the server and
-/// removes the folder.
-const SUPERVISOR: &str = r#"
-dir=$1; shift
-exec 3<&0
-"$@" </dev/null 3<&- & server=$!
-(
-  while read -r word; do
-    case $word in
-      kill) kill -KILL "$server" ;;
-      stop) kill -INT "$server" ;;
-    esac
-  done <&3
-  touch "$dir/remove"
-  kill -INT "$server"
-) & reader=$!
-wait "$server"
-if [ -e "$dir/remove" ]; then rm -rf "$dir"; fi
-kill "$reader"
-"#;
 
 /// How to start a [`PrivatePg`].
 #[derive(Clone, Debug)]
@@ -83,6 +56,8 @@ impl Default for PgOptions {
 ///
 /// It is bound to no async runtime: it may live in a static that many tests share.
 pub struct PrivatePg {
+    // Before the folder, so that it stops first.
+    server: Option<Supervised>,
     dir: TempDir,
     binaries: Binaries,
     options: PgOptions,
@@ -91,7 +66,6 @@ pub struct PrivatePg {
     url: String,
     /// The user to run as, where we are root.
     run_as: Option<u32>,
-    supervisor: Option<Child>,
 }
 
 impl PrivatePg {
@@ -148,18 +122,21 @@ impl PrivatePg {
 
     /// Kills the server as a power cut would. What was committed comes back with [`restart`](Self::restart).
     pub async fn kill_hard(&mut self) -> Result<()> {
-        self.end("kill").await
+        match self.server.take() {
+            Some(server) => server.kill().await,
+            None => Ok(()),
+        }
     }
 
     /// Stops the server if it runs, and starts it again under the same URL.
     pub async fn restart(&mut self) -> Result<()> {
-        self.end("stop").await?;
+        self.end().await?;
         self.launch_until_ready().await
     }
 
     /// Stops the server and removes its folder.
     pub async fn stop(mut self) -> Result<()> {
-        self.end("stop").await
+        self.end().await
     }
 
     /// Everything up to the first start, which takes a second or two of a blocking thread.
@@ -171,7 +148,7 @@ impl PrivatePg {
         let password_file = dir.path().join("password");
         fs::write(&password_file, &password)?;
         let tcp_addr = if options.tcp { Some(free_port()?) } else { None };
-        let mut pg = Self { dir, binaries, options, password, tcp_addr, url: String::new(), run_as, supervisor: None };
+        let mut pg = Self { dir, binaries, options, password, tcp_addr, url: String::new(), run_as, server: None };
         pg.url = pg.url_of(DATABASE);
 
         let mut initdb = pg.command(pg.binaries.program("initdb"));
@@ -223,13 +200,7 @@ impl PrivatePg {
 
     /// Starts the server without waiting for it.
     fn launch(&mut self) -> Result<()> {
-        let mut command = self.command(PathBuf::from("sh"));
-        command.args(["-c", SUPERVISOR, "private-postgres"]).arg(self.dir.path());
-        // Should somebody kill the supervisor itself, the server still goes with it.
-        if Path::new("/usr/bin/setpriv").exists() {
-            command.args(["/usr/bin/setpriv", "--pdeathsig", "INT", "--"]);
-        }
-        command.arg(self.binaries.program("postgres")).arg("-D").arg(self.data_dir());
+        let mut arguments = vec!["-D".into(), self.data_dir().into_os_string()];
         let listen = self.tcp_addr.map(|addr| addr.ip().to_string()).unwrap_or_default();
         for setting in [
             format!("listen_addresses={listen}"),
@@ -246,12 +217,11 @@ impl PrivatePg {
             "shared_buffers=16MB".into(),
             "timezone=UTC".into(),
         ] {
-            command.arg("-c").arg(setting);
+            arguments.extend(["-c".into(), setting.into()]);
         }
-        // A group of its own, so that Ctrl-C on the terminal reaches this process first, which then ends the server in
-        // its turn.
-        command.stdin(Stdio::piped()).process_group(0);
-        self.supervisor = Some(command.spawn().context("cannot start the supervising shell of the private Postgres")?);
+        let shell = self.command(PathBuf::from("sh"));
+        let program = self.binaries.program("postgres");
+        self.server = Some(Supervised::start(shell, "Postgres", self.dir.path(), &program, arguments)?);
         Ok(())
     }
 
@@ -269,32 +239,21 @@ impl PrivatePg {
                     self.log_tail()
                 );
             }
-            if let Some(supervisor) = &mut self.supervisor
-                && supervisor.try_wait()?.is_some()
+            if let Some(server) = &mut self.server
+                && server.has_ended()?
             {
-                self.supervisor = None;
+                self.server = None;
                 return Err(Ended { log_tail: self.log_tail() }.into());
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 
-    /// Says a word to the supervisor and waits until the server is gone.
-    async fn end(&mut self, word: &str) -> Result<()> {
-        let Some(mut supervisor) = self.supervisor.take() else {
-            return Ok(());
-        };
-        let mut stdin = supervisor.stdin.take().expect("it was started with a pipe");
-        // The pipe breaks when the server ended by itself, which is what is wanted.
-        let _ = writeln!(stdin, "{word}");
-        let ended = tokio::task::spawn_blocking(move || {
-            let ended = wait_for(&mut supervisor, STOP_TIMEOUT);
-            drop(stdin);
-            ended
-        })
-        .await??;
-        ensure!(ended, "Postgres did not stop within {} s", STOP_TIMEOUT.as_secs());
-        Ok(())
+    async fn end(&mut self) -> Result<()> {
+        match self.server.take() {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// A program that runs in the folder, without privileges, and writes to the log.
@@ -305,12 +264,7 @@ impl PrivatePg {
         if let Some(id) = self.run_as {
             command.uid(id).gid(id);
         }
-        // Without its log a server still serves; what is lost is the explanation of a failure.
-        if let Ok(log) = File::options().create(true).append(true).open(self.log_file())
-            && let Ok(copy) = log.try_clone()
-        {
-            command.stdout(log).stderr(copy);
-        }
+        log_to(&mut command, &self.log_file());
         command
     }
 
@@ -323,21 +277,7 @@ impl PrivatePg {
     }
 
     fn log_tail(&self) -> String {
-        let log = fs::read(self.log_file()).unwrap_or_default();
-        let tail = &log[log.len().saturating_sub(2_000)..];
-        String::from_utf8_lossy(tail).into_owned()
-    }
-}
-
-impl Drop for PrivatePg {
-    /// Waits, as a rule for a tenth of a second, so that the folder is not removed under a running server.
-    fn drop(&mut self) {
-        if let Some(mut supervisor) = self.supervisor.take() {
-            drop(supervisor.stdin.take());
-            if !wait_for(&mut supervisor, STOP_TIMEOUT).unwrap_or(false) {
-                tracing::warn!("Postgres did not stop within {} s", STOP_TIMEOUT.as_secs());
-            }
-        }
+        log_tail(&self.log_file())
     }
 }
 
@@ -385,20 +325,6 @@ async fn probe(url: &str) -> Result<(), tokio_postgres::Error> {
 /// Somebody may take the port before Postgres binds it; then the start fails and says so.
 fn free_port() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// Whether the process ended in time. Killed when it did not.
-fn wait_for(child: &mut Child, timeout: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + timeout;
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(false);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(true)
 }
 
 fn quoted(identifier: &str) -> String {
