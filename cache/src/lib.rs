@@ -1,21 +1,24 @@
 //! What a cache lookup came to, and why. Knows keys, values and time, nothing of MCP.
 
+mod clock;
 mod entry;
 mod flight;
 mod freshness;
 mod key;
 mod local;
 mod outcome;
+pub mod redis;
 mod sealed;
 mod tags;
 #[cfg(test)]
 mod testing;
 
-pub use entry::{Entry, Found, TagGeneration};
+pub use clock::Clock;
+pub use entry::{Entry, Found, TagGeneration, Version};
 pub use flight::{Bounds, Deadlines, Failure, Flights, Landing, Seat};
 pub use freshness::{Contract, Freshness, due_early, freshness};
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable, exact_number};
 pub use local::{Holding, Local};
 pub use outcome::{Bypass, Outcome};
 pub use sealed::{Damage, Sealer, Unsealable};
-pub use tags::Tag;
+pub use tags::{Before, Check, Pending, Raised, Settled, Tag, Tags, Unannounced};

@@ -2,10 +2,22 @@
 //!
 //! Each tag has a generation, a random value. An entry holds the generations that its tags had *before* its fetch, and is valid only
 //! while none has moved. To say that something changed is to *raise* its tag: to give it a new generation.
+//!
+//! Some tags are known only from the answer. For these there are *templates*, tags that stand for all tags of a kind and are raised before
+//! any of them: a reader notes the template before its fetch, reads the tags after it, and looks at the template last.
 
-use std::fmt;
+mod generation;
+mod marks;
+mod memory;
+mod recent;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use tokio::time::Instant;
+
+use self::{generation::random, marks::WriteId, memory::Memory};
+use crate::entry::TagGeneration;
 
 /// What an entry can be about. It stands for a name without holding it: names are made of arguments, and lie in Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,8 +27,69 @@ pub struct Tag {
     pub(crate) strict: bool,
 }
 
+/// The generations of all tags, shared by the process.
+#[derive(Clone)]
+pub struct Tags {
+    kind: Arc<Kind>,
+}
+
+/// What a reader noted before its fetch.
+#[derive(Debug)]
+pub struct Before {
+    known: Vec<TagGeneration>,
+    templates: Vec<TagGeneration>,
+    storable: bool,
+}
+
+/// Whether an entry may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    Valid,
+    /// Redis is gone, and the tags, none of them strict, cannot be compared: only how long it is fresh bounds its age.
+    Unverified,
+    /// Something that it is about has changed.
+    Moved,
+    /// Redis is gone, and a strict tag cannot be compared.
+    Unknowable,
+}
+
+/// How far a raise got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Raised {
+    Everywhere,
+    /// In this process at once, elsewhere as soon as Redis is back.
+    Queued,
+}
+
+/// Whether a write may still change something after it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Yes,
+    /// It may, for so long.
+    Unknown(Duration),
+}
+
+/// Nothing may be sent: others would go on serving what it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cache could not be told of this write, and it holds answers that must not outlive it; nothing was sent; try again when Redis is back")]
+pub struct Unannounced;
+
+/// A write that is under way. While it is, no answer that it may change is stored.
+#[must_use = "the write is pending until its end is told"]
+pub struct Pending {
+    tags: Tags,
+    write: WriteId,
+    /// Templates first.
+    concerned: Vec<Tag>,
+    ended: bool,
+}
+
+enum Kind {
+    Memory(Memory),
+}
+
 impl Tag {
-    /// Names and their ids stay together over all replicas and for all time: no secret is part of it.
+    /// A name has the same tag in all replicas and for all time: no secret is part of it.
     #[must_use]
     pub fn new(name: &str, strict: bool) -> Self {
         let mut context = Context::new(&SHA256);
@@ -33,8 +106,135 @@ impl Tag {
     }
 }
 
+impl Tags {
+    /// For one process without Redis. Up to `tags_max` tags are known; one that was forgotten starts anew, so its entries are dead.
+    #[must_use]
+    pub fn in_memory(tags_max: usize) -> Self {
+        Self { kind: Arc::new(Kind::Memory(Memory::new(tags_max))) }
+    }
+
+    /// What an entry about `tags` needs from before its fetch. `templates` stand for the tags that only its answer will name.
+    pub async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
+        match &*self.kind {
+            Kind::Memory(memory) => {
+                let (known, tags_settled) = memory.read(tags);
+                let (templates, templates_settled) = memory.read(templates);
+                Before { known, templates, storable: tags_settled && templates_settled }
+            }
+        }
+    }
+
+    /// The tags of an answer, `result_tags` being those that it named itself. `None`: it must not be stored, since a write may have changed
+    /// it while it was on its way.
+    pub async fn after(&self, before: Before, result_tags: &[Tag]) -> Option<Arc<[TagGeneration]>> {
+        if !before.storable {
+            return None;
+        }
+        let Before { known: mut tags, templates, .. } = before;
+        let new: Vec<Tag> =
+            result_tags.iter().filter(|tag| tags.iter().all(|known| known.tag.id != tag.id)).copied().collect();
+        match &*self.kind {
+            Kind::Memory(memory) => {
+                let (named, settled) = memory.read(&new);
+                if !settled || !memory.holds(&templates) {
+                    return None;
+                }
+                tags.extend(named);
+            }
+        }
+        Some(tags.into())
+    }
+
+    /// Whether an entry with `tags` may be served now.
+    pub async fn check(&self, tags: &[TagGeneration]) -> Check {
+        match &*self.kind {
+            Kind::Memory(memory) if memory.holds(tags) => Check::Valid,
+            Kind::Memory(_) => Check::Moved,
+        }
+    }
+
+    /// A write that changes what `tags` and `templates` stand for is about to be sent, and will have ended after `pending_for`.
+    pub async fn begin(
+        &self,
+        tags: &[Tag],
+        templates: &[Tag],
+        pending_for: Duration,
+    ) -> Result<Pending, Unannounced> {
+        let concerned = [templates, tags].concat();
+        let write = random();
+        match &*self.kind {
+            Kind::Memory(memory) => {
+                memory.mark(concerned.iter().copied(), write, Instant::now() + pending_for);
+                memory.raise(concerned.iter().copied());
+            }
+        }
+        Ok(Pending { tags: self.clone(), write, concerned, ended: false })
+    }
+
+    /// Something has changed, whoever changed it. Templates come before the tags they stand for.
+    pub async fn raise(&self, tags: &[Tag]) -> Raised {
+        match &*self.kind {
+            Kind::Memory(memory) => memory.raise(tags.iter().copied()),
+        }
+        Raised::Everywhere
+    }
+}
+
+impl Before {
+    /// Whether the answer may be stored, as far as can be told before the fetch.
+    #[must_use]
+    pub fn storable(&self) -> bool {
+        self.storable
+    }
+}
+
+impl Pending {
+    /// The write has ended, and its answer named `result_tags`.
+    pub async fn end(mut self, result_tags: &[Tag], settled: Settled) {
+        self.ended = true;
+        let all = self.concerned.iter().chain(result_tags).copied();
+        let until = match settled {
+            Settled::Yes => None,
+            Settled::Unknown(settles_within) => Some(Instant::now() + settles_within),
+        };
+        match &*self.tags.kind {
+            Kind::Memory(memory) => {
+                memory.raise(all.clone());
+                memory.unmark(all, self.write, until);
+            }
+        }
+    }
+}
+
+/// Whoever wrote gave up on it, and the downstream may not have: what it changed is raised, and stays pending until the time it was given.
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        match &*self.tags.kind {
+            Kind::Memory(memory) => memory.raise(self.concerned.iter().copied()),
+        }
+    }
+}
+
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tag").field("strict", &self.strict).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &*self.kind {
+            Kind::Memory(_) => "memory",
+        };
+        f.debug_struct("Tags").field("kind", &kind).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("tags", &self.concerned.len()).finish_non_exhaustive()
     }
 }
