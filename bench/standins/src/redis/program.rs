@@ -24,7 +24,7 @@ pub(super) fn find(extra: &[PathBuf]) -> Result<PathBuf> {
         Some(found) => Ok(found),
         None => bail!(
             "no {PROGRAM} was found in {}WEIR_REDIS_BIN or PATH. Install it with `apt-get install redis-server`, name its \
-             folder in WEIR_REDIS_BIN, or start with `./run demo` or `./run test`, which bring what is missing",
+             folder in WEIR_REDIS_BIN, or start with `./run test`, which brings what is missing",
             extra.iter().map(|dir| format!("{}, ", dir.display())).collect::<String>(),
         ),
     }
