@@ -1,0 +1,325 @@
+//! The only place that speaks to Redis: one server, a server that sentinels know, or a cluster.
+//!
+//! Connections are made and made again by a task of their own. Nobody who asks something of Redis waits for that: what
+//! cannot be asked now is [`Gone`] at once, and what gets no answer in time is gone then.
+
+mod address;
+mod connect;
+mod keeper;
+mod lane;
+mod reason;
+mod script;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use ::redis::{ConnectionInfo, FromRedisValue};
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use secrecy::SecretString;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::Clock;
+use lane::{Lane, Lanes};
+pub(crate) use script::Script;
+
+/// How many messages a reader may be behind before it has missed some.
+const MESSAGES_MAX: usize = 4_096;
+
+/// Where Redis is, and how long it is waited for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub kind: Kind,
+    /// `redis://` or `rediss://`; for sentinels and clusters several, separated by commas.
+    pub url: SecretString,
+    /// What every key and channel begins with.
+    pub prefix: String,
+    pub connect_timeout: Duration,
+    pub command_timeout: Duration,
+    /// For commands that carry a value.
+    pub value_timeout: Duration,
+}
+
+/// What answers at the address.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    Single,
+    /// Sentinels, which say where the server is. User and password are those of the server.
+    Sentinel {
+        master_name: String,
+        user: Option<String>,
+        password: Option<SecretString>,
+    },
+    Cluster,
+}
+
+/// Why settings cannot be used. Never repeats an address: there may be a password within.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error(
+        "address {number} is not of the form redis://user:password@host:6379/0, or rediss://… over TLS: \
+         write what is special in a password as %2C for a comma, %40 for @, %2F for a slash"
+    )]
+    Address { number: usize },
+    #[error("it names several servers: say `kind: cluster` or `kind: sentinel`, or name one")]
+    Several,
+    #[error("a cluster has database 0 alone: leave the number off the address")]
+    ClusterDatabase,
+    #[error("some addresses are redis:// and some rediss://: make all of them the same")]
+    PartlySecured,
+}
+
+/// A handle on Redis, shared by all that is asked of it. The last one dropped ends the connections.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    _stop: Arc<DropGuard>,
+}
+
+struct Shared {
+    settings: Settings,
+    servers: Vec<ConnectionInfo>,
+    probe_key: String,
+    lanes: ArcSwapOption<Lanes>,
+    link: watch::Sender<Link>,
+    messages: broadcast::Sender<Message>,
+    clock: Clock,
+}
+
+/// Whether Redis can be used, why not, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub state: LinkState,
+    /// For operators; names no address and no secret.
+    pub reason: Option<String>,
+    pub since: SystemTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not reached yet since the start.
+    Connecting,
+    Up,
+    Down,
+}
+
+/// Why Redis gave no answer. The cause is in the log, once per change of state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Gone {
+    /// It was not asked, or the connection was lost while it was.
+    #[error("Redis is not there")]
+    Down,
+    /// It may have done what it was asked to.
+    #[error("Redis did not answer in time")]
+    Timeout,
+    #[error("Redis refused a command")]
+    Failed,
+}
+
+/// What is told to all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Channel {
+    /// A tag was raised.
+    Tags,
+    /// A fetch that others wait for has ended.
+    Landed,
+    /// Says regularly that messages still come through.
+    Beat,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    Published { channel: Channel, payload: Bytes },
+    /// The subscription was lost, or is there again, or the reader was too slow: what was published meanwhile is unknown.
+    Gap,
+}
+
+/// What was heard since this was made.
+#[derive(Debug)]
+pub(crate) struct Messages {
+    receiver: broadcast::Receiver<Message>,
+}
+
+impl Redis {
+    /// Connects to nothing yet: a task of its own connects, and goes on trying, until the last handle is gone.
+    /// Must be called within a tokio runtime.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let servers = address::servers(&settings.url, &settings.kind)?;
+        let shared = Arc::new(Shared {
+            servers,
+            probe_key: key(&settings.prefix, "probe", ""),
+            settings,
+            lanes: ArcSwapOption::empty(),
+            link: watch::Sender::new(Link { state: LinkState::Connecting, reason: None, since: SystemTime::now() }),
+            messages: broadcast::Sender::new(MESSAGES_MAX),
+            clock: Clock::local(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(keeper::keep(Arc::clone(&shared), stop.clone()));
+        Ok(Self { shared, _stop: Arc::new(stop.drop_guard()) })
+    }
+
+    /// Whether Redis can be used now, and why not.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.shared.link.borrow().clone()
+    }
+
+    /// Tells each change of the link.
+    #[must_use]
+    pub fn link_changes(&self) -> watch::Receiver<Link> {
+        self.shared.link.subscribe()
+    }
+
+    /// Whether Redis can be used now. Made for the path of a call.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.shared.lanes.load().as_ref().is_some_and(|lanes| lanes.usable())
+    }
+
+    /// The time by Redis, or until it was heard of by this machine.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// A key. All keys with the same `hash_tag` lie in one slot of a cluster, so one script may use them together.
+    pub(crate) fn key(&self, hash_tag: &str, suffix: &str) -> String {
+        key(&self.shared.settings.prefix, hash_tag, suffix)
+    }
+
+    /// The name of a channel, for a script that publishes.
+    pub(crate) fn channel(&self, channel: Channel) -> String {
+        self.shared.settings.channel(channel)
+    }
+
+    /// Runs a script that carries little, within `command_timeout`.
+    pub(crate) async fn small<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<T, Gone> {
+        self.run(|lanes| &lanes.small, script, keys, args).await
+    }
+
+    /// Runs a script that carries a value, within `value_timeout`. Small ones do not wait behind it.
+    pub(crate) async fn bulk<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<T, Gone> {
+        self.run(|lanes| &lanes.bulk, script, keys, args).await
+    }
+
+    /// Runs a script that writes, then waits up to `wait` until a replica of the server has what it wrote, where
+    /// `has_replicas` reads from the answer that there are any. Also says whether that came about.
+    pub(crate) async fn lasting<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        wait: Duration,
+        has_replicas: impl FnOnce(&T) -> bool,
+    ) -> Result<(T, bool), Gone> {
+        let lanes = self.lanes()?;
+        lanes.run_lasting(script, keys, args, wait, has_replicas).await
+    }
+
+    /// What is published from now on.
+    pub(crate) fn messages(&self) -> Messages {
+        Messages { receiver: self.shared.messages.subscribe() }
+    }
+
+    async fn run<T: FromRedisValue>(
+        &self,
+        lane: impl Fn(&Lanes) -> &Lane,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<T, Gone> {
+        let lanes = self.lanes()?;
+        lanes.run(lane(&lanes), script, keys, args).await
+    }
+
+    fn lanes(&self) -> Result<Arc<Lanes>, Gone> {
+        self.shared.lanes.load_full().filter(|lanes| lanes.usable()).ok_or(Gone::Down)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("link", &*self.shared.link.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Makes a state known, and logs it once.
+    fn tell(&self, state: LinkState, reason: Option<String>) {
+        self.link.send_if_modified(|link| {
+            if link.state == state {
+                let other = link.reason != reason;
+                link.reason = reason;
+                return other;
+            }
+            match (&reason, link.state) {
+                (Some(reason), _) => tracing::warn!(target: "cache", reason, "Redis cannot be used: each process goes on alone"),
+                (None, LinkState::Connecting) => tracing::info!(target: "cache", "Redis is there"),
+                (None, _) => tracing::info!(target: "cache", "Redis is there again"),
+            }
+            *link = Link { state, reason, since: SystemTime::now() };
+            true
+        });
+    }
+
+    /// To whoever listens. Nobody may.
+    fn pass_on(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+}
+
+impl Settings {
+    fn channel(&self, channel: Channel) -> String {
+        format!("{}:{}", self.prefix, channel.name())
+    }
+
+    fn channels(&self) -> Vec<String> {
+        Channel::ALL.into_iter().map(|channel| self.channel(channel)).collect()
+    }
+}
+
+impl Channel {
+    const ALL: [Self; 3] = [Self::Tags, Self::Landed, Self::Beat];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tags => "tags",
+            Self::Landed => "landed",
+            Self::Beat => "beat",
+        }
+    }
+}
+
+impl Messages {
+    /// The next one, or `None` when every handle on Redis is gone.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        match self.receiver.recv().await {
+            Ok(message) => Some(message),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Message::Gap),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+fn key(prefix: &str, hash_tag: &str, suffix: &str) -> String {
+    format!("{prefix}:{{{hash_tag}}}{suffix}")
+}
+
+#[cfg(test)]
+mod tests;

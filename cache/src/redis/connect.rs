@@ -1,0 +1,174 @@
+//! One attempt to connect: to the server, by way of sentinels, or to a cluster.
+
+use std::{sync::LazyLock, time::Duration};
+
+use futures_util::{StreamExt, future, stream::FuturesUnordered};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisConnectionInfo, RedisError,
+    RedisResult,
+    aio::{MultiplexedConnection, PubSubSink, PubSubStream},
+    cluster::ClusterClientBuilder,
+};
+use secrecy::ExposeSecret;
+
+use super::{
+    Kind, Script, Settings,
+    address::{self, with_credentials},
+    lane::{Connection, Lanes},
+    reason,
+};
+
+/// How often a command to a cluster is tried: a moved slot needs a second attempt, a replaced server a third.
+const CLUSTER_RETRIES: u32 = 2;
+const CLUSTER_RETRY_WAIT_MS: u64 = 20;
+
+/// Tells the time, and that this server takes writes.
+static PROBE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local now = redis.call('TIME')
+         redis.call('SET', KEYS[1], '', 'PX', 10000)
+         return math.floor(now[1] * 1000 + now[2] / 1000)",
+    )
+});
+
+/// What one attempt came to: connections that were seen to work.
+pub(super) struct Connected {
+    pub(super) lanes: Lanes,
+    pub(super) subscription: Subscription,
+    /// Who can be subscribed at.
+    pub(super) servers: Vec<ConnectionInfo>,
+    pub(super) now_ms: u64,
+}
+
+/// A connection that is told what others publish.
+pub(super) struct Subscription {
+    pub(super) sink: PubSubSink,
+    pub(super) stream: PubSubStream,
+}
+
+/// Connects within its time, or says why not.
+pub(super) async fn connect(
+    settings: &Settings,
+    servers: &[ConnectionInfo],
+    probe_key: &str,
+) -> Result<Connected, String> {
+    let limit = settings.connect_timeout;
+    let servers = match &settings.kind {
+        Kind::Single | Kind::Cluster => servers.to_vec(),
+        Kind::Sentinel { master_name, user, password } => {
+            let password = password.as_ref().map(ExposeSecret::expose_secret);
+            let found = within(limit, "no sentinel answered", primary(servers, master_name)).await?;
+            let own = with_credentials(
+                RedisConnectionInfo::default().set_db(found.redis_settings().db()),
+                user.as_deref(),
+                password,
+            );
+            vec![found.set_redis_settings(own)]
+        }
+    };
+    within(limit, "the server", connected(settings, servers, probe_key)).await
+}
+
+async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe_key: &str) -> RedisResult<Connected> {
+    let limit = settings.connect_timeout;
+    let connections = match (&settings.kind, servers.first()) {
+        (Kind::Cluster, _) => {
+            let open = |answer_within| to_cluster(&servers, limit, answer_within);
+            let (small, bulk, lasting) =
+                future::try_join3(open(settings.command_timeout), open(settings.value_timeout), open(limit)).await?;
+            [small, bulk, lasting]
+        }
+        (_, Some(server)) => {
+            let open = || to_server(server);
+            let (small, bulk, lasting) = future::try_join3(open(), open(), open()).await?;
+            [small, bulk, lasting].map(Connection::Server)
+        }
+        (_, None) => return Err((ErrorKind::InvalidClientConfig, "no address").into()),
+    };
+    let mut asked = connections[0].clone();
+    let now_ms = asked.run(&PROBE, &[probe_key], &[]).await?;
+    let subscription = subscribe(&servers, &settings.channels(), limit).await?;
+    let lanes = Lanes::new(connections, settings.command_timeout, settings.value_timeout);
+    Ok(Connected { lanes, subscription, servers, now_ms })
+}
+
+/// Asks whether the server is there still, within the time of any small command.
+pub(super) async fn probe(lanes: &Lanes, probe_key: &str) -> Result<u64, super::Gone> {
+    lanes.run(&lanes.small, &PROBE, &[probe_key], &[]).await
+}
+
+/// Subscribes at the first server that lets us.
+pub(super) async fn subscribe(
+    servers: &[ConnectionInfo],
+    channels: &[String],
+    limit: Duration,
+) -> RedisResult<Subscription> {
+    let mut last = RedisError::from((ErrorKind::Client, "no address"));
+    for server in servers {
+        let attempt = async {
+            let (mut sink, stream) = Client::open(server.clone())?.get_async_pubsub().await?.split();
+            sink.subscribe(channels).await?;
+            RedisResult::Ok(Subscription { sink, stream })
+        };
+        match tokio::time::timeout(limit, attempt).await {
+            Ok(Ok(subscription)) => return Ok(subscription),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+        }
+    }
+    Err(last)
+}
+
+/// Times are kept by those who ask, so that one limit counts for a script however often it is sent.
+async fn to_server(server: &ConnectionInfo) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    Client::open(server.clone())?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+async fn to_cluster(servers: &[ConnectionInfo], connect: Duration, answer: Duration) -> RedisResult<Connection> {
+    let client = ClusterClientBuilder::new(servers.to_vec())
+        .connection_timeout(connect)
+        .response_timeout(answer)
+        .retries(CLUSTER_RETRIES)
+        .min_retry_wait(CLUSTER_RETRY_WAIT_MS)
+        .max_retry_wait(CLUSTER_RETRY_WAIT_MS)
+        .tcp_settings(address::tcp())
+        .build()?;
+    client.get_async_connection().await.map(Connection::Cluster)
+}
+
+/// Where the primary is, by the first sentinel that knows it.
+async fn primary(sentinels: &[ConnectionInfo], master_name: &str) -> RedisResult<ConnectionInfo> {
+    let mut asked: FuturesUnordered<_> = sentinels.iter().map(|sentinel| ask_sentinel(sentinel, master_name)).collect();
+    let mut last = RedisError::from((ErrorKind::EmptySentinelList, "no address"));
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(primary) => return Ok(primary),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn ask_sentinel(sentinel: &ConnectionInfo, master_name: &str) -> RedisResult<ConnectionInfo> {
+    // A database is the server's; a sentinel has none.
+    let without_database = sentinel.redis_settings().clone().set_db(0);
+    let mut connection = to_server(&sentinel.clone().set_redis_settings(without_database)).await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("get-master-addr-by-name").arg(master_name);
+    let answer: Option<(String, u16)> = command.query_async(&mut connection).await?;
+    let (host, port) = answer.ok_or((ErrorKind::MasterNameNotFoundBySentinel, "unknown"))?;
+    let address = match sentinel.addr() {
+        ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    Ok(sentinel.clone().set_addr(address))
+}
+
+async fn within<T>(limit: Duration, what: &str, attempt: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
+    match tokio::time::timeout(limit, attempt).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(reason::of(&error)),
+        Err(_) => Err(format!("{what}: no connection within {} ms", limit.as_millis())),
+    }
+}
