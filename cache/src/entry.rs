@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
+use aws_lc_rs::rand;
 use bytes::Bytes;
 
-use crate::freshness::Contract;
+use crate::{freshness::Contract, tags::Tag};
 
 /// One answer of a downstream, serialised and masked, with all that decides how long it may be served.
 ///
@@ -12,6 +13,7 @@ use crate::freshness::Contract;
 /// tier's clock, so that replicas agree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
+    pub version: Version,
     /// The result as it is sent to callers.
     pub value: Bytes,
     pub found: Found,
@@ -35,11 +37,24 @@ pub enum Found {
     NotFound,
 }
 
+/// Tells an answer from every other one under the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version(pub(crate) [u8; 16]);
+
 /// A tag and the random value it had. The value says nothing but whether the tag has moved since.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagGeneration {
-    pub tag: Box<[u8]>,
+    pub tag: Tag,
     pub generation: [u8; 16],
+}
+
+impl Version {
+    #[must_use]
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        rand::fill(&mut bytes).expect("the system has random bytes");
+        Self(bytes)
+    }
 }
 
 impl Entry {
@@ -55,11 +70,11 @@ impl Entry {
     ) -> Self {
         let fresh_until_ms = now_ms.saturating_add(contract.fresh_age_ms(found));
         let stale_until_ms = now_ms.saturating_add(contract.age_max_ms(found));
-        Self { value, found, created_ms: now_ms, fresh_until_ms, stale_until_ms, fetch_ms, tags }
+        Self { version: Version::random(), value, found, created_ms: now_ms, fresh_until_ms, stale_until_ms, fetch_ms, tags }
     }
 }
 
-/// The value is a company's data and a tag may hold an argument: neither is printed.
+/// The value is a company's data: it is not printed.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
@@ -74,29 +89,21 @@ impl fmt::Debug for Entry {
     }
 }
 
-impl fmt::Debug for TagGeneration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TagGeneration({} bytes)", self.tag.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
 
-    use super::{Entry, Found, TagGeneration};
+    use super::{Entry, Found};
     use crate::freshness::Contract;
 
     #[test]
-    fn neither_value_nor_tags_are_printed() {
-        let tags = [TagGeneration { tag: (*b"ticket:secret-1").into(), generation: [7; 16] }];
+    fn the_value_is_not_printed() {
         let value = Bytes::from_static(b"secret-2");
-        let entry = Entry::new(value, Found::Found, Arc::new(tags), 8_000, &Contract::default(), 1_000);
+        let entry = Entry::new(value, Found::Found, Arc::new([]), 8_000, &Contract::default(), 1_000);
         let printed = format!("{entry:?}");
         assert!(!printed.contains("secret") && !printed.contains("115, 101"), "{printed}");
         assert!(printed.contains("value_bytes: 8"), "{printed}");
-        assert_eq!(format!("{:?}", entry.tags[0]), "TagGeneration(15 bytes)");
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Two things are the caller's: the fetch stores what it got before it returns, and looks into the store once more before it asks the
 //! downstream, since the flight before may have landed between the caller's look and his joining; and a waiter joins a fetch that may have
-//! begun before he came, so whoever must not see the past compares the tag generations in the entry with those at his own start.
+//! begun before he came, so whoever must not see the past asks whether the answer still holds.
 
 use std::{
     collections::HashMap,
@@ -20,12 +20,14 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
+use tokio_util::task::TaskTracker;
 
 use crate::key::Key;
 
-/// The fetches that run now. `V` and `E` are what they come to; each of those who wait gets a clone.
-pub struct Flights<V, E> {
-    shared: Arc<Shared<V, E>>,
+/// The fetches that run now. `V` is what they come to; each of those who wait gets a clone.
+pub struct Flights<V> {
+    shared: Arc<Shared<V>>,
+    tracker: TaskTracker,
 }
 
 /// How many there may be in this process.
@@ -47,9 +49,9 @@ pub struct Deadlines {
 
 /// What a flight came to for one of those who waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Landing<V, E> {
+pub struct Landing<V> {
     pub seat: Seat,
-    pub result: Result<V, Failure<E>>,
+    pub result: Result<V, Failure>,
 }
 
 /// Whose fetch it was.
@@ -65,10 +67,7 @@ pub enum Seat {
 
 /// Why there is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Failure<E> {
-    /// What the fetch itself says.
-    #[error(transparent)]
-    Fetch(E),
+pub enum Failure {
     #[error("the fetch did not end by its deadline")]
     FetchDeadline,
     /// It panicked, or the process is ending.
@@ -83,22 +82,19 @@ pub enum Failure<E> {
     WaitersFull,
 }
 
-impl<V, E> Flights<V, E>
-where
-    V: Clone + Send + Sync + 'static,
-    E: Clone + Send + Sync + 'static,
-{
+impl<V: Clone + Send + Sync + 'static> Flights<V> {
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { shared: Arc::new(Shared { bounds, flights: Mutex::default(), waiters: AtomicUsize::new(0) }) }
+        let shared = Shared { bounds, flights: Mutex::default(), waiters: AtomicUsize::new(0) };
+        Self { shared: Arc::new(shared), tracker: TaskTracker::new() }
     }
 
     /// What the fetch for `key` comes to: the one that runs, else the one that `fetch` makes. `fetch` is called, in a task of its own, only
     /// when none runs. Dropping the wait ends the wait alone.
-    pub async fn join<F, Fut>(&self, key: Key, deadlines: Deadlines, fetch: F) -> Landing<V, E>
+    pub async fn join<F, Fut>(&self, key: Key, deadlines: Deadlines, fetch: F) -> Landing<V>
     where
         F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        Fut: Future<Output = V> + Send + 'static,
     {
         let Some(_place) = Waiter::take(&self.shared) else {
             return Landing { seat: Seat::None, result: Err(Failure::WaitersFull) };
@@ -106,7 +102,7 @@ where
         let (seat, mut landed) = match self.board(key) {
             Ok(Boarded::Running(landed)) => (Seat::Passenger, landed),
             Ok(Boarded::New(flight, landed)) => {
-                tokio::spawn(fly(flight, deadlines.fetch, fetch));
+                self.tracker.spawn(fly(flight, deadlines.fetch, fetch));
                 (Seat::Starter, landed)
             }
             Err(failure) => return Landing { seat: Seat::None, result: Err(failure) },
@@ -119,13 +115,30 @@ where
         Landing { seat, result }
     }
 
+    /// Starts a fetch for `key` that nobody waits for yet, unless one runs, or there is no room. Says whether it did.
+    pub fn launch<F, Fut>(&self, key: Key, fetch_deadline: Instant, fetch: F) -> bool
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        let Ok(Boarded::New(flight, _landed)) = self.board(key) else { return false };
+        self.tracker.spawn(fly(flight, fetch_deadline, fetch));
+        true
+    }
+
+    /// Ends when no fetch runs. Those that begin while it waits are waited for too.
+    pub async fn landed(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     /// How many fetches run, and how many calls wait for them.
     #[must_use]
     pub fn running(&self) -> (usize, usize) {
         (self.shared.flights().len(), self.shared.waiters.load(Ordering::Relaxed))
     }
 
-    fn board(&self, key: Key) -> Result<Boarded<V, E>, Failure<E>> {
+    fn board(&self, key: Key) -> Result<Boarded<V>, Failure> {
         let mut flights = self.shared.flights();
         if let Some(landed) = flights.get(&key) {
             return Ok(Boarded::Running(landed.clone()));
@@ -139,54 +152,50 @@ where
     }
 }
 
-impl<V, E> fmt::Debug for Flights<V, E> {
+impl<V> fmt::Debug for Flights<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flights").field("bounds", &self.shared.bounds).finish_non_exhaustive()
     }
 }
 
-async fn fly<V, E, F, Fut>(mut flight: Flight<V, E>, deadline: Instant, fetch: F)
+async fn fly<V, F, Fut>(mut flight: Flight<V>, deadline: Instant, fetch: F)
 where
     F: FnOnce() -> Fut,
-    Fut: Future<Output = Result<V, E>>,
+    Fut: Future<Output = V>,
 {
-    flight.result = match timeout_at(deadline, fetch()).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(Failure::Fetch(error)),
-        Err(_elapsed) => Err(Failure::FetchDeadline),
-    };
+    flight.result = timeout_at(deadline, fetch()).await.map_err(|_elapsed| Failure::FetchDeadline);
 }
 
-enum Boarded<V, E> {
-    Running(Landed<V, E>),
-    New(Flight<V, E>, Landed<V, E>),
+enum Boarded<V> {
+    Running(Landed<V>),
+    New(Flight<V>, Landed<V>),
 }
 
-type Landed<V, E> = watch::Receiver<Option<Result<V, Failure<E>>>>;
+type Landed<V> = watch::Receiver<Option<Result<V, Failure>>>;
 
-struct Shared<V, E> {
+struct Shared<V> {
     bounds: Bounds,
-    flights: Mutex<HashMap<Key, Landed<V, E>>>,
+    flights: Mutex<HashMap<Key, Landed<V>>>,
     waiters: AtomicUsize,
 }
 
-impl<V, E> Shared<V, E> {
+impl<V> Shared<V> {
     /// Nothing that can panic runs under this lock.
-    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Landed<V, E>>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Landed<V>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A fetch on its way. It lands when it is dropped, however its task ends: a panic leaves the key free and nobody waiting.
-struct Flight<V, E> {
-    shared: Arc<Shared<V, E>>,
+struct Flight<V> {
+    shared: Arc<Shared<V>>,
     key: Key,
-    lands: watch::Sender<Option<Result<V, Failure<E>>>>,
+    lands: watch::Sender<Option<Result<V, Failure>>>,
     /// What those who wait get if it lands now.
-    result: Result<V, Failure<E>>,
+    result: Result<V, Failure>,
 }
 
-impl<V, E> Drop for Flight<V, E> {
+impl<V> Drop for Flight<V> {
     fn drop(&mut self) {
         // The key first, and once: whoever comes from here on must not get a result that was there before he came, and the next flight
         // under this key is not ours to end.
@@ -200,7 +209,7 @@ impl<V, E> Drop for Flight<V, E> {
 struct Waiter<'a>(&'a AtomicUsize);
 
 impl<'a> Waiter<'a> {
-    fn take<V, E>(shared: &'a Shared<V, E>) -> Option<Self> {
+    fn take<V>(shared: &'a Shared<V>) -> Option<Self> {
         let max = shared.bounds.waiters_max;
         let one_more = |waiters| (waiters < max).then_some(waiters + 1);
         shared.waiters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;

@@ -12,12 +12,13 @@ use std::{
 use bytes::Bytes;
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
-use crate::{entry::Entry, key::Key};
+use crate::{
+    entry::{Entry, TagGeneration},
+    key::Key,
+};
 
 /// What an entry holds besides its value and tags: itself, its key twice, and its places in the map, in the order of use and on the timer.
 const ENTRY_BYTES: usize = 640;
-/// What a tag holds besides its name.
-const TAG_BYTES: usize = 32;
 /// Removal trails insertion by at most this share of the bound.
 const TRAIL_SHARE: u64 = 16;
 
@@ -152,7 +153,7 @@ impl Slot {
 
 /// The bytes that `entry` keeps from other uses.
 fn weight(entry: &Entry) -> u32 {
-    let tags_bytes: usize = entry.tags.iter().map(|tag| tag.tag.len() + TAG_BYTES).sum();
+    let tags_bytes = entry.tags.len() * size_of::<TagGeneration>();
     u32::try_from(ENTRY_BYTES + entry.value.len() + tags_bytes).unwrap_or(u32::MAX)
 }
 

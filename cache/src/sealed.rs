@@ -5,8 +5,8 @@
 //! format (1) · which secret (4) · salt (24) · AES-256-GCM( entry ) · tag (16)
 //! ```
 //!
-//! Each value has a subkey of its own random salt, so the nonce may be constant. All before the sealed part, and the whole cache key, are its
-//! associated data. Whatever comes out of the store is either what was put in under that key, or a [`Damage`]: a miss, never an error.
+//! Each value has a subkey of its own random salt, so the nonce may be constant. All before the sealed part, the whole cache key, and what it is
+//! used for, are its associated data. Whatever comes out of the store is either what was put in under that key, or a [`Damage`]: a miss, never an error.
 
 mod layout;
 
@@ -39,7 +39,7 @@ pub struct Sealer {
 pub enum Unsealable {
     #[error("the value has {value_bytes} bytes; at most {value_bytes_max} are stored")]
     ValueTooLarge { value_bytes: usize, value_bytes_max: usize },
-    #[error("the answer has too many tags, or too long ones; at most {tags} tags of {tag_bytes} bytes are stored", tags = layout::TAGS_MAX, tag_bytes = layout::TAG_BYTES_MAX)]
+    #[error("the answer has too many tags; at most {max} are stored", max = layout::TAGS_MAX)]
     Tags,
 }
 
@@ -71,16 +71,30 @@ impl Sealer {
 
     /// The entry as it is stored under `key`.
     pub fn seal(&self, key: &Key, entry: &Entry) -> Result<Vec<u8>, Unsealable> {
+        self.seal_as(b"", key, entry)
+    }
+
+    /// Sealed for one use of `key`: it opens for no other one.
+    pub(crate) fn seal_as(&self, usage: &[u8], key: &Key, entry: &Entry) -> Result<Vec<u8>, Unsealable> {
         if entry.value.len() > self.value_bytes_max {
             let (value_bytes, value_bytes_max) = (entry.value.len(), self.value_bytes_max);
             return Err(Unsealable::ValueTooLarge { value_bytes, value_bytes_max });
         }
         let plain = layout::write(entry).ok_or(Unsealable::Tags)?;
-        Ok(self.seal_plain(key, plain))
+        Ok(self.seal_plain(usage, key, plain))
     }
 
     /// What was sealed for `key`, or what is wrong with it. Costs at most the memory of one entry of the largest size, whatever came.
     pub fn open(&self, key: &Key, sealed: &[u8]) -> Result<Entry, Damage> {
+        self.open_as(b"", key, sealed)
+    }
+
+    /// The bytes of the largest sealed entry.
+    pub(crate) fn sealed_bytes_max(&self) -> usize {
+        HEAD_BYTES + layout::PLAIN_OVERHEAD_BYTES_MAX + self.value_bytes_max + MAX_TAG_LEN
+    }
+
+    pub(crate) fn open_as(&self, usage: &[u8], key: &Key, sealed: &[u8]) -> Result<Entry, Damage> {
         let (head, body) = sealed.split_at_checked(HEAD_BYTES).ok_or(Damage::Truncated)?;
         if head[0] != FORMAT {
             return Err(Damage::Format);
@@ -88,26 +102,26 @@ impl Sealer {
         if body.len() < MAX_TAG_LEN {
             return Err(Damage::Truncated);
         }
-        if body.len() > layout::PLAIN_OVERHEAD_BYTES_MAX + self.value_bytes_max + MAX_TAG_LEN {
+        if sealed.len() > self.sealed_bytes_max() {
             return Err(Damage::TooLarge);
         }
         let (secret_id, salt) = head[1..].split_at(SECRET_ID_BYTES);
         let secret = self.secrets().find(|secret| secret.id == secret_id).ok_or(Damage::Secret)?;
         let mut plain = body.to_vec();
-        let opened = secret.subkey(salt).open_in_place(nonce(), Aad::from(associated(head, key)), &mut plain);
+        let opened = secret.subkey(salt).open_in_place(nonce(), Aad::from(associated(head, key, usage)), &mut plain);
         let opened_bytes = opened.map_err(|_unspecified| Damage::Seal)?.len();
         plain.truncate(opened_bytes);
         layout::read(plain, self.value_bytes_max)
     }
 
-    fn seal_plain(&self, key: &Key, mut plain: Vec<u8>) -> Vec<u8> {
+    fn seal_plain(&self, usage: &[u8], key: &Key, mut plain: Vec<u8>) -> Vec<u8> {
         let mut head = [0; HEAD_BYTES];
         head[0] = FORMAT;
         head[1..=SECRET_ID_BYTES].copy_from_slice(&self.current.id);
         let salt = &mut head[1 + SECRET_ID_BYTES..];
         rand::fill(salt).expect("the system has random bytes");
         let subkey = self.current.subkey(salt);
-        let tag = subkey.seal_in_place_separate_tag(nonce(), Aad::from(associated(&head, key)), &mut plain);
+        let tag = subkey.seal_in_place_separate_tag(nonce(), Aad::from(associated(&head, key, usage)), &mut plain);
         let tag = tag.expect("a value in memory is within what AES-GCM can seal");
         let mut sealed = Vec::with_capacity(HEAD_BYTES + plain.len() + MAX_TAG_LEN);
         sealed.extend_from_slice(&head);
@@ -183,9 +197,9 @@ fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }
 
-/// Both parts have one length, so their border is where it is.
-fn associated(head: &[u8], key: &Key) -> Vec<u8> {
-    [head, key.as_bytes()].concat()
+/// All but the last part have one length each, so the borders are where they are.
+fn associated(head: &[u8], key: &Key, usage: &[u8]) -> Vec<u8> {
+    [head, key.as_bytes(), usage].concat()
 }
 
 #[cfg(test)]

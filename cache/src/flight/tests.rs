@@ -16,12 +16,13 @@ use tokio::{
 use super::{Bounds, Deadlines, Failure, Flights, Landing, Seat};
 use crate::testing::key;
 
-type Landed = Landing<usize, &'static str>;
+type Answer = Result<usize, &'static str>;
+type Landed = Landing<Answer>;
 
 /// Flights whose fetches wait until they are let through, and what they did.
 #[derive(Clone)]
 struct Air {
-    flights: Arc<Flights<usize, &'static str>>,
+    flights: Arc<Flights<Answer>>,
     gate: Arc<Semaphore>,
     fetches: Arc<AtomicUsize>,
     done: Arc<AtomicUsize>,
@@ -85,7 +86,7 @@ async fn a_thousand_callers_have_one_fetch() {
     air.until_running(1, 1_000).await;
     air.gate.add_permits(1);
     let landings = calls.join_all().await;
-    assert!(landings.iter().all(|landing| landing.result == Ok(1)));
+    assert!(landings.iter().all(|landing| landing.result == Ok(Ok(1))));
     assert_eq!(landings.iter().filter(|landing| landing.seat == Seat::Starter).count(), 1);
     assert_eq!((air.fetches.load(SeqCst), air.flights.running()), (1, (0, 0)));
 }
@@ -111,7 +112,7 @@ async fn a_fetch_outlives_who_started_it() {
     starter.abort();
     air.until_running(1, 1).await;
     air.gate.add_permits(1);
-    assert_eq!(landed(passenger).await, Landing { seat: Seat::Passenger, result: Ok(1) });
+    assert_eq!(landed(passenger).await, Landing { seat: Seat::Passenger, result: Ok(Ok(1)) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +134,7 @@ async fn each_waits_until_his_own_deadline() {
     assert_eq!(air.join(1, 50).await, Landing { seat: Seat::Passenger, result: Err(Failure::WaitDeadline) });
     assert_eq!(start.elapsed().as_millis(), 50);
     air.gate.add_permits(1);
-    assert_eq!(landed(long).await.result, Ok(1));
+    assert_eq!(landed(long).await.result, Ok(Ok(1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,19 +151,19 @@ async fn a_failure_is_for_those_who_wait_and_for_nobody_after() {
     let passenger = air.spawn(1, 10_000);
     air.until_running(1, 2).await;
     air.gate.add_permits(1);
-    let failed = Err(Failure::Fetch("the mainframe is closed"));
+    let failed = Ok(Err("the mainframe is closed"));
     assert_eq!(landed(starter).await, Landing { seat: Seat::Starter, result: failed });
     assert_eq!(landed(passenger).await, Landing { seat: Seat::Passenger, result: failed });
     air.gate.add_permits(1);
-    assert_eq!(air.join(1, 10_000).await, Landing { seat: Seat::Starter, result: Ok(1) });
+    assert_eq!(air.join(1, 10_000).await, Landing { seat: Seat::Starter, result: Ok(Ok(1)) });
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_gets_a_value_that_was_there_before_he_came() {
     let air = Air::new(10, 10);
     air.gate.add_permits(2);
-    assert_eq!(air.join(1, 10_000).await.result, Ok(1));
-    assert_eq!(air.join(1, 10_000).await, Landing { seat: Seat::Starter, result: Ok(2) });
+    assert_eq!(air.join(1, 10_000).await.result, Ok(Ok(1)));
+    assert_eq!(air.join(1, 10_000).await, Landing { seat: Seat::Starter, result: Ok(Ok(2)) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,14 +190,14 @@ async fn a_panic_in_a_fetch_is_an_error_for_all_and_leaves_nothing() {
         assert_eq!(air.flights.running(), (0, 0));
     }
     air.gate.add_permits(1);
-    assert_eq!(air.join(1, 10_000).await.result, Ok(1));
+    assert_eq!(air.join(1, 10_000).await.result, Ok(Ok(1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fetch_ends_by_its_own_deadline() {
     let air = Air::new(10, 10);
     let start = Instant::now();
-    let never = || pending::<Result<usize, &'static str>>();
+    let never = || pending::<Answer>();
     let landing = air.flights.join(key(1), deadlines(60_000), never).await;
     assert_eq!((landing.result, start.elapsed().as_secs()), (Err(Failure::FetchDeadline), 30));
     assert_eq!(air.flights.running(), (0, 0));
@@ -214,7 +215,7 @@ async fn flights_are_bounded() {
     for call in [one, two, passenger] {
         assert!(landed(call).await.result.is_ok());
     }
-    assert_eq!(air.join(3, 10_000).await.result, Ok(3));
+    assert_eq!(air.join(3, 10_000).await.result, Ok(Ok(3)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,13 +228,13 @@ async fn waiters_are_bounded_and_their_places_come_back() {
     air.until_running(1, 1).await;
     assert_eq!(air.join(1, 50).await.result, Err(Failure::WaitDeadline));
     air.gate.add_permits(1);
-    assert_eq!(landed(two).await.result, Ok(1));
+    assert_eq!(landed(two).await.result, Ok(Ok(1)));
     assert_eq!(air.flights.running(), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_two_fetches_of_one_key_run_at_once() {
-    let flights = Arc::new(Flights::<(), &'static str>::new(Bounds { flights_max: 3, waiters_max: 100 }));
+    let flights = Arc::new(Flights::<Result<(), &'static str>>::new(Bounds { flights_max: 3, waiters_max: 100 }));
     let running: Arc<[AtomicUsize; 3]> = Arc::default();
     let mut calls = JoinSet::new();
     for call in 0..99 {
@@ -250,7 +251,7 @@ async fn no_two_fetches_of_one_key_run_at_once() {
                     if others == 0 { Ok(()) } else { Err("two at once") }
                 };
                 let landing = flights.join(key(at), deadlines(30_000), fetch).await;
-                assert_eq!(landing.result, Ok(()));
+                assert_eq!(landing.result, Ok(Ok(())));
                 started += usize::from(landing.seat == Seat::Starter);
             }
             started
@@ -259,6 +260,39 @@ async fn no_two_fetches_of_one_key_run_at_once() {
     let started: usize = calls.join_all().await.into_iter().sum();
     assert!(started < 99 * 200, "nobody ever joined: this run proves nothing");
     assert_eq!(flights.running(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launched_fetch_is_the_one_that_others_join() {
+    let air = Air::new(1, 10);
+    let launch = |call| {
+        let gate = air.gate.clone();
+        let fetch = move || async move {
+            gate.acquire().await.expect("the gate is never closed").forget();
+            Ok(7)
+        };
+        air.flights.launch(key(call), Instant::now() + Duration::from_secs(30), fetch)
+    };
+    assert!(launch(1));
+    assert!(!launch(1) && !launch(2), "one that runs, and one without room");
+    let passenger = air.spawn(1, 10_000);
+    air.until_running(1, 1).await;
+    air.gate.add_permits(1);
+    assert_eq!(landed(passenger).await, Landing { seat: Seat::Passenger, result: Ok(Ok(7)) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_landing_can_be_waited_for() {
+    let air = Air::new(10, 10);
+    let call = air.spawn(1, 10_000);
+    air.until_running(1, 1).await;
+    let flights = air.flights.clone();
+    let end = tokio::spawn(async move { flights.landed().await });
+    yield_now().await;
+    assert!(!end.is_finished());
+    air.gate.add_permits(1);
+    end.await.expect("the wait does not panic");
+    assert!(landed(call).await.result.is_ok());
 }
 
 #[test]

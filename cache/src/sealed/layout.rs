@@ -1,24 +1,25 @@
 //! An entry as bytes. Numbers are big-endian.
 //!
 //! ```text
-//! found (1) · created (8) · fresh until (8) · stale until (8) · fetch (8)
-//! count of tags (2), each: bytes (2) · tag · generation (16)
+//! found (1) · version (16) · created (8) · fresh until (8) · stale until (8) · fetch (8)
+//! count of tags (2), each: strict (1) · id (16) · generation (16)
 //! packing (1) · bytes of the value when unpacked (4) · the value, up to the end
 //! ```
 
 use bytes::Bytes;
 
 use super::Damage;
-use crate::entry::{Entry, Found, TagGeneration};
+use crate::{
+    entry::{Entry, Found, TagGeneration, Version},
+    tags::Tag,
+};
 
 pub(super) const TAGS_MAX: usize = 64;
-pub(super) const TAG_BYTES_MAX: usize = 512;
 /// All but the value itself.
-pub(super) const PLAIN_OVERHEAD_BYTES_MAX: usize =
-    TIMES_BYTES + 2 + TAGS_MAX * (2 + TAG_BYTES_MAX + GENERATION_BYTES) + 5;
+pub(super) const PLAIN_OVERHEAD_BYTES_MAX: usize = HEAD_BYTES + 2 + TAGS_MAX * TAG_BYTES + 5;
 
-const TIMES_BYTES: usize = 1 + 4 * 8;
-const GENERATION_BYTES: usize = 16;
+const HEAD_BYTES: usize = 1 + 16 + 4 * 8;
+const TAG_BYTES: usize = 1 + 16 + 16;
 /// Values up to this size gain too little to be worth the time.
 const PACK_FROM_BYTES: usize = 1024;
 /// The library's own middle: a hit should wait for the store, not for the packing.
@@ -26,24 +27,25 @@ const LEVEL: i32 = 3;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// `None` when there are too many tags, or too long ones. The value has at most 4 GiB.
+/// `None` when there are too many tags. The value has at most 4 GiB.
 pub(super) fn write(entry: &Entry) -> Option<Vec<u8>> {
-    if entry.tags.len() > TAGS_MAX || entry.tags.iter().any(|tag| tag.tag.len() > TAG_BYTES_MAX) {
+    if entry.tags.len() > TAGS_MAX {
         return None;
     }
     let packed = pack(&entry.value);
     let (packing, value) = packed.as_ref().map_or((PLAIN, entry.value.as_ref()), |packed| (ZSTD, packed));
-    let tags_bytes: usize = entry.tags.iter().map(|tag| 2 + tag.tag.len() + GENERATION_BYTES).sum();
-    let mut out = Vec::with_capacity(TIMES_BYTES + 2 + tags_bytes + 5 + value.len());
+    let mut out = Vec::with_capacity(HEAD_BYTES + 2 + entry.tags.len() * TAG_BYTES + 5 + value.len());
     out.push(u8::from(entry.found == Found::NotFound));
+    out.extend_from_slice(&entry.version.0);
     for number in [entry.created_ms, entry.fresh_until_ms, entry.stale_until_ms, entry.fetch_ms] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    put_length(&mut out, entry.tags.len());
-    for tag in entry.tags.iter() {
-        put_length(&mut out, tag.tag.len());
-        out.extend_from_slice(&tag.tag);
-        out.extend_from_slice(&tag.generation);
+    let tags = u16::try_from(entry.tags.len()).expect("the count of tags was checked");
+    out.extend_from_slice(&tags.to_be_bytes());
+    for TagGeneration { tag, generation } in entry.tags.iter() {
+        out.push(u8::from(tag.strict));
+        out.extend_from_slice(&tag.id);
+        out.extend_from_slice(generation);
     }
     out.push(packing);
     let value_bytes = u32::try_from(entry.value.len()).expect("the sealer refused larger values");
@@ -61,11 +63,15 @@ pub(super) fn read(plain: Vec<u8>, value_bytes_max: usize) -> Result<Entry, Dama
         1 => Found::NotFound,
         _ => return Err(Damage::Content),
     };
+    let version = Version(rest.array()?);
     let created_ms = u64::from_be_bytes(rest.array()?);
     let fresh_until_ms = u64::from_be_bytes(rest.array()?);
     let stale_until_ms = u64::from_be_bytes(rest.array()?);
     let fetch_ms = u64::from_be_bytes(rest.array()?);
-    let tags = rest.length(TAGS_MAX)?;
+    let tags = usize::from(u16::from_be_bytes(rest.array()?));
+    if tags > TAGS_MAX {
+        return Err(Damage::Content);
+    }
     let tags = (0..tags).map(|_| rest.tag()).collect::<Result<_, _>>()?;
     let packing = rest.byte()?;
     let value_bytes = u32::from_be_bytes(rest.array()?) as usize;
@@ -80,7 +86,7 @@ pub(super) fn read(plain: Vec<u8>, value_bytes_max: usize) -> Result<Entry, Dama
     if value.len() != value_bytes {
         return Err(Damage::Content);
     }
-    Ok(Entry { value, found, created_ms, fresh_until_ms, stale_until_ms, fetch_ms, tags })
+    Ok(Entry { version, value, found, created_ms, fresh_until_ms, stale_until_ms, fetch_ms, tags })
 }
 
 /// `None` when packing is not worth it, or does not make it smaller.
@@ -97,20 +103,9 @@ pub(super) fn unpack(packed: &[u8], value_bytes: usize) -> Result<Bytes, Damage>
     zstd::bulk::decompress(packed, value_bytes).map(Bytes::from).map_err(|_| Damage::Content)
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    let length = u16::try_from(length).expect("tags and their lengths were checked");
-    out.extend_from_slice(&length.to_be_bytes());
-}
-
 struct Reader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Damage> {
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Damage::Content)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
+impl Reader<'_> {
     fn array<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], Damage> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(Damage::Content)?;
         self.0 = rest;
@@ -121,13 +116,12 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    fn length(&mut self, max: usize) -> Result<usize, Damage> {
-        let length = usize::from(u16::from_be_bytes(self.array()?));
-        if length > max { Err(Damage::Content) } else { Ok(length) }
-    }
-
     fn tag(&mut self) -> Result<TagGeneration, Damage> {
-        let bytes = self.length(TAG_BYTES_MAX)?;
-        Ok(TagGeneration { tag: self.take(bytes)?.into(), generation: self.array()? })
+        let strict = match self.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Damage::Content),
+        };
+        Ok(TagGeneration { tag: Tag { id: self.array()?, strict }, generation: self.array()? })
     }
 }

@@ -5,8 +5,9 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{Damage, FORMAT, HEAD_BYTES, Sealer, Unsealable, layout};
 use crate::{
-    entry::{Entry, Found, TagGeneration},
+    entry::{Entry, Found, TagGeneration, Version},
     key::Key,
+    tags::Tag,
     testing::key,
 };
 
@@ -18,8 +19,9 @@ fn sealer() -> Sealer {
 }
 
 fn entry(value: impl Into<Bytes>) -> Entry {
-    let tags = [tag(b"ticket:1", 1), tag(b"", 2)];
+    let tags = [tag("ticket:1", 1), tag("", 2)];
     Entry {
+        version: Version([3; 16]),
         value: value.into(),
         found: Found::Found,
         created_ms: 1_800_000_000_000,
@@ -30,8 +32,8 @@ fn entry(value: impl Into<Bytes>) -> Entry {
     }
 }
 
-fn tag(tag: &[u8], generation: u8) -> TagGeneration {
-    TagGeneration { tag: tag.into(), generation: [generation; 16] }
+fn tag(name: &str, generation: u8) -> TagGeneration {
+    TagGeneration { tag: Tag::new(name, generation == 2), generation: [generation; 16] }
 }
 
 fn seal(entry: &Entry) -> Vec<u8> {
@@ -44,7 +46,7 @@ fn open(sealed: &[u8]) -> Result<Entry, Damage> {
 
 /// Seals content that `seal` would never make: what a bug, or the holder of a stolen secret, could store.
 fn open_content(content: Vec<u8>) -> Result<Entry, Damage> {
-    open(&sealer().seal_plain(&key(1), content))
+    open(&sealer().seal_plain(b"", &key(1), content))
 }
 
 /// Bytes that do not repeat, by an xorshift.
@@ -65,6 +67,15 @@ fn only_the_same_key_opens_an_entry() {
     assert_eq!(open(&sealed), Ok(entry("answer")));
     assert_eq!(sealer().open(&key(2), &sealed), Err(Damage::Seal));
     assert_ne!(sealed, seal(&entry("answer")));
+}
+
+#[test]
+fn what_was_sealed_for_one_use_opens_for_no_other() {
+    let note = sealer().seal_as(b"note 1", &key(1), &entry("answer")).expect("a small entry");
+    assert_eq!(sealer().open_as(b"note 1", &key(1), &note), Ok(entry("answer")));
+    assert_eq!(sealer().open_as(b"note 2", &key(1), &note), Err(Damage::Seal));
+    assert_eq!(open(&note), Err(Damage::Seal));
+    assert_eq!(sealer().open_as(b"note 1", &key(1), &seal(&entry("answer"))), Err(Damage::Seal));
 }
 
 #[test]
@@ -134,13 +145,11 @@ fn what_is_too_large_is_not_stored() {
     let with_tags = |tags: Vec<TagGeneration>| {
         sealer().seal(&key(1), &Entry { tags: tags.into(), ..entry(noise(VALUE_BYTES_MAX)) })
     };
-    let long = vec![b't'; layout::TAG_BYTES_MAX];
-    let most = with_tags(vec![tag(&long, 1); layout::TAGS_MAX]).expect("the most there may be");
+    let most = with_tags(vec![tag("ticket:1", 1); layout::TAGS_MAX]).expect("the most there may be");
     assert!(open(&most).is_ok());
-    assert_eq!(with_tags(vec![tag(&long, 1); layout::TAGS_MAX + 1]), Err(Unsealable::Tags));
-    assert_eq!(with_tags(vec![tag(&[&long[..], b"t"].concat(), 1)]), Err(Unsealable::Tags));
+    assert_eq!(with_tags(vec![tag("ticket:1", 1); layout::TAGS_MAX + 1]), Err(Unsealable::Tags));
     let largest = HEAD_BYTES + layout::PLAIN_OVERHEAD_BYTES_MAX + VALUE_BYTES_MAX + 16;
-    assert_eq!(most.len(), largest);
+    assert_eq!((most.len(), sealer().sealed_bytes_max()), (largest, largest));
     assert_eq!(open(&vec![FORMAT; largest + 1]), Err(Damage::TooLarge));
 }
 
@@ -153,7 +162,7 @@ fn a_smaller_bound_counts_for_what_is_stored() {
 
 /// The content of an entry without tags, up to its packing.
 fn content(packing: u8, value_bytes: u32, value: &[u8]) -> Vec<u8> {
-    let mut content = vec![0; 33 + 2];
+    let mut content = vec![0; 49 + 2];
     content.push(packing);
     content.extend_from_slice(&value_bytes.to_be_bytes());
     content.extend_from_slice(value);
@@ -192,8 +201,8 @@ fn sealed_content_without_meaning_is_a_miss() {
     assert_eq!(open_content(found), Err(Damage::Content));
     let with_tags = |count: u8| {
         let mut tags = content(0, 2, b"{}");
-        tags[34] = count;
-        tags.splice(35..35, vec![0; usize::from(count) * (2 + 16)]);
+        tags[50] = count;
+        tags.splice(51..51, vec![0; usize::from(count) * (1 + 16 + 16)]);
         open_content(tags).map(|entry| entry.tags.len())
     };
     assert_eq!((with_tags(64), with_tags(65)), (Ok(64), Err(Damage::Content)));
@@ -210,9 +219,11 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         (any::<u8>(), 0..VALUE_BYTES_MAX).prop_map(|(byte, bytes)| vec![byte; bytes])
     ];
     let found = prop_oneof![Just(Found::Found), Just(Found::NotFound)];
-    let tag = (vec(any::<u8>(), 0..50), any::<[u8; 16]>())
-        .prop_map(|(tag, generation)| TagGeneration { tag: tag.into(), generation });
-    (value, found, any::<[u64; 4]>(), vec(tag, 0..10)).prop_map(|(value, found, times, tags)| Entry {
+    let tag = (any::<[u8; 16]>(), any::<bool>(), any::<[u8; 16]>())
+        .prop_map(|(id, strict, generation)| TagGeneration { tag: Tag { id, strict }, generation });
+    let entry = (any::<[u8; 16]>(), value, found, any::<[u64; 4]>(), vec(tag, 0..10));
+    entry.prop_map(|(version, value, found, times, tags)| Entry {
+        version: Version(version),
         value: value.into(),
         found,
         created_ms: times[0],
