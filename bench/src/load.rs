@@ -21,12 +21,12 @@ pub(crate) struct Target {
     authority: String,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
-    expected: &'static str,
+    expected: Box<str>,
 }
 
 impl Target {
     /// A modern request for `method` to the endpoint `url`; a right answer holds the text `expected`.
-    pub(crate) fn new(url: &str, method: &str, mut params: Value, expected: &'static str) -> Result<Self> {
+    pub(crate) fn new(url: &str, method: &str, mut params: Value, expected: &str) -> Result<Self> {
         let uri: Uri = url.parse()?;
         let version = "2026-07-28";
         params["_meta"] = json!({
@@ -39,7 +39,12 @@ impl Target {
             headers.push(("mcp-name", name.to_owned()));
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string().into();
-        Ok(Self { authority: uri.authority().context("no host in the URL")?.to_string(), headers, body, expected })
+        Ok(Self {
+            authority: uri.authority().context("no host in the URL")?.to_string(),
+            headers,
+            body,
+            expected: expected.into(),
+        })
     }
 
     /// Opens a connection of its own.
@@ -72,7 +77,7 @@ impl Connection {
         Ok(response.into_body().collect().await?.to_bytes())
     }
 
-    fn is_right(&self, answer: &[u8]) -> bool {
+    pub(crate) fn is_right(&self, answer: &[u8]) -> bool {
         let expected = self.target.expected.as_bytes();
         answer.windows(expected.len()).any(|window| window == expected)
     }
@@ -88,16 +93,21 @@ pub(crate) struct Load {
 impl Load {
     /// Loads the target, after a warm-up that does not count.
     pub(crate) async fn run(&self, name: &str, target: &Target) -> Result<Seen> {
-        self.during(self.period / 5, target).await?;
+        self.run_each(name, std::slice::from_ref(target)).await
+    }
+
+    /// Loads the targets, each of which has its share of the connections.
+    pub(crate) async fn run_each(&self, name: &str, targets: &[Target]) -> Result<Seen> {
+        self.during(self.period / 5, targets).await?;
         let started = Instant::now();
-        let (latency, wrong) = self.during(self.period, target).await?;
+        let (latency, wrong) = self.during(self.period, targets).await?;
         Ok(Seen { name: name.to_owned(), connections: self.connections, took: started.elapsed(), latency, wrong })
     }
 
-    async fn during(&self, period: Duration, target: &Target) -> Result<(Histogram<u64>, u64)> {
+    async fn during(&self, period: Duration, targets: &[Target]) -> Result<(Histogram<u64>, u64)> {
         let until = Instant::now() + period;
         let mut loops = JoinSet::new();
-        for _ in 0..self.connections {
+        for target in targets.iter().cycle().take(self.connections) {
             let mut connection = target.connect().await?;
             loops.spawn(async move {
                 let (mut latency, mut wrong) = (Histogram::<u64>::new(3)?, 0);
@@ -121,7 +131,7 @@ impl Load {
 }
 
 /// What a load came to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Seen {
     name: String,
     connections: usize,
@@ -130,17 +140,28 @@ pub(crate) struct Seen {
     wrong: u64,
 }
 
+impl Seen {
+    /// Answers in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latency.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// What so much of the answers stayed under.
+    pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1000.0
+    }
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
-        let rate = self.latency.len() as f64 / self.took.as_secs_f64();
+        let rate = self.rate();
         write!(
             f,
             "{:<32} {:>4} connections  {rate:>8.0} /s  p50 {:>7.2} ms  p99 {:>7.2} ms  max {:>7.2} ms  wrong answers {}",
             self.name,
             self.connections,
-            ms(0.5),
-            ms(0.99),
+            self.latency_ms(0.5),
+            self.latency_ms(0.99),
             self.latency.max() as f64 / 1000.0,
             self.wrong
         )

@@ -1,6 +1,7 @@
 //! The load generator. Each cell starts what it needs on loopback, loads it in a closed loop and prints what it saw. Figures of one run are
 //! comparable with each other, never with those of another machine or day.
 
+mod cache;
 mod load;
 mod weir;
 
@@ -39,6 +40,9 @@ enum Cell {
     List,
     /// A small tool of an MCP server, asked directly over HTTP and through the router over WebSocket, in turn.
     Calls,
+    /// The same tool asked directly, and through the router: not cached, and out of the cache by each of its ways; then a hundred callers who
+    /// want the same at once. Needs redis-server.
+    Cache,
 }
 
 #[tokio::main]
@@ -48,6 +52,7 @@ async fn main() -> Result<()> {
     match arguments.cell {
         Cell::List => list(&load).await,
         Cell::Calls => calls(&load).await,
+        Cell::Cache => cache::run(&load).await,
     }
 }
 

@@ -25,6 +25,11 @@ pub(crate) struct Weir {
 impl Weir {
     /// Starts the `weir` that was built beside this program; its callers may use every tool.
     pub(crate) async fn start(config: &Value) -> Result<Self> {
+        Self::start_with(config, &[]).await
+    }
+
+    /// The same with these variables in its environment, for secrets that the config refers to.
+    pub(crate) async fn start_with(config: &Value, variables: &[(&str, &str)]) -> Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("weir");
         anyhow::ensure!(
             binary.exists(),
@@ -45,6 +50,7 @@ impl Weir {
             .arg("serve")
             .arg("--config")
             .arg(file.path())
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;

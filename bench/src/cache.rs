@@ -1,0 +1,181 @@
+//! What the cache is worth: each of its ways beside calling the downstream directly, in one run.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use standins::{
+    mcp::{McpOptions, McpServer, Tools},
+    redis::{PrivateRedis, RedisOptions},
+};
+use tokio::{sync::Barrier, task::JoinSet};
+
+use crate::{
+    load::{Load, Seen, Target},
+    weir::Weir,
+};
+
+const ROUNDS: usize = 3;
+/// Each connection asks for one of them. One for all would let calls share a look into Redis, which callers rarely do.
+const MERCHANTS: usize = 16;
+/// Two, of each of the three downstreams.
+const TOOLS: usize = 6;
+/// Who wants the same at once.
+const CALLERS: usize = 100;
+/// How long the downstream takes for it.
+const SLOW_MS: usize = 500;
+
+/// Runs all cells of the cache.
+pub(crate) async fn run(load: &Load) -> Result<()> {
+    let server = McpServer::new(McpOptions { tools: Tools::Awkward, ..McpOptions::default() });
+    let http = server.http("127.0.0.1:0").await?;
+    let redis = PrivateRedis::start(RedisOptions::default()).await?;
+    let alone = Weir::start(&config(&http.url)).await?;
+    let sharing = sharing(&http.url, &redis).await?;
+    alone.until_tools(TOOLS).await?;
+    sharing.until_tools(TOOLS).await?;
+    let cells = [
+        Cell::new("directly", &http.url, "get_merchant")?,
+        Cell::new("not cached", &alone.endpoint, "plain__get_merchant")?,
+        Cell::new("a hit in the process", &alone.endpoint, "kept__get_merchant")?,
+        Cell::new("a hit in Redis", &sharing.endpoint, "kept__get_merchant")?,
+        Cell::new("stale, fetched behind", &alone.endpoint, "stale__get_merchant")?,
+    ];
+    compare(load, &cells).await?;
+    come_together(&server, &http.url, &sharing).await
+}
+
+/// Three downstreams that are one server: not cached, kept, and stale as soon as it is there.
+fn config(url: &str) -> Value {
+    let downstream = |cache: Option<Value>| {
+        let tool = cache.map_or_else(|| json!({}), |cache| json!({ "cache": cache }));
+        json!({
+            "mcp": { "http": { "url": url } },
+            "expose": "listed",
+            "effects": [{ "match": "*", "effect": "read" }],
+            "tools": { "get_merchant": tool, "slow": tool },
+        })
+    };
+    json!({
+        "downstreams": {
+            "plain": downstream(None),
+            "kept": downstream(Some(json!({ "fresh_for": "1h" }))),
+            "stale": downstream(Some(json!({ "fresh_for": "1ms", "stale_while_refreshing": "1h" }))),
+        },
+    })
+}
+
+/// A router whose process holds nothing, so that every hit is one in Redis.
+async fn sharing(url: &str, redis: &PrivateRedis) -> Result<Weir> {
+    let mut config = config(url);
+    config["redis"] = json!({ "url": { "env": "BENCH_REDIS" } });
+    config["secrets"] = json!({ "master": { "env": "BENCH_MASTER" } });
+    config["cache"] = json!({ "local_bytes_max": "1B" });
+    let master = "for the load generator and nothing else";
+    Weir::start_with(&config, &[("BENCH_REDIS", &redis.url()), ("BENCH_MASTER", master)]).await
+}
+
+/// One way to ask.
+struct Cell {
+    name: &'static str,
+    targets: Vec<Target>,
+}
+
+impl Cell {
+    fn new(name: &'static str, url: &str, tool: &str) -> Result<Self> {
+        let target = |merchant: usize| {
+            let id = format!("M-{merchant:04}");
+            Target::new(url, "tools/call", json!({ "name": tool, "arguments": { "merchant_id": id } }), &id)
+        };
+        Ok(Self { name, targets: (1..=MERCHANTS).map(target).collect::<Result<_>>()? })
+    }
+}
+
+/// All cells in turn, and again, so that what else the machine does falls on all of them.
+async fn compare(load: &Load, cells: &[Cell]) -> Result<()> {
+    let mut ratios: Vec<Vec<Ratio>> = cells.iter().map(|_| Vec::new()).collect();
+    for round in 1..=ROUNDS {
+        println!("round {round}");
+        let mut direct = None;
+        for (cell, ratios) in cells.iter().zip(&mut ratios) {
+            let seen = load.run_each(cell.name, &cell.targets).await?;
+            println!("{seen}");
+            let direct = direct.get_or_insert_with(|| seen.clone());
+            ratios.push(Ratio::of(&seen, direct));
+        }
+    }
+    println!("beside calling directly, the median of {ROUNDS} rounds");
+    for (cell, mut ratios) in cells.iter().zip(ratios) {
+        ratios.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        println!("{:<32} {}", cell.name, ratios[ROUNDS / 2]);
+    }
+    Ok(())
+}
+
+/// One cell by another.
+struct Ratio {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Ratio {
+    fn of(seen: &Seen, direct: &Seen) -> Self {
+        let latency = |quantile| seen.latency_ms(quantile) / direct.latency_ms(quantile);
+        Self { rate: seen.rate() / direct.rate(), p50: latency(0.5), p99: latency(0.99) }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6.2} x the rate  {:>6.2} x p50  {:>6.2} x p99", self.rate, self.p50, self.p99)
+    }
+}
+
+/// A hundred callers want the same at the same moment, and nobody has it yet.
+async fn come_together(server: &McpServer, direct: &str, weir: &Weir) -> Result<()> {
+    println!("{CALLERS} callers want the same of a tool that takes {SLOW_MS} ms, {ROUNDS} times");
+    for round in 1..=ROUNDS {
+        // Arguments that nobody has asked with yet.
+        let arguments = json!({ "ms": SLOW_MS + round });
+        let ask = |url: &str, name: &str| {
+            Target::new(url, "tools/call", json!({ "name": name, "arguments": arguments }), "structuredContent")
+        };
+        let once = at_once(&ask(direct, "slow")?, 1).await?;
+        let before = server.seen().called("slow");
+        let together = at_once(&ask(&weir.endpoint, "kept__slow")?, CALLERS).await?;
+        let fetched = server.seen().called("slow") - before;
+        println!(
+            "round {round}: {fetched} call to the downstream; the slowest caller had its answer after {:.0} ms, {:.2} x one direct call",
+            together.as_secs_f64() * 1000.0,
+            together.as_secs_f64() / once.as_secs_f64()
+        );
+    }
+    Ok(())
+}
+
+/// How long the slowest of so many callers waits, each on a connection of its own.
+async fn at_once(target: &Target, callers: usize) -> Result<Duration> {
+    let all_there = Arc::new(Barrier::new(callers));
+    let mut asking = JoinSet::new();
+    for _ in 0..callers {
+        let mut connection = target.connect().await?;
+        let all_there = all_there.clone();
+        asking.spawn(async move {
+            all_there.wait().await;
+            let asked = Instant::now();
+            let answer = connection.ask().await?;
+            ensure!(connection.is_right(&answer), "a wrong answer: {}", String::from_utf8_lossy(&answer));
+            anyhow::Ok(asked.elapsed())
+        });
+    }
+    let mut slowest = Duration::ZERO;
+    while let Some(asked) = asking.join_next().await {
+        slowest = slowest.max(asked.context("a caller panicked")??);
+    }
+    Ok(slowest)
+}
