@@ -1,11 +1,12 @@
 //! Why a downstream gave no answer.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 /// Why a downstream gave no answer. The message may be told to the caller; the source is for the log only.
-#[derive(Debug)]
+/// All who waited for one fetch get the same one.
+#[derive(Debug, Clone)]
 pub struct AdapterError {
     /// What kind of failure it is.
     pub class: ErrorClass,
@@ -17,7 +18,7 @@ pub struct AdapterError {
     pub message: String,
     /// What the downstream itself said, where it refused the call.
     pub rejection: Option<Rejection>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The kinds of failure. Breaker, retries and the answer to the caller decide by this alone.
@@ -89,7 +90,7 @@ impl AdapterError {
     /// Keeps the cause for the log.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 }

@@ -1,5 +1,6 @@
 //! The spine: every decision about one `tools/call`, in order.
 
+mod answered;
 mod outlive;
 mod patience;
 
@@ -25,6 +26,7 @@ use crate::{
     mcp::Registration,
 };
 
+pub use answered::{Answer, Answered, Note};
 pub use outlive::RunningCall;
 pub use patience::Patience;
 
@@ -80,9 +82,6 @@ impl Control {
         Arc::ptr_eq(&self.gate, &other.gate)
     }
 }
-
-/// What a call came to: the bytes of a `result` object by kind, or why there is none.
-pub type Answer = Result<Reply, CallError>;
 
 /// Makes the call and leaves exactly one audit record, also when the returned future is dropped or a bug panics.
 pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Answer {
@@ -158,7 +157,7 @@ async fn fetch(ctx: &CallContext, tool: &Tool, request: Request) -> Answer {
     let _slot =
         tool.downstream.slots.take().ok_or_else(|| overloaded(format!("the downstream {}", tool.downstream.name)))?;
     let reply = guard::call_downstream(ctx, tool, request).await.map_err(|error| failure(ctx, tool, error))?;
-    Ok(crate::mcp::provenance::without_our_names(reply))
+    Ok(crate::mcp::provenance::without_our_names(reply).into())
 }
 
 /// Whether the cache is asked, and by what name it is bypassed.
@@ -203,14 +202,13 @@ fn failure(ctx: &CallContext, tool: &Tool, error: AdapterError) -> CallError {
 }
 
 fn ending(answer: &Answer) -> Ending {
-    match answer {
-        Ok(Reply::Complete(bytes)) => {
-            let outcome = if crate::mcp::answer::is_tool_error(bytes) { "tool_error" } else { "ok" };
-            Ending { outcome, result_bytes: Some(bytes.len()) }
-        }
-        Ok(Reply::NotFound(bytes)) => Ending { outcome: "not_found", result_bytes: Some(bytes.len()) },
-        Ok(Reply::InputRequired(bytes)) => Ending { outcome: "input_required", result_bytes: Some(bytes.len()) },
-        Ok(Reply::Task(bytes)) => Ending { outcome: "task", result_bytes: Some(bytes.len()) },
-        Err(error) => Ending { outcome: error.outcome(), result_bytes: None },
-    }
+    let (outcome, bytes) = match answer.as_ref().map(|answered| &answered.reply) {
+        Ok(Reply::Complete(bytes)) if crate::mcp::answer::is_tool_error(bytes) => ("tool_error", bytes),
+        Ok(Reply::Complete(bytes)) => ("ok", bytes),
+        Ok(Reply::NotFound(bytes)) => ("not_found", bytes),
+        Ok(Reply::InputRequired(bytes)) => ("input_required", bytes),
+        Ok(Reply::Task(bytes)) => ("task", bytes),
+        Err(error) => return Ending { outcome: error.outcome(), result_bytes: None },
+    };
+    Ending { outcome, result_bytes: Some(bytes.len()) }
 }

@@ -6,7 +6,7 @@ use adapters::{AdapterError, ErrorClass, Rejection};
 use serde_json::{Map, Value, json};
 
 /// Why a call has no result. What may be told to the caller is in [`CallError::text`]; the rest is for the log and the audit record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CallError {
     /// There is no such tool, or the caller may not use it: from outside the two look the same.
     UnknownTool {
@@ -24,6 +24,13 @@ pub enum CallError {
     Overloaded {
         /// What is full, as the text and `weir/limit` name it.
         limit: String,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// A write that other replicas must hear of first, and they cannot be told now.
+    Unannounced {
+        /// The tool's shown name.
+        tool: Arc<str>,
         /// When to try again.
         retry_after_ms: u64,
     },
@@ -59,6 +66,7 @@ impl CallError {
             Self::UnknownTool { .. } => "unknown_tool",
             Self::InvalidArguments { .. } => "invalid_arguments",
             Self::Overloaded { .. } => "overloaded",
+            Self::Unannounced { .. } => "unannounced",
             Self::Downstream { error, .. } => error.class.as_str(),
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::Cancelled => "cancelled",
@@ -82,6 +90,13 @@ impl CallError {
                     "Not done: {limit} is at its limit of calls that run at once. Nothing was sent. Try again in {wait} s."
                 )
             }
+            Self::Unannounced { tool, retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "Not done: {tool} changes what is cached, and Redis, by which all replicas hear of that, cannot be reached. \
+                     Nothing was sent. Try again in {wait} s."
+                )
+            }
             Self::Downstream { tool, downstream, error } => downstream_text(tool, downstream, error),
             Self::OutcomeUnknown { tool, operation_id, error } => format!(
                 "The outcome of {tool} is unknown: the request was sent, but no answer came ({}). It may or may not have been carried out. \
@@ -99,7 +114,7 @@ impl CallError {
     #[must_use]
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::Overloaded { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Overloaded { retry_after_ms, .. } | Self::Unannounced { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::Downstream { error, .. } => error.retry_after.map(millis),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
@@ -114,8 +129,9 @@ impl CallError {
     pub fn meta(&self) -> Map<String, Value> {
         let mut meta = Map::new();
         let limit = match self {
-            Self::Overloaded { limit, .. } => Some(limit),
-            Self::Downstream { downstream, .. } => Some(downstream),
+            Self::Overloaded { limit, .. } => Some(limit.as_str()),
+            Self::Unannounced { .. } => Some("redis"),
+            Self::Downstream { downstream, .. } => Some(downstream.as_str()),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
             | Self::OutcomeUnknown { .. }

@@ -11,7 +11,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Version, json_response, message::text_of};
-use crate::{call::Answer, error::CallError, scan::Fault, server::Body};
+use crate::{
+    call::{Answer, Note},
+    error::CallError,
+    scan::Fault,
+    server::Body,
+};
 
 /// What a legacy caller hears of an answer that its revision has no form for.
 const NOT_FOR_LEGACY: &str = "The tool wants to ask something back or to go on in the background, which this client's protocol revision cannot express. \
@@ -134,10 +139,15 @@ pub(super) fn envelope(id: &Bytes, wire: &Wire) -> Vec<Bytes> {
 /// What a call came to, in the form that `version` has for it.
 pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wire {
     match answer {
-        Ok(Reply::InputRequired(_) | Reply::Task(_)) if !version.is_modern() => Wire::Result(vec![
-            json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
-        ]),
-        Ok(reply) => Wire::Result(result_pieces(reply, version)),
+        Ok(answered) => match (answered.reply, answered.note) {
+            (Reply::InputRequired(_) | Reply::Task(_), _) if !version.is_modern() => Wire::Result(vec![
+                json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
+            ]),
+            (Reply::Complete(bytes) | Reply::NotFound(bytes), Some(note)) => {
+                Wire::Result(noted_pieces(note.told_in(bytes), &note, version))
+            }
+            (reply, _) => Wire::Result(result_pieces(reply, version)),
+        },
         Err(error) => of_error(&error, version, request_id),
     }
 }
@@ -155,6 +165,7 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         }
         CallError::InvalidArguments { .. }
         | CallError::Overloaded { .. }
+        | CallError::Unannounced { .. }
         | CallError::Downstream { .. }
         | CallError::OutcomeUnknown { .. } => Wire::Result(vec![failed_result(&text, error.meta(), version)]),
     }
@@ -198,7 +209,7 @@ pub(crate) fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
     let named = member(&bytes, "resultType").is_some();
     match (version.is_modern(), named) {
         (true, true) | (false, false) => vec![bytes],
-        (true, false) => stamped(bytes, kind),
+        (true, false) => led_by(&result_type(kind), bytes),
         (false, true) => {
             let object = Object::parse(text_of(Some(&bytes))).expect("it was just looked into");
             let change = |key: &str, _: &str| if key == "resultType" { Change::Remove } else { Change::Keep };
@@ -207,12 +218,32 @@ pub(crate) fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
     }
 }
 
-/// Puts `resultType` first without copying the rest.
-fn stamped(bytes: Bytes, kind: &str) -> Vec<Bytes> {
-    let Some(brace) = memchr::memchr(b'{', &bytes) else { return vec![bytes] };
-    let rest = bytes.slice(brace + 1..);
+/// The same for an answer out of the cache, with what is said of it in its `_meta`. Nearly none has a `_meta` of its own, and no answer is
+/// stored with a `resultType`.
+fn noted_pieces(bytes: Bytes, note: &Note, version: Version) -> Vec<Bytes> {
+    let said = note.meta();
+    if member(&bytes, "_meta").is_some() {
+        let object = Object::parse(text_of(Some(&bytes))).expect("it was just looked into");
+        let rewritten = object.rewrite(&[], |key, value| match (key, Object::parse(value)) {
+            ("_meta", Some(meta)) => Change::Replace(meta.rewrite(&[(Note::NAME, &said)], |_, _| Change::Keep)),
+            _ => Change::Keep,
+        });
+        return result_pieces(Reply::Complete(rewritten.into()), version);
+    }
+    let kind = if version.is_modern() { format!(",{}", result_type("complete")) } else { String::new() };
+    led_by(&format!("\"_meta\":{{{}:{said}}}{kind}", json::string(Note::NAME)), bytes)
+}
+
+fn result_type(kind: &str) -> String {
+    format!("\"resultType\":{}", json::string(kind))
+}
+
+/// The object with these members first, without a copy of the rest.
+fn led_by(members: &str, object: Bytes) -> Vec<Bytes> {
+    let Some(brace) = memchr::memchr(b'{', &object) else { return vec![object] };
+    let rest = object.slice(brace + 1..);
     let comma = if rest.trim_ascii_start().starts_with(b"}") { "" } else { "," };
-    vec![format!("{{\"resultType\":{}{comma}", json::string(kind)).into(), rest]
+    vec![format!("{{{members}{comma}").into(), rest]
 }
 
 /// Whether a result says that the tool itself failed.

@@ -1,7 +1,7 @@
 //! The form of every answer to `POST /v1/tools/call`: results as their bytes stand, failures as problems (RFC 9457) by the table in
 //! `docs/errors.md`.
 
-use adapters::{AdapterError, ErrorClass, Rejection, Reply};
+use adapters::{AdapterError, ErrorClass, Rejection, Reply, json};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::json as json_answer;
 use crate::{
-    call::Answer,
+    call::{Answer, Answered, Note},
     error::{CallError, seconds},
     front::problem_with,
     mcp::{
@@ -32,17 +32,21 @@ const SAID_CHARACTERS_MAX: usize = 300;
 /// What a call came to.
 pub(super) fn of_call(answer: Answer, request_id: Uuid) -> Response<Body> {
     match answer {
-        Ok(Reply::Complete(bytes) | Reply::NotFound(bytes)) => result(bytes, request_id),
-        Ok(Reply::InputRequired(_)) => inexpressible("input_required", ASKED_BACK, request_id),
-        Ok(Reply::Task(_)) => inexpressible("task", GOES_ON, request_id),
+        Ok(Answered { reply: Reply::Complete(bytes) | Reply::NotFound(bytes), note }) => {
+            result(bytes, note.as_ref(), request_id)
+        }
+        Ok(Answered { reply: Reply::InputRequired(_), .. }) => inexpressible("input_required", ASKED_BACK, request_id),
+        Ok(Answered { reply: Reply::Task(_), .. }) => inexpressible("task", GOES_ON, request_id),
         Err(error) => failure(&error, request_id),
     }
 }
 
-fn result(bytes: Bytes, request_id: Uuid) -> Response<Body> {
+fn result(bytes: Bytes, note: Option<&Note>, request_id: Uuid) -> Response<Body> {
     let status = if is_tool_error(&bytes) { "error" } else { "ok" };
     let opening = format!("{{\"status\":\"{status}\",\"result\":");
-    let closing = format!(",\"_meta\":{{\"weir/request_id\":\"{request_id}\"}}}}");
+    let said = note.map(|note| format!(",{}:{}", json::string(Note::NAME), note.meta())).unwrap_or_default();
+    let closing = format!(",\"_meta\":{{\"weir/request_id\":\"{request_id}\"{said}}}}}");
+    let bytes = note.map_or_else(|| bytes.clone(), |note| note.told_in(bytes.clone()));
     // The kinds of results are words of MCP's newest revision: here there is one kind.
     let result = result_pieces(Reply::Complete(bytes), Version::NEWEST_LEGACY);
     json_answer(StatusCode::OK, std::iter::once(opening.into()).chain(result).chain([closing.into()]))
@@ -82,7 +86,7 @@ fn status(error: &CallError) -> StatusCode {
         CallError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         CallError::Downstream { error, .. } => status_of_downstream(error),
         CallError::OutcomeUnknown { .. } => StatusCode::BAD_GATEWAY,
-        CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::Unannounced { .. } | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         CallError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Version, envelope, is_tool_error, of_call};
-use crate::error::CallError;
+use crate::{
+    call::{Answered, Note},
+    error::CallError,
+};
 
 fn on_the_wire(answer: crate::call::Answer, version: Version) -> String {
     let wire = of_call(answer, version, Uuid::nil());
@@ -14,7 +17,7 @@ fn on_the_wire(answer: crate::call::Answer, version: Version) -> String {
 }
 
 fn complete(text: &'static str) -> crate::call::Answer {
-    Ok(Reply::Complete(Bytes::from_static(text.as_bytes())))
+    Ok(Reply::Complete(Bytes::from_static(text.as_bytes())).into())
 }
 
 #[test]
@@ -37,6 +40,46 @@ fn a_result_keeps_its_bytes_but_for_the_kind_that_each_era_wants() {
 }
 
 #[test]
+fn an_answer_out_of_the_cache_says_so_in_its_meta() {
+    use Version::{V2025_11_25 as LEGACY, V2026_07_28 as MODERN};
+    let fresh = Note { state: "fresh", is_stale: false, age_ms: 5, fetched_at_ms: 1_795_338_723_456, reason: None };
+    let stale = Note {
+        state: "stale_on_error",
+        is_stale: true,
+        reason: Some("crm is not answering".to_owned()),
+        ..fresh.clone()
+    };
+    let shown = |result: &'static str, note: &Note, version| {
+        let reply = Reply::Complete(Bytes::from_static(result.as_bytes()));
+        let text = on_the_wire(Ok(Answered { reply, note: Some(note.clone()) }), version);
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+        text
+    };
+    let lines = [
+        shown(r#"{ "content":[], "structuredContent":{"n":1.0} }"#, &fresh, MODERN),
+        shown(r#"{ "content":[], "structuredContent":{"n":1.0} }"#, &fresh, LEGACY),
+        shown("{}", &fresh, MODERN),
+        shown("{ }", &fresh, LEGACY),
+        shown(r#"{"_meta":{"a":1},"content":[]}"#, &fresh, MODERN),
+        shown(r#"{"content":[],"_m\u0065ta":{}}"#, &fresh, LEGACY),
+        shown(r#"{"content":["_meta"]}"#, &fresh, LEGACY),
+        shown(r#"{"content":[{"type":"text","text":"1"}],"structuredContent":{"n":1}}"#, &stale, MODERN),
+        shown(r#"{"_meta":{"a":1},"content":[]}"#, &stale, LEGACY),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}},"resultType":"complete", "content":[], "structuredContent":{"n":1.0} }}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}}, "content":[], "structuredContent":{"n":1.0} }}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}},"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}} }}
+    {"jsonrpc":"2.0","id":"a","result":{"resultType":"complete","_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"},"a":1},"content":[]}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[],"_m\u0065ta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}}}}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"fresh","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z"}},"content":["_meta"]}}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"stale_on_error","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z","reason":"crm is not answering"}},"resultType":"complete","content":[{"type":"text","text":"1"},{"type":"text","text":"This is from 09:12 UTC (0 s old): crm is not answering."}],"structuredContent":{"n":1}}}
+    {"jsonrpc":"2.0","id":"a","result":{"_meta":{"weir/cache":{"state":"stale_on_error","age_ms":5,"fetched_at":"2026-11-22T09:12:03.456Z","reason":"crm is not answering"},"a":1},"content":[{"type":"text","text":"This is from 09:12 UTC (0 s old): crm is not answering."}]}}
+    "#);
+}
+
+#[test]
 fn every_failure_has_its_form() {
     let tool: Arc<str> = "crm__get".into();
     let downstream =
@@ -55,6 +98,7 @@ fn every_failure_has_its_form() {
             mistakes: "arguments/id: 5 is not of type \"string\"".to_owned(),
         },
         CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 },
+        CallError::Unannounced { tool: tool.clone(), retry_after_ms: 1000 },
         downstream(paused),
         downstream(AdapterError::rejected("said no", Rejection::Text("no such customer".to_owned()))),
         downstream(AdapterError::rejected("said no", rpc)),
@@ -64,17 +108,18 @@ fn every_failure_has_its_form() {
     ];
     let table: Vec<String> =
         failures.into_iter().map(|failure| on_the_wire(Err(failure), Version::V2026_07_28)).collect();
-    insta::assert_snapshot!(table.join("\n"), @r###"
+    insta::assert_snapshot!(table.join("\n"), @r#"
     {"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"Unknown tool: crm__nothing"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The arguments do not fit crm__get. arguments/id: 5 is not of type \"string\". Correct them by the tool's input schema and call again."}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"Weir","retry_after_ms":1000}},"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: crm__get changes what is cached, and Redis, by which all replicas hear of that, cannot be reached. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"redis","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute. crm asks to be left alone for 2 s."}],"isError":true,"_meta":{"weir/limit":{"name":"crm","retry_after_ms":2000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was refused: no such customer"}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","error":{"code":-32021,"message":"no sampling","data":{"x":1}}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The outcome of crm__get is unknown: the request was sent, but no answer came (The connection was lost). It may or may not have been carried out. Do not simply repeat it: look first whether it took effect. Operation id: op-1."}],"isError":true,"_meta":{"weir/operation_id":"op-1"},"resultType":"complete"}}
 
     {"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"Internal error of the router; nothing more is known here. Tell the operator the request id 00000000-0000-0000-0000-000000000000."}}
-    "###);
+    "#);
     let old = CallError::InvalidArguments { tool, mistakes: "arguments/id: missing".to_owned() };
     assert!(on_the_wire(Err(old), Version::V2025_06_18).contains(r#""error":{"code":-32602"#));
 }

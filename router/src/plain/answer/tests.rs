@@ -8,7 +8,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::of_call;
-use crate::{call::Answer, error::CallError};
+use crate::{
+    call::{Answer, Answered, Note},
+    error::CallError,
+};
 
 /// Status, `Retry-After` and body.
 async fn on_the_wire(answer: Answer) -> (StatusCode, Option<String>, String) {
@@ -33,12 +36,32 @@ async fn a_result_keeps_its_bytes() {
         (r#"{"content":[],"isError":true}"#, r#"{"content":[],"isError":true}"#, "error"),
         (r#"{"content":[],"resultType":"complete"}"#, r#"{"content":[]}"#, "ok"),
     ] {
-        let (code, _, body) = on_the_wire(Ok(Reply::Complete(Bytes::from_static(result.as_bytes())))).await;
+        let (code, _, body) = on_the_wire(Ok(Reply::Complete(Bytes::from_static(result.as_bytes())).into())).await;
         let expected = format!(
             r#"{{"status":"{status}","result":{kept},"_meta":{{"weir/request_id":"00000000-0000-0000-0000-000000000000"}}}}"#
         );
         assert_eq!((code, body), (StatusCode::OK, expected));
     }
+}
+
+#[tokio::test]
+async fn an_answer_out_of_the_cache_says_so_beside_the_result() {
+    let answered =
+        |note: Note| Answered { reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)), note: Some(note) };
+    let stale = Note {
+        state: "stale_on_error",
+        is_stale: true,
+        age_ms: 42_000,
+        fetched_at_ms: 1_795_338_723_456,
+        reason: Some("crm is not answering".to_owned()),
+    };
+    let fresh = Note { state: "fresh", is_stale: false, reason: None, ..stale.clone() };
+    let (_, _, fresh) = on_the_wire(Ok(answered(fresh))).await;
+    let (_, _, stale) = on_the_wire(Ok(answered(stale))).await;
+    insta::assert_snapshot!(format!("{fresh}\n{stale}"), @r#"
+    {"status":"ok","result":{"content":[]},"_meta":{"weir/request_id":"00000000-0000-0000-0000-000000000000","weir/cache":{"state":"fresh","age_ms":42000,"fetched_at":"2026-11-22T09:12:03.456Z"}}}
+    {"status":"ok","result":{"content":[{"type":"text","text":"This is from 09:12 UTC (42 s old): crm is not answering."}]},"_meta":{"weir/request_id":"00000000-0000-0000-0000-000000000000","weir/cache":{"state":"stale_on_error","age_ms":42000,"fetched_at":"2026-11-22T09:12:03.456Z","reason":"crm is not answering"}}}
+    "#);
 }
 
 #[tokio::test]
@@ -57,6 +80,7 @@ async fn every_failure_has_its_form() {
         Err(CallError::UnknownTool { name: "crm__nothing".to_owned() }),
         Err(CallError::InvalidArguments { tool: "crm__get".into(), mistakes: "arguments/id: missing".to_owned() }),
         Err(CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 }),
+        Err(CallError::Unannounced { tool: "crm__set".into(), retry_after_ms: 1000 }),
         Err(downstream(paused)),
         Err(downstream(told)),
         Err(downstream(AdapterError::rejected("said no", Rejection::Text("no such customer".to_owned())))),
@@ -76,8 +100,8 @@ async fn every_failure_has_its_form() {
         }),
         Err(CallError::Cancelled),
         Err(CallError::Internal),
-        Ok(Reply::InputRequired(Bytes::from_static(b"{}"))),
-        Ok(Reply::Task(Bytes::from_static(b"{}"))),
+        Ok(Reply::InputRequired(Bytes::from_static(b"{}")).into()),
+        Ok(Reply::Task(Bytes::from_static(b"{}")).into()),
     ];
     let mut table = Vec::new();
     for failure in failures {
@@ -91,10 +115,11 @@ async fn every_failure_has_its_form() {
         let error = body.get("error").map(|error| format!(" {error}")).unwrap_or_default();
         table.push(format!("{} {outcome}{wait} {meta}{error} {detail}", status.as_u16()));
     }
-    insta::assert_snapshot!(table.join("\n"), @r###"
+    insta::assert_snapshot!(table.join("\n"), @r#"
     404 unknown_tool {} "Unknown tool: crm__nothing"
     422 invalid_arguments {} "The arguments do not fit crm__get. arguments/id: missing. Correct them by the tool's input schema and call again."
     429 overloaded after 1 s {"weir/limit":{"name":"Weir","retry_after_ms":1000}} "Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."
+    503 unannounced after 1 s {"weir/limit":{"name":"redis","retry_after_ms":1000}} "Not done: crm__set changes what is cached, and Redis, by which all replicas hear of that, cannot be reached. Nothing was sent. Try again in 1 s."
     503 busy after 2 s {"weir/limit":{"name":"crm","retry_after_ms":1200}} "crm__get gave no result. crm takes no more calls now. crm asks to be left alone for 2 s."
     422 rejected after 2 s {"weir/limit":{"name":"crm","retry_after_ms":2000}} "crm__get was refused: too many; come back in 2 s."
     422 rejected {} "crm__get was refused: no such customer"
@@ -112,5 +137,5 @@ async fn every_failure_has_its_form() {
     500 internal_error {} "Internal error of the router; nothing more is known here. Tell the operator the request id 00000000-0000-0000-0000-000000000000."
     501 input_required {} "The tool asked something back before it would go on, and this API has no way to answer it. Whether it did a part of its work is not known here: look before repeating a write. Use a client that speaks MCP 2026-07-28."
     501 task {} "The tool goes on in the background, and this API has no way to follow it. It may still be carried out: do not simply repeat it, look first whether it took effect. Use a client that speaks MCP 2026-07-28."
-    "###);
+    "#);
 }
