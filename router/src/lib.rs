@@ -14,6 +14,7 @@ mod downstream;
 pub mod error;
 pub mod front;
 pub mod guard;
+mod invalidate;
 mod limit;
 pub mod mcp;
 mod name;

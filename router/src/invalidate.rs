@@ -1,0 +1,79 @@
+//! What ends cached answers from outside of a fetch: writes by their templates, databases, webhooks, operators.
+//!
+//! Weir has tags of its own beside those of the config: one for everything, one for each downstream, tool and family. Whoever cannot say
+//! more exactly what changed raises one of them.
+
+pub(crate) mod template;
+
+use std::collections::HashSet;
+
+use cache::Tag;
+use config::tag::{self, TagError};
+
+/// The families whose tags are compared in Redis at each hit.
+#[derive(Debug)]
+pub(crate) struct StrictFamilies(HashSet<Box<str>>);
+
+impl StrictFamilies {
+    pub(crate) fn new(settings: &config::Cache) -> Self {
+        Self(settings.strict.iter().map(|family| family.as_str().into()).collect())
+    }
+
+    /// The tag of this name, which has a family.
+    pub(crate) fn tag(&self, name: &str) -> Tag {
+        Tag::new(name, self.0.contains(tag::family(name)))
+    }
+
+    /// Stands for the tags of a family that only a result will name. It is raised before any tag of its family, so that a reader who does not
+    /// know its tags yet learns that one of them was.
+    pub(crate) fn any_of(&self, family: &str) -> Tag {
+        self.tag(&format!("{family}:*"))
+    }
+
+    /// Every entry that has a tag of the family has this one too: raising it ends them all.
+    pub(crate) fn all_of(&self, family: &str) -> Tag {
+        Tag::new(&format!("weir:family:{family}"), self.0.contains(family))
+    }
+
+    /// The tags to be raised for what somebody outside names, in their order; `family:*` names the whole family.
+    ///
+    /// # Errors
+    /// The first of `names` that is no tag.
+    pub(crate) fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Tag>, TagError> {
+        let mut tags = Tags::default();
+        for name in names {
+            tag::check(name)?;
+            let family = tag::family(name);
+            tags.add(self.any_of(family));
+            tags.add(if name.strip_prefix(family) == Some(":*") { self.all_of(family) } else { self.tag(name) });
+        }
+        Ok(tags.0)
+    }
+}
+
+/// Every entry has it.
+pub(crate) fn everything() -> Tag {
+    Tag::new("weir:all", false)
+}
+
+/// Every entry of a downstream has it.
+pub(crate) fn of_downstream(downstream: &str) -> Tag {
+    Tag::new(&format!("weir:downstream:{downstream}"), false)
+}
+
+/// Every entry of a tool has it.
+pub(crate) fn of_tool(downstream: &str, local_name: &str) -> Tag {
+    Tag::new(&format!("weir:tool:{downstream}/{local_name}"), false)
+}
+
+/// Tags without repetition, in the order in which they came.
+#[derive(Debug, Default)]
+struct Tags(Vec<Tag>);
+
+impl Tags {
+    fn add(&mut self, tag: Tag) {
+        if !self.0.contains(&tag) {
+            self.0.push(tag);
+        }
+    }
+}
