@@ -117,4 +117,8 @@ pub enum AdapterEvent {
     ListChanged,
     /// Whether it can be reached, and why not.
     State(State),
+    /// What these tags are about is another one now. Each is one that [`config::tag::check`] lets pass.
+    Changed(Vec<String>),
+    /// Anything may have changed: for a time nobody heard what the downstream says.
+    ChangedUnknown,
 }

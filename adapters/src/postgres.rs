@@ -9,6 +9,7 @@ mod connect;
 mod dial;
 mod failure;
 mod lease;
+mod notify;
 mod probe;
 mod run;
 mod schema;
@@ -26,7 +27,11 @@ use std::{
 
 use config::{DownstreamName, Tool};
 use deadpool_postgres::Pool;
-use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use indexmap::IndexMap;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,6 +40,7 @@ use self::{
     answer::Caps,
     connect::Connector,
     failure::{Subject, count_mismatch},
+    notify::{Changes, Channel},
     run::Call,
     statement::Column,
 };
@@ -48,7 +54,9 @@ use crate::{
 pub struct Postgres {
     database: Database,
     tools: IndexMap<Arc<str>, SqlTool>,
-    _watch: AbortOnDropHandle<()>,
+    /// What it says of changes, where the config names a channel.
+    changes: Option<Arc<Changes>>,
+    _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 /// The way to the database, and what is to be kept to on it.
@@ -86,7 +94,7 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 const RELIST_AFTER: Duration = Duration::from_secs(10);
 
 impl Postgres {
-    /// Makes the adapter. Connects to nothing. Must run inside a tokio runtime.
+    /// Makes the adapter. Connects to nothing, but for a channel that is to be listened to. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`BuildError`] names the setting that is wrong.
@@ -107,10 +115,18 @@ impl Postgres {
         let tools = tools.iter().map(|(tool, config)| SqlTool::new(name, tool, config)).collect::<Result<_, _>>()?;
         let probed = pool.clone();
         let watch = tokio::spawn(health::watch(health.clone(), move || probe::probe(probed.clone(), connect_timeout)));
+        let mut tasks = vec![AbortOnDropHandle::new(watch)];
+        let changes = settings.notify_channel.clone().map(|channel| {
+            let (downstream, connector) = (name.as_str().into(), connector.clone());
+            let (channel, changes) =
+                (Channel { downstream, name: channel, connector, connect_timeout }, Arc::new(Changes::new()));
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(notify::follow(channel, changes.clone()))));
+            changes
+        });
         let statement_timeout = settings.statement_timeout.0;
         let database =
             Database { name: name.as_str().into(), pool, connector, health, connect_timeout, statement_timeout, caps };
-        Ok(Self { database, tools, _watch: AbortOnDropHandle::new(watch) })
+        Ok(Self { database, tools, changes, _tasks: tasks })
     }
 
     async fn offer(&self, ctx: &CallContext) -> Offer {
@@ -212,7 +228,11 @@ impl Adapter for Postgres {
     }
 
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
-        self.database.health.events()
+        let state = self.database.health.events();
+        match &self.changes {
+            Some(changes) => stream::select(state, changes.events()).boxed(),
+            None => state,
+        }
     }
 }
 

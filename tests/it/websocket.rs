@@ -164,7 +164,7 @@ async fn until(adapter: &dyn Adapter, health: Health) -> Result<State> {
         while let Some(event) = events.next().await {
             match event {
                 AdapterEvent::State(state) if state.health == health => return Ok(state),
-                AdapterEvent::State(_) | AdapterEvent::ListChanged => {}
+                _ => {}
             }
         }
         bail!("the events ended")

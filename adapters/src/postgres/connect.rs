@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_postgres::{
-    CancelToken, Client, Config, Connection, Error, NoTls,
+    AsyncMessage, CancelToken, Client, Config, Connection, Error, NoTls, Notification,
     config::{Host, SslMode, SslNegotiation},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -35,6 +35,7 @@ pub(super) const DEFAULT_PORT: u16 = 5432;
 /// How connections are opened, and statements on them cancelled.
 #[derive(Clone)]
 pub(super) struct Connector {
+    config: Config,
     securing: Securing,
     /// The database's socket, if it is on this machine and has one. There is no TLS on it.
     unix_socket: Option<Arc<Path>>,
@@ -65,7 +66,7 @@ pub(super) fn pool(
     } else {
         config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
     }
-    let connector = Connector { securing, unix_socket, health };
+    let connector = Connector { config: config.clone(), securing, unix_socket, health };
     // A connection is made clean when a call ends, so nothing is to be done when the next one takes it.
     let manager =
         Manager::from_connect(config, connector.clone(), ManagerConfig { recycling_method: RecyclingMethod::Fast });
@@ -141,19 +142,56 @@ impl Connector {
         }
     }
 
+    /// Opens a connection besides those of the pool and hands on each notification that comes on it. The task ends with the connection.
+    pub(super) async fn listen(
+        &self,
+        heard: impl FnMut(Notification) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        self.open(&self.config, heard).await
+    }
+
+    async fn open(
+        &self,
+        config: &Config,
+        heard: impl FnMut(Notification) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        let Some(path) = &self.unix_socket else {
+            let (client, connection) = dial(config, &self.securing).await?;
+            return Ok((client, self.spawn(connection, heard)));
+        };
+        let stream = loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => break stream,
+                // The same in the library's own way gives its own error; if it goes well, so does the next round.
+                Err(_) => drop(config.connect(NoTls).await?),
+            }
+        };
+        let stream = Bounded::new(stream, self.securing.message_bytes_max);
+        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        Ok((client, self.spawn(connection, heard)))
+    }
+
     /// Lets a connection work until it ends.
-    fn spawn<S, T>(&self, mut connection: Connection<S, T>) -> JoinHandle<()>
+    fn spawn<S, T>(
+        &self,
+        mut connection: Connection<S, T>,
+        mut heard: impl FnMut(Notification) + Send + 'static,
+    ) -> JoinHandle<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let health = self.health.clone();
         tokio::spawn(async move {
-            // Notices of the database may hold the data of a caller, and nobody waits for them.
             while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                if message.is_err() {
-                    health.suspect();
-                    break;
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => heard(notification),
+                    // Notices of the database may hold the data of a caller, and nobody waits for them.
+                    Ok(_) => {}
+                    Err(_) => {
+                        health.suspect();
+                        break;
+                    }
                 }
             }
         })
@@ -163,22 +201,6 @@ impl Connector {
 impl Connect for Connector {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
         let config = config.clone();
-        async move {
-            let Some(path) = &self.unix_socket else {
-                let (client, connection) = dial(&config, &self.securing).await?;
-                return Ok((client, self.spawn(connection)));
-            };
-            let stream = loop {
-                match UnixStream::connect(path).await {
-                    Ok(stream) => break stream,
-                    // The same in the library's own way gives its own error; if it goes well, so does the next round.
-                    Err(_) => drop(config.connect(NoTls).await?),
-                }
-            };
-            let stream = Bounded::new(stream, self.securing.message_bytes_max);
-            let (client, connection) = config.connect_raw(stream, NoTls).await?;
-            Ok((client, self.spawn(connection)))
-        }
-        .boxed()
+        async move { self.open(&config, |_| {}).await }.boxed()
     }
 }

@@ -27,6 +27,7 @@ pub struct Postgres {
     #[serde(default = "Postgres::bytes_max")]
     pub bytes_max: ByteSize,
     /// The channel on which the database says what changed: `NOTIFY weir, 'customer:CUST-00042'`. The payload is a tag, or one on each line.
+    /// It takes one connection besides those of `pool_max`.
     #[serde(default)]
     pub notify_channel: Option<String>,
 }

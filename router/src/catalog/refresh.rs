@@ -39,6 +39,8 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                     if is_back { next = earliest.max(Instant::now()); }
                 }
                 Some(AdapterEvent::ListChanged) => next = earliest.max(Instant::now()),
+                // What ends cached answers is followed without waiting for lists (`invalidate::follow`).
+                Some(AdapterEvent::Changed(_) | AdapterEvent::ChangedUnknown) => {}
                 None => return,
             },
             () = tokio::time::sleep_until(next) => {

@@ -132,7 +132,10 @@ async fn known_state(adapter: &dyn Adapter) -> Option<State> {
     while let Some(event) = events.next().await {
         match event {
             AdapterEvent::State(state) if state.health != Health::Starting => return Some(state),
-            AdapterEvent::State(_) | AdapterEvent::ListChanged => {}
+            AdapterEvent::State(_)
+            | AdapterEvent::ListChanged
+            | AdapterEvent::Changed(_)
+            | AdapterEvent::ChangedUnknown => {}
         }
     }
     None

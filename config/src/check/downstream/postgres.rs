@@ -14,6 +14,9 @@ const WRITES: [&str; 13] = [
     "refresh",
 ];
 
+/// Postgres refuses longer names of channels.
+const CHANNEL_LENGTH_MAX: usize = 63;
+
 pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
     scope.key("pool_max").at_least_one(postgres.pool_max);
     scope.key("connect_timeout").some_time(postgres.connect_timeout);
@@ -22,6 +25,22 @@ pub(super) fn connection(postgres: &Postgres, scope: &Scope<'_>) {
     if postgres.bytes_max == ByteSize(0) {
         scope.key("bytes_max").refuse("must be larger than nothing", "the default is `1MiB`");
     }
+    if let Some(channel) = &postgres.notify_channel
+        && !is_channel(channel)
+    {
+        scope.key("notify_channel").refuse(
+            "is no channel that every way to write it leads to",
+            format!("use lower-case letters, digits and `_`, beginning with a letter, at most {CHANNEL_LENGTH_MAX}"),
+        );
+    }
+}
+
+/// `NOTIFY Weir` goes to the channel `weir`, `pg_notify('Weir', …)` to `Weir`: in lower case the two are one.
+fn is_channel(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.len() <= CHANNEL_LENGTH_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_word)
 }
 
 pub(super) fn tools(downstream: &Downstream, scope: &Scope<'_>) {
@@ -95,6 +114,29 @@ fn numbers(used: &BTreeSet<usize>, scope: &Scope<'_>) {
                 format!("is never used: `sql` has no `${number}`"),
                 "arguments are numbered in the order in which they are listed: use it, or remove it",
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_channel;
+
+    #[test]
+    fn a_channel_has_one_name_in_every_way_to_write_it() {
+        for (name, is_one) in [
+            ("weir", true),
+            ("weir_cache_2", true),
+            (&"w".repeat(63), true),
+            (&"w".repeat(64), false),
+            ("", false),
+            ("Weir", false),
+            ("2weir", false),
+            ("weir\"; DROP TABLE t", false),
+            ("weir-cache", false),
+            ("größe", false),
+        ] {
+            assert_eq!(is_channel(name), is_one, "{name}");
         }
     }
 }
