@@ -9,6 +9,7 @@ mod partition;
 use std::fmt;
 
 use aws_lc_rs::{
+    digest,
     hkdf::{HKDF_SHA256, Prk},
     hmac,
 };
@@ -28,6 +29,12 @@ const SHOWN_BYTES: usize = 4;
 pub struct Key([u8; 32]);
 
 impl Key {
+    /// The key of something that has a secret of its own in it.
+    pub(crate) fn hashed(parts: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, parts);
+        Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
     /// The whole key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

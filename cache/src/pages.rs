@@ -1,0 +1,197 @@
+//! The rest of long answers, kept for a few minutes for the caller who got the beginning, and for nobody else.
+//!
+//! A page lies under a key that only its handle together with its owner gives: in Redis sealed, so that any replica serves it, else in the
+//! memory of this process. A handle is random; nothing can be read from it, and without its owner it is worth nothing.
+
+use std::{fmt, time::Duration};
+
+use aws_lc_rs::{digest, rand};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+
+use crate::{
+    Clock, Contract, Entry, Found, Key, Local, Sealer,
+    redis::{Redis, Script},
+};
+
+/// The parts of a handle: which answer, and which page of it.
+const ANSWER_BYTES: usize = 16;
+const PAGE_BYTES: usize = 8;
+
+/// The rest of long answers.
+pub struct Pages {
+    settings: Settings,
+    local: Local,
+    redis: Option<Redis>,
+    clock: Clock,
+    sealer: Sealer,
+    keep: Script,
+    find: Script,
+}
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub lifetime: Duration,
+    /// The bytes of all pages of one answer.
+    pub answer_bytes_max: usize,
+    /// The pages of one answer.
+    pub answer_pages_max: usize,
+    /// What the memory of this process holds, where Redis does not.
+    pub local_bytes_max: u64,
+}
+
+/// Stands for one page. Says nothing, cannot be guessed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Handle([u8; ANSWER_BYTES + PAGE_BYTES]);
+
+/// Why pages are not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more pages than are kept for one answer, or larger ones")]
+pub struct TooLarge;
+
+impl Pages {
+    /// Keeps pages in Redis while it is there, sealed by `sealer`, which seals values of `answer_bytes_max`.
+    #[must_use]
+    pub fn new(settings: Settings, redis: Option<Redis>, sealer: Sealer) -> Self {
+        Self {
+            settings,
+            local: Local::new(settings.local_bytes_max),
+            clock: redis.as_ref().map_or_else(Clock::local, |redis| redis.clock().clone()),
+            redis,
+            sealer,
+            keep: Script::new(KEEP),
+            find: Script::new(FIND),
+        }
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Handles for the pages of one answer, to be [kept](Self::keep) under.
+    #[must_use]
+    pub fn handles(&self, pages: usize) -> Vec<Handle> {
+        let mut answer = [0; ANSWER_BYTES];
+        rand::fill(&mut answer).expect("the system has random bytes");
+        let handle = |_| {
+            let mut handle = [0; ANSWER_BYTES + PAGE_BYTES];
+            handle[..ANSWER_BYTES].copy_from_slice(&answer);
+            rand::fill(&mut handle[ANSWER_BYTES..]).expect("the system has random bytes");
+            Handle(handle)
+        };
+        (0..pages).map(handle).collect()
+    }
+
+    /// Keeps the pages of one answer for `owner`.
+    ///
+    /// # Errors
+    /// When they are too many or too large; then none is kept.
+    pub async fn keep(&self, owner: &[u8], pages: Vec<(Handle, Bytes)>) -> Result<(), TooLarge> {
+        let bytes: usize = pages.iter().map(|(_, page)| page.len()).sum();
+        if bytes > self.settings.answer_bytes_max || pages.len() > self.settings.answer_pages_max {
+            return Err(TooLarge);
+        }
+        let Some((first, _)) = pages.first() else { return Ok(()) };
+        let now_ms = self.clock.now_ms();
+        let fresh_for_ms = u64::try_from(self.settings.lifetime.as_millis()).unwrap_or(u64::MAX);
+        let contract = Contract { fresh_for_ms, ..Contract::default() };
+        let place = first.place();
+        let entries = pages.into_iter().map(|(handle, page)| {
+            let entry = Entry::new(page, Found::Found, [].into(), 0, &contract, now_ms);
+            (handle, entry)
+        });
+        let entries: Vec<(Handle, Entry)> = entries.collect();
+        if let Some(redis) = self.redis.as_ref().filter(|redis| redis.is_up())
+            && self.keep_in(redis, owner, &place, &entries).await
+        {
+            return Ok(());
+        }
+        for (handle, entry) in entries {
+            self.local.insert(handle.key(owner), entry, now_ms);
+        }
+        Ok(())
+    }
+
+    /// The page that `handle` stands for, if it is `owner`'s and its time is not over.
+    pub async fn find(&self, owner: &[u8], handle: &str) -> Option<Bytes> {
+        let handle = Handle::parse(handle)?;
+        let key = handle.key(owner);
+        let entry = match self.local.get(&key) {
+            Some(entry) => Entry::clone(&entry),
+            None => self.find_shared(&handle, &key).await?,
+        };
+        (self.clock.now_ms() < entry.fresh_until_ms).then_some(entry.value)
+    }
+
+    async fn keep_in(&self, redis: &Redis, owner: &[u8], place: &str, entries: &[(Handle, Entry)]) -> bool {
+        let lifetime_ms = self.settings.lifetime.as_millis().to_string();
+        let mut args: Vec<Vec<u8>> = vec![lifetime_ms.into_bytes()];
+        for (handle, entry) in entries {
+            let Ok(sealed) = self.sealer.seal(&handle.key(owner), entry) else { return false };
+            args.push(handle.page().to_vec());
+            args.push(sealed);
+        }
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        redis.bulk::<i64>(&self.keep, &[&redis.key(place, "p")], &args).await.is_ok()
+    }
+
+    async fn find_shared(&self, handle: &Handle, key: &Key) -> Option<Entry> {
+        let redis = self.redis.as_ref()?;
+        let place = redis.key(&handle.place(), "p");
+        let sealed: Option<Bytes> = redis.bulk(&self.find, &[&place], &[handle.page()]).await.ok()?;
+        self.sealer.open(key, &sealed?).ok()
+    }
+}
+
+/// One hash holds the pages of one answer.
+const KEEP: &str = "
+    for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+    return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
+const FIND: &str = "return redis.call('HGET', KEYS[1], ARGV[1])";
+
+impl Handle {
+    fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    /// Where the pages of its answer lie in Redis. Who reads it there cannot tell the handle.
+    fn place(&self) -> String {
+        let hash = digest::digest(&digest::SHA256, &[b"weir/page/answer", &self.0[..ANSWER_BYTES]].concat());
+        hash.as_ref()[..ANSWER_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn page(&self) -> &[u8] {
+        &self.0[ANSWER_BYTES..]
+    }
+
+    /// What the page is sealed for: another owner's key is another one.
+    fn key(&self, owner: &[u8]) -> Key {
+        // The handle has one length, so where the owner begins is certain.
+        Key::hashed(&[b"weir/page/key", self.0.as_slice(), owner].concat())
+    }
+}
+
+/// As callers get it.
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// A handle is what its owner has to show.
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle(…)")
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
