@@ -138,6 +138,29 @@ pub fn unquote(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The texts of the items of a JSON array, in order. `text` must be valid JSON; `None` when it is no array.
+#[must_use]
+pub fn items(text: &str) -> Option<Vec<&str>> {
+    let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
+    cursor.skip_white_space();
+    cursor.expect(b'[')?;
+    let mut items = Vec::new();
+    loop {
+        cursor.skip_white_space();
+        if items.is_empty() && cursor.peek() == Some(b']') {
+            return Some(items);
+        }
+        let (start, end) = cursor.value()?;
+        items.push(&text[start..end]);
+        cursor.skip_white_space();
+        match cursor.next()? {
+            b',' => {}
+            b']' => return Some(items),
+            _ => return None,
+        }
+    }
+}
+
 fn push_string(out: &mut String, text: &str) {
     out.push_str(&serde_json::to_string(text).expect("a string has a JSON form"));
 }

@@ -68,3 +68,18 @@ proptest::proptest! {
         proptest::prop_assert_eq!(object.rewrite(&[], |_, _| Change::Keep), text);
     }
 }
+
+#[test]
+fn the_items_of_an_array_keep_their_bytes() {
+    for (text, expected) in [
+        ("[]", &[][..]),
+        (" [ ] ", &[]),
+        (r#"[1.0, "a,]" ,{"b":[1]},null]"#, &["1.0", r#""a,]""#, r#"{"b":[1]}"#, "null"]),
+        ("[\n[1,2]\n]", &["[1,2]"]),
+    ] {
+        assert_eq!(super::items(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in ["", "1", "{}", "[1", "[1,"] {
+        assert_eq!(super::items(text), None, "{text}");
+    }
+}
