@@ -253,7 +253,7 @@ pub async fn read(response: http::Response<Incoming>) -> Result<Answer> {
     Ok(Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec())? })
 }
 
-fn request(
+pub(crate) fn request(
     method: Method,
     url: &str,
     headers: &[(&str, &str)],

@@ -1,13 +1,12 @@
 //! The program `weir` itself, as its users run it.
 
 use std::{
-    path::{Path, PathBuf},
     process::{Output, Stdio},
-    sync::OnceLock,
     time::Duration,
 };
 
 use serde_json::Value;
+pub(crate) use tests::programs::{standins, weir};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -16,32 +15,6 @@ use tokio::{
 
 /// Longer than anything here takes on a busy machine; a program that hangs fails its test.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The path of the program. `cargo test` builds binaries only for the tests of their own package, so it is built here, once, with the
-/// features that `cargo test --workspace` has used for everything it depends on.
-pub(crate) fn weir() -> &'static Path {
-    static WEIR: OnceLock<Option<PathBuf>> = OnceLock::new();
-    // Built once also when that fails: cargo has said why.
-    WEIR.get_or_init(|| build("weir")).as_deref().expect("weir builds")
-}
-
-/// The path of the program `standins`.
-pub(crate) fn standins() -> &'static Path {
-    static STANDINS: OnceLock<Option<PathBuf>> = OnceLock::new();
-    STANDINS.get_or_init(|| build("standins")).as_deref().expect("the stand-ins build")
-}
-
-fn build(program: &str) -> Option<PathBuf> {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--bin", program, "--message-format", "json-render-diagnostics"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().expect("cargo runs");
-    let messages = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
-    let executable = |line: &str| serde_json::from_str::<Value>(line).ok()?["executable"].as_str().map(PathBuf::from);
-    messages.lines().find_map(executable).filter(|_| built.status.success())
-}
 
 /// `weir` with these words, nothing of our environment that it would look at, killed if the test ends first.
 pub(crate) fn command(words: &[&str]) -> Command {

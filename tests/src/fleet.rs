@@ -1,0 +1,195 @@
+//! Several `weir serve` beside each other: real processes with one config, which share what a Redis holds.
+
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http::Method;
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, ChildStderr, Command},
+    sync::oneshot,
+    time::timeout,
+};
+
+use crate::{
+    harness::{ADMIN_TOKEN, Answer, PATIENCE, modern_request, read, request},
+    programs, until,
+};
+
+/// The replicas, and whoever calls them.
+#[derive(Debug)]
+pub struct Fleet {
+    replicas: Vec<Replica>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    dir: TempDir,
+}
+
+/// One process. Killed when it is dropped.
+#[derive(Debug)]
+struct Replica {
+    /// Where it serves callers and operators. Nothing while it does not run.
+    callers: String,
+    admin: String,
+    process: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Fleet {
+    /// Starts so many with one config, which may refer to files in `dir`, and returns when all are ready. Each listens on free ports of
+    /// loopback and ends without grace.
+    pub async fn start(replicas: usize, dir: TempDir, mut config: Value) -> Result<Self> {
+        let server = json!({ "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "grace": "0s", "drain": "1s" });
+        (config["server"], config["log"]) = (server, json!({ "format": "json" }));
+        std::fs::write(dir.path().join("weir.yaml"), config.to_string())?;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        // Built before the first one is waited for.
+        tokio::task::spawn_blocking(programs::weir).await?;
+        let mut fleet = Self { replicas: Vec::new(), client, dir };
+        fleet.replicas = try_join_all((0..replicas).map(|_| fleet.start_one())).await?;
+        Ok(fleet)
+    }
+
+    /// How many there are, running or not.
+    pub fn len(&self) -> usize {
+        self.replicas.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.replicas.is_empty()
+    }
+
+    /// Calls a tool at one of them.
+    pub async fn call(&self, replica: usize, key: &str, tool: &str, arguments: Value) -> Result<Answer> {
+        self.modern(replica, key, "tools/call", json!({ "name": tool, "arguments": arguments })).await
+    }
+
+    /// Calls a tool at any one of them.
+    pub async fn call_any(&self, key: &str, tool: &str, arguments: Value) -> Result<Answer> {
+        let replica = rand::rng().random_range(0..self.replicas.len());
+        self.call(replica, key, tool, arguments).await
+    }
+
+    /// A modern request to one of them.
+    pub async fn modern(&self, replica: usize, key: &str, method: &str, params: Value) -> Result<Answer> {
+        let (headers, body) = modern_request(Some(key), method, params);
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let standard = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+        let headers: Vec<_> = standard.into_iter().chain(headers).collect();
+        let url = &self.replicas[replica].callers;
+        read(self.client.request(request(Method::POST, url, &headers, body)?).await?).await
+    }
+
+    /// A request to the operator's listener of one of them, with the token.
+    pub async fn admin(&self, replica: usize, method: Method, path: &str, body: &str) -> Result<Answer> {
+        let authorization = format!("Bearer {ADMIN_TOKEN}");
+        let url = format!("{}{path}", self.replicas[replica].admin);
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        read(self.client.request(request(method, &url, &headers, body.to_owned())?).await?).await
+    }
+
+    /// A metric of one of them: the sum over its labels, of those lines that hold `label` too.
+    pub async fn metric(&self, replica: usize, name: &str, label: &str) -> Result<f64> {
+        let metrics = self.admin(replica, Method::GET, "/metrics", "").await?.text;
+        let mut sum = 0.0;
+        for line in metrics.lines().filter(|line| line.starts_with(name) && line.contains(label)) {
+            if matches!(line.as_bytes().get(name.len()), Some(b'{' | b' ')) {
+                sum += line.rsplit(' ').next().context("a value")?.parse::<f64>()?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// A metric of all of them.
+    pub async fn metric_of_all(&self, name: &str, label: &str) -> Result<f64> {
+        let each = (0..self.len()).map(|replica| self.metric(replica, name, label));
+        Ok(try_join_all(each).await?.iter().sum())
+    }
+
+    /// `kill -9` for one of them.
+    pub async fn kill(&mut self, replica: usize) -> Result<()> {
+        Ok(timeout(PATIENCE, self.replicas[replica].process.kill()).await??)
+    }
+
+    /// Starts one of them again, at other ports.
+    pub async fn start_again(&mut self, replica: usize) -> Result<()> {
+        self.kill(replica).await?;
+        self.replicas[replica] = self.start_one().await?;
+        Ok(())
+    }
+
+    /// Kills all of them at once and starts them again.
+    pub async fn restart_all(&mut self) -> Result<()> {
+        for replica in 0..self.len() {
+            self.kill(replica).await?;
+        }
+        self.replicas = try_join_all((0..self.len()).map(|_| self.start_one())).await?;
+        Ok(())
+    }
+
+    /// What one of them has written to its log since it was started.
+    pub fn log(&self, replica: usize) -> String {
+        self.replicas[replica].log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn start_one(&self) -> Result<Replica> {
+        let mut command = Command::new(programs::weir());
+        command.args(["serve", "--config"]).arg(self.dir.path().join("weir.yaml"));
+        command.env("WEIR_ADMIN_TOKEN", ADMIN_TOKEN).env_remove("WEIR_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().context("weir does not start")?;
+        let log = Arc::<Mutex<String>>::default();
+        let (said, serving) = oneshot::channel();
+        tokio::spawn(follow(process.stderr.take().expect("it is piped"), log.clone(), said));
+        let serving = timeout(PATIENCE, serving).await.context("weir does not serve in time")?;
+        let Ok((callers, admin)) = serving else {
+            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            anyhow::bail!("weir ended at its start:\n{log}");
+        };
+        let replica = Replica { callers, admin, process, log };
+        until("a replica is ready", async || {
+            let url = format!("{}/readyz", replica.admin);
+            let ready = read(self.client.request(request(Method::GET, &url, &[], "")?).await?).await?;
+            ensure!(ready.status == 200, "{}", ready.text);
+            // What is not up is named in a line of its own; what was not tried yet is no obstacle.
+            Ok((!ready.text.contains(" is starting")).then_some(()))
+        })
+        .await?;
+        Ok(replica)
+    }
+}
+
+/// Keeps what a process writes, and tells where it serves as soon as it says so.
+async fn follow(stderr: ChildStderr, log: Arc<Mutex<String>>, said: oneshot::Sender<(String, String)>) {
+    const LOG_BYTES_MAX: usize = 1 << 20;
+    let (mut lines, mut said) = (BufReader::new(stderr).lines(), Some(said));
+    while let Ok(Some(line)) = lines.next_line().await {
+        let serving = || {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            Some((line["endpoint"].as_str()?.to_owned(), line["admin"].as_str()?.to_owned()))
+        };
+        if let Some(serving) = said.is_some().then(serving).flatten()
+            && let Some(said) = said.take()
+        {
+            let _ = said.send(serving);
+        }
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() < LOG_BYTES_MAX {
+            log.push_str(&line);
+            log.push('\n');
+        }
+    }
+}
