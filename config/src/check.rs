@@ -4,6 +4,7 @@
 
 mod downstream;
 mod policy;
+mod redis;
 mod server;
 
 use std::{cell::RefCell, fmt};
@@ -25,6 +26,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     downstream::downstreams(config, scope);
     policy::identity(config, scope);
     policy::policy(config, scope);
+    redis::redis(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

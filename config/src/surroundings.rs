@@ -2,13 +2,14 @@
 //! can be checked on a machine that has neither.
 
 mod keys;
+mod redis;
 
 use std::{cell::RefCell, path::Path};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    KeyRecord, Loaded, Problem, Problems, SecretRef,
+    KeyRecord, Loaded, Problem, Problems, Redis, SecretRef,
     check::{Scope, is_loopback},
     downstream::Credential,
     environment,
@@ -64,7 +65,7 @@ impl Loaded {
         let previous_masters =
             previous.into_iter().filter_map(|(scope, secret)| secrets.master(secret, &scope)).collect();
         let redis = scope.key("redis");
-        let redis_url = self.config.redis.as_ref().and_then(|settings| secrets.read(&settings.url, &redis.key("url")));
+        let redis_url = self.config.redis.as_ref().and_then(|settings| secrets.redis(settings, &redis.key("url")));
         let redis_server_password = self.config.redis.as_ref().and_then(|settings| settings.server_password.as_ref());
         let redis_server_password =
             redis_server_password.and_then(|password| secrets.read(password, &redis.key("server_password")));
@@ -201,6 +202,14 @@ impl Secrets<'_> {
             scope.refuse(weakness, "make a random one: `openssl rand -hex 32`");
         }
         Some(master)
+    }
+
+    fn redis(&self, settings: &Redis, scope: &Scope<'_>) -> Option<SecretString> {
+        let url = self.read(&settings.url, scope)?;
+        if let Err(weakness) = redis::addresses(url.expose_secret(), settings.kind) {
+            scope.refuse(weakness.what, weakness.help);
+        }
+        Some(url)
     }
 
     fn postgres(&self, reference: &SecretRef, scope: &Scope<'_>) {

@@ -1,5 +1,7 @@
 //! What does not fit together: each case is one mistake in an otherwise good config.
 
+mod redis;
+
 use std::{fmt::Write, path::Path};
 
 use insta::assert_snapshot;

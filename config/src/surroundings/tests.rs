@@ -126,6 +126,63 @@ downstreams:
 }
 
 #[test]
+fn the_address_of_redis_must_be_of_use_and_is_never_printed() {
+    let config = |kind: &str| {
+        format!("secrets: {{ master: {{ env: MASTER }} }}\nredis: {{ url: {{ env: REDIS_URL }}, {kind} }}")
+    };
+    let single = config("kind: single");
+    let mut shown = String::new();
+    for (config, url) in [
+        (&single, "hunter2@redis.example:6379"),
+        (&single, "redis://:hunter2@a,redis://:swordfish@b"),
+        (&single, "redis://:hunt,er2@a"),
+        (&config("kind: cluster"), "redis://:hunter2@a,redis://:swordfish@b/1"),
+        (&config("kind: sentinel, master_name: weir"), "rediss://:hunter2@a,redis://:swordfish@b"),
+    ] {
+        shown += &Folder::new().refused(config, &[("MASTER", GOOD), ("REDIS_URL", url)]);
+        shown += "\n";
+    }
+    assert_snapshot!(shown, @"
+    weir.yaml:2:10: `redis.url` does not hold the address of a Redis
+      2 | redis: { url: { env: REDIS_URL }, kind: single }
+        |          ^^^
+      help: its form is `redis://user:password@host:6379/0`, or `rediss://…` over TLS; in a password write `%2C` for a comma, `%40` for @, `%2F` for a slash and `%23` for #
+
+    1 problem
+    weir.yaml:2:10: `redis.url` holds 2 addresses, and `redis.kind` is `single`
+      2 | redis: { url: { env: REDIS_URL }, kind: single }
+        |          ^^^
+      help: say `kind: sentinel` or `kind: cluster`, or name one server; in a password write `%2C` for a comma
+
+    1 problem
+    weir.yaml:2:10: `redis.url` does not hold the address of a Redis: look at address 1
+      2 | redis: { url: { env: REDIS_URL }, kind: single }
+        |          ^^^
+      help: its form is `redis://user:password@host:6379/0`, or `rediss://…` over TLS; in a password write `%2C` for a comma, `%40` for @, `%2F` for a slash and `%23` for #
+
+    1 problem
+    weir.yaml:2:10: `redis.url` names a database of a cluster, which has none but 0: look at address 2
+      2 | redis: { url: { env: REDIS_URL }, kind: cluster }
+        |          ^^^
+      help: leave out the number at its end
+
+    1 problem
+    weir.yaml:2:10: `redis.url` has both `redis://` and `rediss://`: look at address 2
+      2 | redis: { url: { env: REDIS_URL }, kind: sentinel, master_name: weir }
+        |          ^^^
+      help: make all of them the same: one without TLS would tell the password
+
+    1 problem
+    ");
+
+    let url = "redis://:hunter2@a:1,redis://b:2";
+    let surroundings = Folder::new().look(&config("kind: cluster"), &[("MASTER", GOOD), ("REDIS_URL", url)]);
+    let found = surroundings.expect("it is of use");
+    assert!(!format!("{found:?}").contains("hunter2"));
+    assert_eq!(found.redis_url.expect("an address").expose_secret(), url);
+}
+
+#[test]
 fn a_weak_master_secret_is_refused_with_its_setting() {
     let config = "secrets: { master: { env: M } }";
     let mut shown = String::new();
