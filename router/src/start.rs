@@ -27,6 +27,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The address of Redis cannot be used.
+    #[error("redis.url: {0}")]
+    Redis(#[source] cache::redis::SettingsError),
     /// An address cannot be listened on.
     #[error("{setting}: cannot listen on {address} ({source}): choose another port, or stop what uses it")]
     Listen {
