@@ -9,15 +9,19 @@
 mod generation;
 mod marks;
 mod memory;
+mod queue;
 mod recent;
+mod remote;
+mod shared;
+mod view;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
-use self::{generation::random, marks::WriteId, memory::Memory};
-use crate::entry::TagGeneration;
+use self::{generation::random, marks::WriteId, memory::Memory, remote::InRedis, shared::Shared};
+use crate::{entry::TagGeneration, redis::Redis};
 
 /// What an entry can be about. It stands for a name without holding it: names are made of arguments, and lie in Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +90,7 @@ pub struct Pending {
 
 enum Kind {
     Memory(Memory),
+    Shared(Shared),
 }
 
 impl Tag {
@@ -113,6 +118,14 @@ impl Tags {
         Self { kind: Arc::new(Kind::Memory(Memory::new(tags_max))) }
     }
 
+    /// For processes that share what Redis holds, and stay true to their word while it is gone. The view knows up to `tags_max` tags. A raise
+    /// of a strict tag waits for a replica of the server, where there are any, up to `replica_timeout`. Called within a tokio runtime.
+    #[must_use]
+    pub fn shared(redis: Redis, tags_max: usize, replica_timeout: Duration) -> Self {
+        let remote = Box::new(InRedis::new(redis, replica_timeout));
+        Self { kind: Arc::new(Kind::Shared(Shared::new(remote, tags_max))) }
+    }
+
     /// What an entry about `tags` needs from before its fetch. `templates` stand for the tags that only its answer will name.
     pub async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
         match &*self.kind {
@@ -121,6 +134,7 @@ impl Tags {
                 let (templates, templates_settled) = memory.read(templates);
                 Before { known, templates, storable: tags_settled && templates_settled }
             }
+            Kind::Shared(shared) => shared.before(tags, templates).await,
         }
     }
 
@@ -141,6 +155,7 @@ impl Tags {
                 }
                 tags.extend(named);
             }
+            Kind::Shared(shared) => tags.extend(shared.after(&templates, &new).await?),
         }
         Some(tags.into())
     }
@@ -150,6 +165,7 @@ impl Tags {
         match &*self.kind {
             Kind::Memory(memory) if memory.holds(tags) => Check::Valid,
             Kind::Memory(_) => Check::Moved,
+            Kind::Shared(shared) => shared.check(tags).await,
         }
     }
 
@@ -167,6 +183,7 @@ impl Tags {
                 memory.mark(concerned.iter().copied(), write, Instant::now() + pending_for);
                 memory.raise(concerned.iter().copied());
             }
+            Kind::Shared(shared) => shared.begin(&concerned, write, pending_for).await?,
         }
         Ok(Pending { tags: self.clone(), write, concerned, ended: false })
     }
@@ -174,9 +191,12 @@ impl Tags {
     /// Something has changed, whoever changed it. Templates come before the tags they stand for.
     pub async fn raise(&self, tags: &[Tag]) -> Raised {
         match &*self.kind {
-            Kind::Memory(memory) => memory.raise(tags.iter().copied()),
+            Kind::Memory(memory) => {
+                memory.raise(tags.iter().copied());
+                Raised::Everywhere
+            }
+            Kind::Shared(shared) => shared.raise(tags).await,
         }
-        Raised::Everywhere
     }
 }
 
@@ -189,24 +209,28 @@ impl Before {
 }
 
 impl Pending {
-    /// The write has ended, and its answer named `result_tags`.
-    pub async fn end(mut self, result_tags: &[Tag], settled: Settled) {
-        self.ended = true;
-        let all = self.concerned.iter().chain(result_tags).copied();
-        let until = match settled {
-            Settled::Yes => None,
-            Settled::Unknown(settles_within) => Some(Instant::now() + settles_within),
-        };
-        match &*self.tags.kind {
+    /// The write has ended, and its answer named `result_tags`. Whoever wrote is answered after this.
+    pub async fn end(mut self, result_tags: &[Tag], settled: Settled) -> Raised {
+        let all = [&self.concerned, result_tags].concat();
+        let raised = match &*self.tags.kind {
             Kind::Memory(memory) => {
-                memory.raise(all.clone());
-                memory.unmark(all, self.write, until);
+                let until = match settled {
+                    Settled::Yes => None,
+                    Settled::Unknown(settles_within) => Some(Instant::now() + settles_within),
+                };
+                memory.raise(all.iter().copied());
+                memory.unmark(all.into_iter(), self.write, until);
+                Raised::Everywhere
             }
-        }
+            Kind::Shared(shared) => shared.end(&all, self.write, settled).await,
+        };
+        // Only now: dropped before that, it is not ended.
+        self.ended = true;
+        raised
     }
 }
 
-/// Whoever wrote gave up on it, and the downstream may not have: what it changed is raised, and stays pending until the time it was given.
+/// Whoever wrote gave up on it, and the downstream may not have: what it changes is raised, and stays pending until the time it was given.
 impl Drop for Pending {
     fn drop(&mut self) {
         if self.ended {
@@ -214,6 +238,7 @@ impl Drop for Pending {
         }
         match &*self.tags.kind {
             Kind::Memory(memory) => memory.raise(self.concerned.iter().copied()),
+            Kind::Shared(shared) => shared.leave_behind(&self.concerned),
         }
     }
 }
@@ -228,6 +253,7 @@ impl fmt::Debug for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &*self.kind {
             Kind::Memory(_) => "memory",
+            Kind::Shared(_) => "shared",
         };
         f.debug_struct("Tags").field("kind", &kind).finish_non_exhaustive()
     }

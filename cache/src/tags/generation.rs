@@ -1,13 +1,26 @@
 //! Random values that say nothing but whether something has moved.
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{
+    digest::{Context, SHA256},
+    rand,
+};
 
 /// What a tag had when it was read.
-pub(crate) type Generation = [u8; 16];
+pub(super) type Generation = [u8; 16];
 
 /// A value that never was and never comes again.
 pub(super) fn random() -> Generation {
     let mut generation = Generation::default();
     rand::fill(&mut generation).expect("the system has random bytes");
     generation
+}
+
+/// The generation as entries know it: with the server that answered. Another one, or the same after a restart, may have lost a raise that
+/// this one had; so what was read here counts for nothing there.
+pub(super) fn at_server(server: &[u8], kept: &[u8]) -> Generation {
+    let mut context = Context::new(&SHA256);
+    context.update(server);
+    context.update(b"/");
+    context.update(kept);
+    *context.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes")
 }

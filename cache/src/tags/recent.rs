@@ -66,6 +66,14 @@ impl<V: Copy> Recent<V> {
         self.write(tag).put(tag, value, self.half_max);
     }
 
+    /// Puts `value` there if `condition` holds once nobody else can change what is known of `tag`.
+    pub(super) fn insert_if(&self, tag: Tag, value: V, condition: impl FnOnce() -> bool) {
+        let mut shard = self.write(tag);
+        if condition() {
+            shard.put(tag, value, self.half_max);
+        }
+    }
+
     /// Changes what is known of `tag`, if anything is. Not a use of it.
     pub(super) fn update(&self, tag: Tag, change: impl FnOnce(&mut V)) {
         let mut shard = self.write(tag);

@@ -1,0 +1,128 @@
+//! Generations that all replicas share, and how to go on when they cannot be reached.
+//!
+//! While Redis is gone this process goes on alone. Its own raises count at once and wait in a queue; what it stores gets generations that
+//! nobody else knows, so that it is dead when Redis is back. Nothing is read from Redis again before the queue is empty.
+
+mod keeper;
+mod replica;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::replica::Replica;
+use super::{
+    Before, Check, Raised, Settled, Tag, Unannounced,
+    marks::WriteId,
+    remote::{Mark, NotRaised, Remote},
+};
+use crate::entry::TagGeneration;
+
+pub(super) struct Shared {
+    replica: Arc<Replica>,
+    /// Ends the tasks that keep the view, and with them their hold on Redis.
+    _stop: DropGuard,
+}
+
+impl Shared {
+    /// In a tokio runtime.
+    pub(super) fn new(remote: Box<dyn Remote>, tags_max: usize) -> Self {
+        let replica = Arc::new(Replica::new(remote, tags_max));
+        let stop = CancellationToken::new();
+        keeper::start(&replica, &stop);
+        Self { replica, _stop: stop.drop_guard() }
+    }
+
+    pub(super) async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
+        let all = [tags, templates].concat();
+        let (mut known, storable) = match self.replica.read(&all).await {
+            Ok((known, pending)) => (known, !pending),
+            Err(_gone) => (self.replica.read_alone(&all), self.replica.storable_alone(&all)),
+        };
+        let templates = known.split_off(tags.len());
+        Before { known, templates, storable }
+    }
+
+    /// The generations of `named`, unless a write may have changed what was fetched.
+    pub(super) async fn after(&self, templates: &[TagGeneration], named: &[Tag]) -> Option<Vec<TagGeneration>> {
+        if templates.is_empty() && named.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut all = named.to_vec();
+        all.extend(templates.iter().map(|template| template.tag));
+        let mut known = match self.replica.read(&all).await {
+            Ok((known, pending)) => Some(known).filter(|_| !pending)?,
+            Err(_gone) => Some(self.replica.read_alone(&all)).filter(|_| self.replica.storable_alone(&all))?,
+        };
+        // All were read at one moment, so no template was read before a tag that it stands for.
+        (known.split_off(named.len()) == templates).then_some(known)
+    }
+
+    pub(super) async fn check(&self, tags: &[TagGeneration]) -> Check {
+        if !self.replica.is_up() {
+            return self.replica.check_alone(tags);
+        }
+        let in_doubt = self.replica.in_doubt(tags);
+        if in_doubt.is_empty() {
+            return Check::Valid;
+        }
+        match self.replica.compare(&in_doubt).await {
+            Ok(true) => Check::Valid,
+            Ok(false) => Check::Moved,
+            Err(_gone) => self.replica.check_alone(tags),
+        }
+    }
+
+    pub(super) async fn begin(
+        &self,
+        concerned: &[Tag],
+        write: WriteId,
+        pending_for: Duration,
+    ) -> Result<(), Unannounced> {
+        let replica = &*self.replica;
+        replica.marks.set(concerned.iter().copied(), write, Instant::now() + pending_for);
+        let Err(not_raised) = replica.raise(concerned, Mark::Pending(write, pending_for)).await else { return Ok(()) };
+        if !concerned.iter().any(|tag| tag.strict) {
+            replica.raise_later(concerned);
+            return Ok(());
+        }
+        replica.marks.end(concerned.iter().copied(), write, None);
+        if not_raised == NotRaised::Unreplicated {
+            // Nothing will be sent, so nothing is pending. If this fails as well, the marks end by themselves.
+            let _ = replica.raise(concerned, Mark::Ended(write)).await;
+        }
+        Err(Unannounced)
+    }
+
+    pub(super) async fn end(&self, concerned: &[Tag], write: WriteId, settled: Settled) -> Raised {
+        let (mark, until) = match settled {
+            Settled::Yes => (Mark::Ended(write), None),
+            Settled::Unknown(within) => (Mark::Pending(write, within), Some(Instant::now() + within)),
+        };
+        let raised = self.raise_with(concerned, mark).await;
+        // After the raise: what is stored in this process alone is about the old generations until then.
+        self.replica.marks.end(concerned.iter().copied(), write, until);
+        raised
+    }
+
+    /// Raises as soon as may be, by whoever cannot wait for it.
+    pub(super) fn leave_behind(&self, concerned: &[Tag]) {
+        self.replica.raise_later(concerned);
+    }
+
+    pub(super) async fn raise(&self, tags: &[Tag]) -> Raised {
+        self.raise_with(tags, Mark::None).await
+    }
+
+    async fn raise_with(&self, tags: &[Tag], mark: Mark) -> Raised {
+        match self.replica.raise(tags, mark).await {
+            // Should another server take the place of the only one that has it: what entries know of the one is of no use at the other.
+            Ok(()) | Err(NotRaised::Unreplicated) => Raised::Everywhere,
+            Err(NotRaised::Gone) => {
+                self.replica.raise_later(tags);
+                Raised::Queued
+            }
+        }
+    }
+}

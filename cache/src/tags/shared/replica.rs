@@ -1,0 +1,176 @@
+//! One process among those that share generations: what it asks, what it knows, and what it still has to tell.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Mutex, Notify};
+
+use crate::{
+    entry::TagGeneration,
+    redis::Gone,
+    tags::{
+        Check, Tag,
+        generation::{Generation, random},
+        marks::Marks,
+        queue::Queue,
+        remote::{Mark, NotRaised, Raise, Readings, Remote},
+        view::View,
+    },
+};
+
+/// So many raises that waited are told at once: a script holds up all others.
+const FLUSHED_AT_ONCE: usize = 256;
+
+pub(super) struct Replica {
+    pub(super) remote: Box<dyn Remote>,
+    pub(super) view: View,
+    /// The writes of this process, for the time when Redis cannot tell of them.
+    pub(super) marks: Marks,
+    pub(super) left_behind: Notify,
+    queue: Queue,
+    flushing: Mutex<()>,
+    /// How often Redis has answered.
+    answers: AtomicU64,
+    /// What the generations begin with that this process gives while it is alone.
+    name: [u8; 8],
+}
+
+impl Replica {
+    pub(super) fn new(remote: Box<dyn Remote>, tags_max: usize) -> Self {
+        Self {
+            remote,
+            view: View::new(tags_max),
+            marks: Marks::default(),
+            left_behind: Notify::new(),
+            queue: Queue::new(Tag::new("weir:all", false)),
+            flushing: Mutex::default(),
+            answers: AtomicU64::new(0),
+            name: *random().first_chunk().expect("a generation has 16 bytes"),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.remote.is_up()
+    }
+
+    /// The generations of `tags` for an entry to come, and whether a write that concerns any of them is under way.
+    pub(super) async fn read(&self, tags: &[Tag]) -> Result<(Vec<TagGeneration>, bool), Gone> {
+        let Readings { generations, pending } = self.ask(tags, Some(random())).await?;
+        let known = tags.iter().zip(generations);
+        let known = known.map(|(tag, generation)| Some(TagGeneration { tag: *tag, generation: generation? }));
+        // All have one, since a start was given.
+        Ok((known.collect::<Option<_>>().ok_or(Gone::Failed)?, pending))
+    }
+
+    /// Whether all of these are as they were.
+    pub(super) async fn compare(&self, known: &[TagGeneration]) -> Result<bool, Gone> {
+        let tags: Vec<Tag> = known.iter().map(|known| known.tag).collect();
+        let read = self.ask(&tags, None).await?.generations;
+        Ok(known.iter().zip(read).all(|(known, read)| read == Some(known.generation)))
+    }
+
+    /// Those of which the view does not say that they are as they were.
+    pub(super) fn in_doubt(&self, known: &[TagGeneration]) -> Vec<TagGeneration> {
+        let epoch = self.view.trusted_epoch().filter(|_| self.queue.is_empty());
+        let same = |known: &TagGeneration| {
+            // One that differs is in doubt too: another replica may have read what was not heard of here yet.
+            epoch.is_some_and(|epoch| self.view.read_in(epoch, known.tag) == Some(known.generation))
+        };
+        known.iter().filter(|known| known.tag.strict || !same(known)).copied().collect()
+    }
+
+    /// Raises tags in the order that is given, and marks them. It is done only when a replica of the server has it, if one is strict.
+    pub(super) async fn raise(&self, tags: &[Tag], mark: Mark) -> Result<(), NotRaised> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        self.flush().await.map_err(|_gone| NotRaised::Gone)?;
+        self.tell(tags, mark).await
+    }
+
+    /// As far as this process goes the tags are raised now.
+    pub(super) fn raise_later(&self, tags: &[Tag]) {
+        self.queue.push(tags.iter().copied(), random());
+        self.left_behind.notify_one();
+    }
+
+    /// Tells Redis of the raises that wait, in their order.
+    pub(super) async fn flush(&self) -> Result<(), Gone> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.flushing.lock().await;
+        loop {
+            let first = self.queue.first(FLUSHED_AT_ONCE);
+            if first.is_empty() {
+                return Ok(());
+            }
+            let tags: Vec<Tag> = first.iter().map(|(tag, _)| *tag).collect();
+            match self.tell(&tags, Mark::None).await {
+                Ok(()) | Err(NotRaised::Unreplicated) => self.queue.told(&first),
+                Err(NotRaised::Gone) => return Err(Gone::Down),
+            }
+        }
+    }
+
+    async fn ask(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {
+        self.flush().await?;
+        let moment = self.view.moment(tags);
+        let readings = self.remote.read(tags, start).await?;
+        self.answers.fetch_add(1, Ordering::AcqRel);
+        self.view.learn(&moment, tags, &readings.generations);
+        Ok(readings)
+    }
+
+    async fn tell(&self, tags: &[Tag], mark: Mark) -> Result<(), NotRaised> {
+        let lasting = tags.iter().any(|tag| tag.strict);
+        let generation = self.remote.raise(Raise { tags, generation: random(), mark, lasting }).await?;
+        self.answers.fetch_add(1, Ordering::AcqRel);
+        self.view.raised(tags, generation);
+        Ok(())
+    }
+}
+
+/// While Redis is gone.
+impl Replica {
+    /// The generations of `tags` for an entry to come. They are of use until Redis is back, or until this process raises them.
+    pub(super) fn read_alone(&self, tags: &[Tag]) -> Vec<TagGeneration> {
+        let own = self.own_generation();
+        let generation = |tag: &Tag| self.queue.get(*tag).unwrap_or(own);
+        tags.iter().map(|tag| TagGeneration { tag: *tag, generation: generation(tag) }).collect()
+    }
+
+    /// Whether an entry about `tags` may be stored, as far as this process knows.
+    pub(super) fn storable_alone(&self, tags: &[Tag]) -> bool {
+        !tags.iter().any(|tag| tag.strict || self.marks.pending(*tag))
+    }
+
+    pub(super) fn check_alone(&self, tags: &[TagGeneration]) -> Check {
+        if tags.iter().any(|known| self.has_moved(known)) {
+            Check::Moved
+        } else if tags.iter().any(|known| known.tag.strict) {
+            Check::Unknowable
+        } else {
+            Check::Unverified
+        }
+    }
+
+    /// Whether this process knows that much.
+    fn has_moved(&self, known: &TagGeneration) -> bool {
+        if let Some(raised) = self.queue.get(known.tag) {
+            return raised != known.generation;
+        }
+        if known.generation.starts_with(&self.name) {
+            return known.generation != self.own_generation();
+        }
+        self.view.last(known.tag).is_some_and(|last| last != known.generation)
+    }
+
+    /// Another one after each answer of Redis: what was stored before that is dead.
+    fn own_generation(&self) -> Generation {
+        let mut generation = Generation::default();
+        let (name, answers) = generation.split_at_mut(self.name.len());
+        name.copy_from_slice(&self.name);
+        answers.copy_from_slice(&self.answers.load(Ordering::Acquire).to_be_bytes());
+        generation
+    }
+}
