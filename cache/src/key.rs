@@ -35,6 +35,10 @@ impl Key {
         Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The whole key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -1,5 +1,6 @@
 //! What a cache lookup came to, and why. Knows keys, values and time, nothing of MCP.
 
+mod cache;
 mod clock;
 mod entry;
 mod flight;
@@ -10,10 +11,12 @@ mod outcome;
 mod pages;
 pub mod redis;
 mod sealed;
+mod store;
 mod tags;
 #[cfg(test)]
 mod testing;
 
+pub use cache::{Ask, Cache, Cached, Fetched, Figures, Passing, Served, Settings, State, Tier};
 pub use clock::Clock;
 pub use entry::{Entry, Found, TagGeneration, Version};
 pub use flight::{Bounds, Deadlines, Failure, Flights, Landing, Seat};

@@ -73,13 +73,13 @@ impl Local {
     }
 
     /// Holds `entry` from `now_ms` until it is of no use, or others need its room. One that is of no use already, or too large for all the
-    /// room there is, takes the place of the old one and is not held.
-    pub fn insert(&self, key: Key, entry: Entry, now_ms: u64) {
+    /// room there is, takes the place of the old one and is not held. Says whether it is.
+    pub fn insert(&self, key: Key, entry: Entry, now_ms: u64) -> bool {
         let weight = weight(&entry);
         let lifetime_ms = entry.stale_until_ms.saturating_sub(now_ms);
         if lifetime_ms == 0 || u64::from(weight) > self.bytes_max {
             self.remove(&key);
-            return;
+            return false;
         }
         // The value may be a small piece of a large buffer, which a copy lets go.
         let entry = Entry { value: Bytes::copy_from_slice(&entry.value), ..entry };
@@ -91,6 +91,7 @@ impl Local {
         if trailing_bytes >= self.bytes_max / TRAIL_SHARE {
             self.catch_up();
         }
+        true
     }
 
     pub fn remove(&self, key: &Key) {

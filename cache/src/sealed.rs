@@ -136,6 +136,9 @@ impl Sealer {
 }
 
 impl Damage {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Truncated, Self::TooLarge, Self::Format, Self::Secret, Self::Seal, Self::Content];
+
     /// The word in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
