@@ -42,6 +42,7 @@ pub use identity::{Identity, KeyRecord};
 pub use load::{Loaded, load, parse};
 pub use log::Log;
 pub use name::{DownstreamName, Names};
+pub use nearest::nearest;
 pub use network::Network;
 pub use policy::Policy;
 pub use problem::{Problem, Problems};

@@ -1,7 +1,8 @@
 //! "Did you mean …?"
 
 /// The known name that `typed` is most likely a slip of.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_lowercase().replace(['-', ' '], "_");
     let typed = plain(typed);
     let distance = |name: &str| strsim::damerau_levenshtein(&typed, &plain(name));

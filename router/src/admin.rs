@@ -1,10 +1,13 @@
 //! The operator's listener: probes and metrics for everybody on it, the rest for who has the token.
 
+mod explain;
+mod purge;
+
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use adapters::Health;
 use aws_lc_rs::constant_time;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Router,
-    front::{self, problem},
+    front::{self, intake, json_answer, problem},
+    scan,
     server::{Body, Paced, Strict},
     start::Readiness,
     telemetry,
@@ -29,6 +33,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many audit records are given where the operator does not say.
 const RECORDS_DEFAULT: usize = 100;
+/// The largest body of an operator's request: a call's arguments may be as large.
+const BODY_BYTES_MAX: usize = 1 << 20;
+const NOTHING_HERE: &str = "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit, /admin/cache, \
+    and by POST /admin/cache/purge and /admin/explain.";
 
 /// What the operator's listener serves.
 #[derive(Debug)]
@@ -53,24 +61,55 @@ impl Operator {
         Arc::new(Self { router, readiness, token, gatekeeper, open_to_all: address.ip().is_loopback() })
     }
 
-    fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
-        let (parts, path) = (request, request.uri().path());
-        if let Some(refused) = front::refuse_strangers(&self.gatekeeper, parts.uri(), parts.headers()) {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        if let Some(refused) = front::refuse_strangers(&self.gatekeeper, &parts.uri, &parts.headers) {
             return refused;
         }
-        if request.method() != Method::GET {
-            return problem(StatusCode::METHOD_NOT_ALLOWED, "Use GET.");
+        match (parts.uri.path(), &parts.method) {
+            (path, &Method::POST) if path.starts_with("/admin/") => match self.refuse_without_token(&parts.headers) {
+                Some(refused) => refused,
+                None => self.posted(path, &parts.headers, body).await,
+            },
+            (path @ ("/admin/cache/purge" | "/admin/explain"), &Method::GET) => {
+                front::method_not_allowed(&format!("Use POST for {path}."), "POST")
+            }
+            (path, &Method::GET) => self.get(path, &parts),
+            _ => front::method_not_allowed("Use GET; /admin/cache/purge and /admin/explain take POST.", "GET, POST"),
         }
+    }
+
+    fn get(&self, path: &str, request: &Parts) -> Response<Body> {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.readyz(),
             "/metrics" if self.open_to_all => metrics(),
-            "/metrics" => self.with_token(request, metrics),
-            _ if path.starts_with("/admin/") => self.with_token(request, || self.admin(request, path)),
-            _ => problem(
-                StatusCode::NOT_FOUND,
-                "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit.",
-            ),
+            "/metrics" => self.refuse_without_token(&request.headers).unwrap_or_else(metrics),
+            _ if path.starts_with("/admin/") => {
+                self.refuse_without_token(&request.headers).unwrap_or_else(|| self.admin(path, request.uri.query()))
+            }
+            _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
+        }
+    }
+
+    /// What an operator asks with a body.
+    async fn posted(&self, path: &str, headers: &HeaderMap, body: Incoming) -> Response<Body> {
+        if !matches!(path, "/admin/cache/purge" | "/admin/explain") {
+            return problem(StatusCode::NOT_FOUND, NOTHING_HERE);
+        }
+        if let Some(refused) = intake::refuse_by_headers(headers) {
+            return refused;
+        }
+        let taken = match intake::read_up_to(&self.router, body, BODY_BYTES_MAX).await {
+            Ok(taken) => taken,
+            Err(answer) => return *answer,
+        };
+        if let Err(fault) = scan::check(&taken.body) {
+            return problem(StatusCode::BAD_REQUEST, &format!("The request cannot be read: {}.", fault.text()));
+        }
+        match path {
+            "/admin/explain" => explain::answer(&self.router, &taken.body).await,
+            _ => purge::answer(&self.router, &taken.body).await,
         }
     }
 
@@ -89,36 +128,34 @@ impl Operator {
         text(StatusCode::OK, lines)
     }
 
-    /// The answer for who shows the token.
-    fn with_token(&self, request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+    /// The answer for who does not show the token.
+    fn refuse_without_token(&self, headers: &HeaderMap) -> Option<Response<Body>> {
         let Some(token) = &self.token else {
-            return problem(StatusCode::FORBIDDEN, "Off: start Weir with WEIR_ADMIN_TOKEN set.");
+            return Some(problem(StatusCode::FORBIDDEN, "Off: start Weir with WEIR_ADMIN_TOKEN set."));
         };
-        let mut credentials = request.headers().get_all(header::AUTHORIZATION).iter();
+        let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
         let only = credentials.next().filter(|_| credentials.next().is_none());
         let shown = only.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let right = |shown: &str| {
             constant_time::verify_slices_are_equal(shown.as_bytes(), token.expose_secret().as_bytes()).is_ok()
         };
         if shown.is_some_and(right) {
-            return answer();
+            return None;
         }
         telemetry::refused_before_auth("bad_admin_token");
         let text = "Send `Authorization: Bearer` with the value of WEIR_ADMIN_TOKEN.";
         let mut response = problem(StatusCode::UNAUTHORIZED, text);
         let challenge = HeaderValue::from_static("Bearer realm=\"weir admin\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        response
+        Some(response)
     }
 
-    fn admin(&self, request: &Request<Incoming>, path: &str) -> Response<Body> {
+    fn admin(&self, path: &str, query: Option<&str>) -> Response<Body> {
         match path {
             "/admin/downstreams" => json_answer(&self.downstreams()),
             "/admin/tools" => json_answer(&json!({ "tools": self.router.tools() })),
-            "/admin/audit" => self.audit(request.uri().query()),
-            _ => {
-                problem(StatusCode::NOT_FOUND, "There is nothing here: /admin/downstreams, /admin/tools, /admin/audit.")
-            }
+            "/admin/audit" => self.audit(query),
+            _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
 
@@ -165,8 +202,8 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let response = operator.respond(&request);
-                async move { Ok::<_, Infallible>(response) }
+                let operator = operator.clone();
+                async move { Ok::<_, Infallible>(operator.respond(request).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -190,12 +227,5 @@ fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-fn json_answer(value: &impl serde::Serialize) -> Response<Body> {
-    let text = serde_json::to_string(value).expect("the operator's answers have a JSON form");
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -1,8 +1,11 @@
 //! The words of the command line, and how each of them ends.
 
+mod admin;
+mod cache;
 mod call;
 mod check;
 pub(crate) mod connection;
+mod explain;
 mod init;
 pub(crate) mod keys;
 pub(crate) mod log;
@@ -32,7 +35,8 @@ Exit codes:
   4  `weir check --connect`: the config is right, but a downstream could not be used
   130, 143  ended at once by a second Ctrl-C or SIGTERM
 
-Environment: WEIR_API_KEY (key of `stdio`, `tools` and `call` with --url), WEIR_ADMIN_TOKEN (opens /admin/…),
+Environment: WEIR_API_KEY (key of `stdio`, `tools` and `call` with --url), WEIR_ADMIN_TOKEN (opens /admin/…, also for `explain` and
+`cache`), WEIR_ADMIN (their --admin),
 WEIR_LOG (what is logged, instead of `log.level`: warn, debug, info,router=debug).";
 
 /// One MCP endpoint in front of the systems a company already has.
@@ -60,6 +64,10 @@ enum Command {
     Tools(tools::Arguments),
     /// Call one tool.
     Call(call::Arguments),
+    /// Say what would become of a call, and why: policy, arguments, cache. Asks a running router and calls nothing.
+    Explain(explain::Arguments),
+    /// End cached answers of a running router and its replicas.
+    Cache(cache::Arguments),
     /// Create, list and revoke API keys.
     Keys(keys::Arguments),
 }
@@ -104,6 +112,8 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Check(arguments) => check::run(&arguments).await,
         Command::Tools(arguments) => tools::run(&arguments).await,
         Command::Call(arguments) => call::run(&arguments).await,
+        Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::Cache(arguments) => cache::run(&arguments).await,
         Command::Keys(arguments) => keys::run(&arguments),
     }
 }

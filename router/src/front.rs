@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use crate::{
     Router,
     auth::{self, Refused},
+    invalidate::{self, Webhook},
     mcp, plain,
     server::Body,
     telemetry,
@@ -43,12 +44,19 @@ pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming
     {
         return refused;
     }
-    let Some(surface) = Surface::at(parts.uri.path()) else {
+    let Some(surface) = Surface::at(parts.uri.path(), router) else {
         return problem(
             StatusCode::NOT_FOUND,
             "There is nothing here: the MCP endpoint is /mcp, the plain JSON API /v1/tools and /v1/tools/call.",
         );
     };
+    if let Surface::Hook(webhook) = surface {
+        // Whoever signs the message is no caller.
+        return match parts.method {
+            Method::POST => invalidate::receive(router, webhook, &parts.headers, body).await,
+            _ => method_not_allowed("Use POST.", "POST"),
+        };
+    }
     let address = caller_address(router, peer, &parts.headers);
     let caller = match auth::authenticate(router, peer, address, &parts.headers) {
         Ok(caller) => Arc::new(caller),
@@ -62,24 +70,27 @@ pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming
         (Surface::Tools, &Method::GET) => plain::tools(router, &caller, parts.uri.query()).await,
         (Surface::Tools, _) => method_not_allowed("Use GET.", "GET"),
         (Surface::Call, &Method::POST) => plain::call(router, caller, &parts, body).await,
-        (Surface::Call, _) => method_not_allowed("Use POST.", "POST"),
+        (Surface::Call | Surface::Hook(_), _) => method_not_allowed("Use POST.", "POST"),
     }
 }
 
 /// What is served at a path.
 #[derive(Debug, Clone, Copy)]
-enum Surface {
+enum Surface<'a> {
     Mcp,
     Tools,
     Call,
+    /// Only where the config has it.
+    Hook(&'a Webhook),
 }
 
-impl Surface {
-    fn at(path: &str) -> Option<Self> {
+impl<'a> Surface<'a> {
+    fn at(path: &str, router: &'a Router) -> Option<Self> {
         match path {
             "/mcp" => Some(Self::Mcp),
             "/v1/tools" => Some(Self::Tools),
             "/v1/tools/call" => Some(Self::Call),
+            "/hooks/cache" => router.webhook.as_ref().map(Self::Hook),
             _ => None,
         }
     }
@@ -120,7 +131,8 @@ pub(crate) fn refuse_strangers(gatekeeper: &Gatekeeper, uri: &Uri, headers: &Hea
     Some(response)
 }
 
-fn method_not_allowed(text: &str, allowed: &'static str) -> Response<Body> {
+/// The answer to a method that a path does not have.
+pub(crate) fn method_not_allowed(text: &str, allowed: &'static str) -> Response<Body> {
     let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, text);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
@@ -163,6 +175,14 @@ pub(crate) fn problem_json(
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     body.as_object_mut().expect("it was made as an object").extend(members);
     body.to_string()
+}
+
+/// An answer in JSON.
+pub(crate) fn json_answer(value: &impl serde::Serialize) -> Response<Body> {
+    let text = serde_json::to_string(value).expect("the answers of Weir's own have a JSON form");
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// One header's value as text; `None` when it is absent or not visible ASCII.

@@ -4,11 +4,25 @@
 //! more exactly what changed raises one of them.
 
 pub(crate) mod template;
+mod webhook;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use cache::Tag;
+use adapters::AdapterEvent;
+use cache::{Raised, Tag};
 use config::tag::{self, TagError};
+use futures_util::StreamExt as _;
+use http::Response;
+use serde_json::json;
+
+use crate::{Downstream, front, server::Body, telemetry};
+
+pub(crate) use webhook::{Webhook, receive};
+
+/// How many tags may be named at once from outside.
+pub(crate) const TAGS_AT_ONCE_MAX: usize = 1000;
+/// How many tags are raised in one step.
+const STEP_TAGS: usize = 256;
 
 /// The families whose tags are compared in Redis at each hit.
 #[derive(Debug)]
@@ -64,6 +78,55 @@ pub(crate) fn of_downstream(downstream: &str) -> Tag {
 /// Every entry of a tool has it.
 pub(crate) fn of_tool(downstream: &str, local_name: &str) -> Tag {
     Tag::new(&format!("weir:tool:{downstream}/{local_name}"), false)
+}
+
+/// Raises tags because something outside says so; `by` is its word in the metrics.
+pub(crate) async fn raise(all: &cache::Tags, by: &'static str, tags: &[Tag]) -> Raised {
+    telemetry::tags_raised(by, tags.len());
+    let mut reached = Raised::Everywhere;
+    for step in tags.chunks(STEP_TAGS) {
+        if all.raise(step).await == Raised::Queued {
+            reached = Raised::Queued;
+        }
+    }
+    reached
+}
+
+/// Raises what one downstream says, as long as the router lives. Apart from the refreshing of its list, which waits for answers.
+pub(crate) async fn follow(all: cache::Tags, strict: Arc<StrictFamilies>, downstream: Arc<Downstream>) {
+    let mut events = downstream.adapter.events().ready_chunks(STEP_TAGS);
+    let whole = of_downstream(downstream.name.as_str());
+    while let Some(events) = events.next().await {
+        let mut by = "database";
+        let mut tags = Tags::default();
+        for event in events {
+            match event {
+                AdapterEvent::State(_) => {}
+                AdapterEvent::ListChanged => {
+                    by = "list";
+                    tags.add(whole);
+                }
+                AdapterEvent::ChangedUnknown => tags.add(whole),
+                AdapterEvent::Changed(names) => match strict.named(names.iter().map(String::as_str)) {
+                    Ok(named) => named.into_iter().for_each(|tag| tags.add(tag)),
+                    // The adapter lets none pass that is no tag; if one did, more than it names may have changed.
+                    Err(_) => tags.add(whole),
+                },
+            }
+        }
+        if !tags.0.is_empty() {
+            raise(&all, by, &tags.0).await;
+        }
+    }
+}
+
+/// What whoever raised tags is told.
+pub(crate) fn raised_json(count: usize, reached: Raised) -> Response<Body> {
+    let reached = match reached {
+        Raised::Everywhere => "everywhere",
+        Raised::Queued => "queued",
+    };
+    front::json_answer(&json!({ "raised": count, "reached": reached }))
 }
 
 /// Tags without repetition, in the order in which they came.

@@ -40,6 +40,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The secret of the webhook is not what it says.
+    #[error("cache.webhook.secret: begins with `whsec_`, and the rest of it is no base64: copy it as a whole, or choose a text that begins otherwise")]
+    Webhook,
     /// Certificate or key cannot be used.
     #[error("server.tls: {0}")]
     Tls(String),

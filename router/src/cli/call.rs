@@ -35,10 +35,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     // The schema says which pairs are text, and which arguments are repeated as headers.
     let tools = connection.list_tools().await?;
     let schema = tools.iter().find(|tool| tool.name == arguments.name).map(|tool| &tool.input_schema);
-    let values = match given {
-        Given::Object(object) => object,
-        Given::Pairs(pairs) => typed(&pairs, schema)?,
-    };
+    let values = given.values(schema)?;
     let result = connection.call_tool(&arguments.name, &values, schema).await;
     if let Some(router) = router {
         // The record of this call is on its way to the disk, also when the call was refused.
@@ -60,13 +57,13 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// Arguments as they stand on the command line. They are sent as they stand there: parsing them would cost digits of numbers, and hide
 /// from the router what it refuses, such as a member that comes twice.
 #[derive(Debug)]
-enum Given {
+pub(super) enum Given {
     Object(Box<RawValue>),
     Pairs(Vec<(String, String)>),
 }
 
 impl Given {
-    fn read(words: &[String]) -> anyhow::Result<Self> {
+    pub(super) fn read(words: &[String]) -> anyhow::Result<Self> {
         match words {
             [] => object("{}"),
             [word] if word == "-" => {
@@ -82,6 +79,14 @@ impl Given {
                 let pairs: Vec<_> = pairs.iter().map(|pair| self::pair(pair)).collect::<anyhow::Result<_>>()?;
                 Ok(Self::Pairs(pairs))
             }
+        }
+    }
+
+    /// The arguments as JSON. The schema, where it is known, says which pairs are text.
+    pub(super) fn values(self, schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
+        match self {
+            Self::Object(object) => Ok(object),
+            Self::Pairs(pairs) => typed(&pairs, schema),
         }
     }
 }

@@ -84,40 +84,18 @@ impl Connection {
     pub(crate) async fn to_url(url: &str, key: Option<&SecretString>) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().map_err(|_| BridgeError::UrlForm)?;
         let authorization = bridge::authorization(&uri, key)?;
-        let secure = uri.scheme() == Some(&Scheme::HTTPS);
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let connecting = async {
-            let tcp = TcpStream::connect((host.as_str(), port)).await?;
-            tcp.set_nodelay(true)?;
-            if !secure {
-                return Self::over(tcp, uri, authorization).await;
-            }
-            let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
-            let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(host.clone())?, tcp).await?;
-            Self::over(stream, uri, authorization).await
-        };
-        let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-        let connected =
-            connected.unwrap_or_else(|_| Err(anyhow!("no connection within {} s", CONNECT_TIMEOUT.as_secs())));
-        connected.with_context(|| format!("nobody answers at {url}: start `weir serve`, or correct the URL"))
+        let sender = dial(&uri).await;
+        let sender =
+            sender.with_context(|| format!("nobody answers at {url}: start `weir serve`, or correct the URL"))?;
+        Ok(Self { sender, uri, authorization, requests_sent: 0 })
     }
 
     /// Speaks to a router in this process, as the caller `local`.
     pub(crate) async fn to_router(router: Arc<Router>) -> anyhow::Result<Self> {
         let (ours, theirs) = tokio::io::duplex(IN_MEMORY_BYTES);
         tokio::spawn(router::serve_io(router, theirs));
-        Self::over(ours, Uri::from_static("http://localhost/mcp"), None).await
-    }
-
-    async fn over<I>(io: I, uri: Uri, authorization: Option<HeaderValue>) -> anyhow::Result<Self>
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
-        // A connection that breaks shows in the request that needed it.
-        tokio::spawn(connection);
-        Ok(Self { sender, uri, authorization, requests_sent: 0 })
+        let uri = Uri::from_static("http://localhost/mcp");
+        Ok(Self { sender: over(ours).await?, uri, authorization: None, requests_sent: 0 })
     }
 
     /// Every tool that the caller sees.
@@ -203,6 +181,35 @@ impl Connection {
             .map_err(|error| anyhow!("the answer broke off: {error}"))?;
         read_answer(status, is_stream, &bytes.to_bytes())
     }
+}
+
+/// Connects to the host of `uri`.
+pub(super) async fn dial(uri: &Uri) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let secure = uri.scheme() == Some(&Scheme::HTTPS);
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let connecting = async {
+        let tcp = TcpStream::connect((host.as_str(), port)).await?;
+        tcp.set_nodelay(true)?;
+        if !secure {
+            return over(tcp).await;
+        }
+        let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
+        let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from(host.clone())?, tcp).await?;
+        over(stream).await
+    };
+    let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+    connected.unwrap_or_else(|_| Err(anyhow!("no connection within {} s", CONNECT_TIMEOUT.as_secs())))
+}
+
+async fn over<I>(io: I) -> anyhow::Result<SendRequest<Full<Bytes>>>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    // A connection that breaks shows in the request that needed it.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 impl ToolResult {

@@ -1,6 +1,7 @@
 //! The body of a request, on every surface that takes JSON: what is refused before it is read, and how much of it is read.
 
 use bytes::Bytes;
+use config::ByteSize;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
@@ -45,18 +46,27 @@ pub(crate) fn refuse_by_headers(headers: &HeaderMap) -> Option<Response<Body>> {
 /// # Errors
 /// The answer to a request whose body is not taken.
 pub(crate) async fn read(router: &Router, body: Incoming) -> Result<Taken, Box<Response<Body>>> {
+    read_up_to(router, body, router.config.server.body_bytes_max.bytes()).await
+}
+
+/// The same for a body that is smaller than those of callers.
+pub(crate) async fn read_up_to(
+    router: &Router,
+    body: Incoming,
+    bytes_max: usize,
+) -> Result<Taken, Box<Response<Body>>> {
     let settings = &router.config.server;
-    match body::read(body, settings.body_bytes_max.bytes(), settings.body_timeout.0, &router.body_room).await {
+    let bytes_max = bytes_max.min(settings.body_bytes_max.bytes());
+    match body::read(body, bytes_max, settings.body_timeout.0, &router.body_room).await {
         Ok((body, room)) => Ok(Taken { body, _room: room }),
-        Err(error) => Err(Box::new(unread(error, router))),
+        Err(error) => Err(Box::new(unread(error, bytes_max))),
     }
 }
 
-fn unread(error: body::ReadError, router: &Router) -> Response<Body> {
+fn unread(error: body::ReadError, bytes_max: usize) -> Response<Body> {
     let mut response = match error {
         body::ReadError::TooLarge => {
-            let text =
-                format!("The request is larger than {}: ask for less at once.", router.config.server.body_bytes_max);
+            let text = format!("The request is larger than {}: send less at once.", ByteSize(bytes_max as u64));
             problem(StatusCode::PAYLOAD_TOO_LARGE, &text)
         }
         body::ReadError::TooManyPieces => {

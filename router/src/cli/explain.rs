@@ -1,0 +1,98 @@
+//! `weir explain`: what would become of a call, and why.
+
+use std::io::{self, Write as _};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Exit, Style, admin::Admin, call::Given};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The tool, by the name that callers see.
+    tool: String,
+    /// Its arguments: one JSON object, `-` to read that from standard input, or KEY=VALUE for each.
+    #[arg(value_name = "JSON | - | KEY=VALUE")]
+    arguments: Vec<String>,
+    /// Who calls. Without it and without --role: `local`, with the roles that the config gives it.
+    #[arg(long = "as", value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// The caller's organisation.
+    #[arg(long, value_name = "NAME", requires = "subject")]
+    tenant: Option<String>,
+    /// A role of the caller. May be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    #[command(flatten)]
+    admin: Admin,
+    /// Print the router's answer as JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let values = Given::read(&arguments.arguments)?.values(None)?;
+    let caller = if arguments.subject.is_none() && arguments.roles.is_empty() {
+        Value::Null
+    } else {
+        json!({ "subject": arguments.subject, "tenant": arguments.tenant, "roles": arguments.roles })
+    };
+    // As text, so that the arguments stay as they were typed.
+    let asked = format!(r#"{{"tool":{},"arguments":{},"as":{caller}}}"#, json!(arguments.tool), values.get());
+    let answer = arguments.admin.post("/admin/explain", asked).await?;
+    let mut stdout = io::stdout();
+    if arguments.json {
+        writeln!(stdout, "{answer:#}")?;
+    } else {
+        let style = Style::of(&stdout);
+        write!(stdout, "{}", style.foreign(&told(&answer)))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The answer for people.
+fn told(answer: &Value) -> String {
+    let (tool, caller, policy) = (&answer["tool"], &answer["caller"], &answer["policy"]);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut out = format!(
+        "{}  ({} of {}, {})\n",
+        text(&tool["name"]),
+        text(&tool["local_name"]),
+        text(&tool["downstream"]),
+        text(&answer["downstream"]["kind"])
+    );
+    let mut line = |name: &str, said: String| out.push_str(&format!("  {name:<11} {said}\n"));
+    line("effect", text(&tool["effect"]));
+    line("deadline", format!("{} ms", tool["deadline_ms"]));
+    let downstream = &answer["downstream"];
+    let reason = downstream["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+    line("downstream", format!("{}{reason}", text(&downstream["health"])));
+    let tenant = caller["tenant"].as_str().map(|tenant| format!(" of {tenant}")).unwrap_or_default();
+    line("caller", format!("{}{tenant}, {}", text(&caller["subject"]), roles(&caller["roles"])));
+    match policy["rule"].as_str() {
+        Some(rule) => line("policy", format!("allowed by `{rule}`")),
+        None => line("policy", format!("denied; {}", allowing(&policy["allowing"]))),
+    }
+    match answer["arguments"]["mistakes"].as_str() {
+        Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
+        None => line("arguments", "fit".to_owned()),
+    }
+    out
+}
+
+fn roles(roles: &Value) -> String {
+    let roles: Vec<&str> = roles.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match roles[..] {
+        [] => "without a role".to_owned(),
+        [role] => format!("role {role}"),
+        _ => format!("roles {}", roles.join(", ")),
+    }
+}
+
+fn allowing(allowing: &Value) -> String {
+    let rules: Vec<&str> = allowing.as_array().into_iter().flatten().filter_map(|one| one["rule"].as_str()).collect();
+    match rules[..] {
+        [] => "no role of the config allows it".to_owned(),
+        _ => format!("these would allow it: {}", rules.join(", ")),
+    }
+}
