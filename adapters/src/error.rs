@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Why a downstream gave no answer. The message may be told to the caller; the source is for the log only.
 /// All who waited for one fetch get the same one.
@@ -22,7 +23,8 @@ pub struct AdapterError {
 }
 
 /// The kinds of failure. Breaker, retries and the answer to the caller decide by this alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// It cannot be reached: refused, no route, TLS or handshake failed, known to be down.
     Unreachable,
@@ -47,7 +49,8 @@ pub enum ErrorClass {
 }
 
 /// Whether bytes of a request may have reached the downstream. A write is repeated only after [`Sent::No`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sent {
     /// Certainly not.
     No,

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{catalog::Tool, policy::Rule, telemetry};
+use crate::{call::Outcome, catalog::Tool, policy::Rule, telemetry};
 
 /// How many records stay in memory for the operator to look at.
 const RECENT_MAX: usize = 1000;
@@ -86,7 +86,7 @@ pub struct Record {
     asked: String,
     tool: Option<Arc<Tool>>,
     rule: Option<Rule>,
-    cache: Option<cache::Outcome>,
+    cache: Option<Outcome>,
     denied: bool,
     finished: bool,
 }
@@ -168,8 +168,8 @@ impl Record {
     }
 
     /// What the cache was to the call.
-    pub fn cache(&mut self, outcome: cache::Outcome) {
-        self.cache = Some(outcome);
+    pub(crate) fn cache(&mut self, outcome: Option<Outcome>) {
+        self.cache = outcome;
     }
 
     /// Closes the record and writes it.
@@ -190,6 +190,9 @@ impl Record {
             outcome,
             took,
         );
+        if let (Some(tool), Some(cache)) = (tool, self.cache) {
+            telemetry::cache_asked(&tool.name.shown, cache.as_str());
+        }
         tracing::info!(
             request_id = %self.request_id, subject = %self.caller.principal.subject, tool = %self.asked, outcome,
             took_ms = micros(took) as f64 / 1000.0, "call"
@@ -213,7 +216,7 @@ impl Record {
             local_name: tool.map(|tool| &*tool.name.local),
             effect: tool.map(|tool| tool.effect.as_str()),
             rule: self.rule.as_deref(),
-            cache: self.cache.map(cache::Outcome::as_str),
+            cache: self.cache.map(Outcome::as_str),
             outcome,
             result_bytes: ending.result_bytes,
             took_ms: micros(took) as f64 / 1000.0,

@@ -1,8 +1,13 @@
 //! The spine: every decision about one `tools/call`, in order.
 
+mod announced;
 mod answered;
+mod cached;
+mod outcome;
 mod outlive;
 mod patience;
+mod plan;
+mod shared;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -11,7 +16,6 @@ use adapters::{
     TraceContext,
 };
 use bytes::Bytes;
-use cache::{Bypass, Outcome};
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,12 +27,16 @@ use crate::{
     catalog::Tool,
     error::CallError,
     guard,
+    limit::Slot,
     mcp::Registration,
+    pages,
 };
 
 pub use answered::{Answer, Answered, Note};
 pub use outlive::RunningCall;
+pub(crate) use outcome::Outcome;
 pub use patience::Patience;
+pub(crate) use shared::SharedAnswer;
 
 /// The answer to a caller that gives an idempotency key. To take the key and keep nothing would let a repeat be a second call.
 pub(crate) const KEYS_NOT_KEPT: &str = "Idempotency keys are not kept by this version of Weir, so a repeat would be a second call. \
@@ -144,29 +152,50 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
         arguments: call.arguments,
         effect: tool.effect,
     };
-    match cache_plan(tool) {
-        CachePlan::Bypass(reason) => {
-            record.cache(Outcome::Bypass(reason));
-            fetch(&ctx, tool, request).await
+    let answered = match plan::cache_plan(router, &ctx.caller, tool, &request.params, request.arguments.as_ref()) {
+        Ok(plan) => {
+            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request).await;
+            record.cache(outcome);
+            answer
         }
-    }
+        Err(bypass) => {
+            record.cache(Some(Outcome::Bypass(bypass)));
+            if tool.effect.writes() {
+                write(router, &ctx, tool, request).await.map(Answered::from)
+            } else {
+                fetch(&ctx, tool, request).await.map(Answered::from)
+            }
+        }
+    }?;
+    // Last of all, so that the cache holds answers whole.
+    Ok(Answered { reply: pages::fit(router, &ctx.caller, tool, answered.reply).await, ..answered })
 }
 
 /// The one way to the downstream: its limits, then the attempt, then what the caller may see of the answer.
-async fn fetch(ctx: &CallContext, tool: &Tool, request: Request) -> Answer {
-    let _slot =
-        tool.downstream.slots.take().ok_or_else(|| overloaded(format!("the downstream {}", tool.downstream.name)))?;
+async fn fetch(ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
+    let _slot = slot(tool)?;
+    attempt(ctx, tool, request).await
+}
+
+/// The same for a write: the cache hears of it before it is sent, and again before its caller does.
+async fn write(router: &Router, ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
+    let _slot = slot(tool)?;
+    let announced = announced::announce(router, ctx, tool, &request).await?;
+    let outcome = attempt(ctx, tool, request).await;
+    if let Some(announced) = announced {
+        announced.ended(&outcome).await;
+    }
+    outcome
+}
+
+async fn attempt(ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
     let reply = guard::call_downstream(ctx, tool, request).await.map_err(|error| failure(ctx, tool, error))?;
-    Ok(crate::mcp::provenance::without_our_names(reply).into())
+    // What Weir's own tools say, Weir says.
+    Ok(if tool.downstream.is_own() { reply } else { crate::mcp::provenance::without_our_names(reply) })
 }
 
-/// Whether the cache is asked, and by what name it is bypassed.
-enum CachePlan {
-    Bypass(Bypass),
-}
-
-fn cache_plan(tool: &Tool) -> CachePlan {
-    CachePlan::Bypass(if tool.effect.writes() { Bypass::Write } else { Bypass::NotDeclared })
+fn slot(tool: &Tool) -> Result<Slot, CallError> {
+    tool.downstream.slots.take().ok_or_else(|| overloaded(format!("the downstream {}", tool.downstream.name)))
 }
 
 fn overloaded(limit: String) -> CallError {

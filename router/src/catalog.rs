@@ -2,6 +2,7 @@
 //!
 //! One dead or misbehaving downstream never hides the tools of the others: lists come from memory, in deterministic order.
 
+mod caching;
 mod refresh;
 mod rights;
 mod tool;
@@ -12,15 +13,18 @@ use std::{
     time::Duration,
 };
 
-use adapters::OfferedTool;
+use adapters::{Caller, OfferedTool};
 use arc_swap::ArcSwap;
 use config::{Deadlines, Names, downstream::Expose};
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{Downstream, name::ToolName};
 
+pub(crate) use caching::Caching;
 pub(crate) use refresh::keep_fresh;
 pub use rights::{Page, Rights};
+use rights::Sources;
 pub use tool::Tool;
 
 /// How long after its start the router waits for first lists before it answers without them.
@@ -32,7 +36,9 @@ pub struct Catalog {
     started: Instant,
     names: Names,
     deadlines: Deadlines,
-    downstreams: Vec<Arc<Downstream>>,
+    downstreams: Arc<[Arc<Downstream>]>,
+    /// What stands behind Weir's own tools.
+    own: Option<Arc<Downstream>>,
     view: ArcSwap<View>,
     /// One builder at a time, so that an older list never replaces a newer one.
     building: Mutex<()>,
@@ -50,7 +56,7 @@ struct Missing {
 }
 
 /// The catalog as it stands at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
     tools: Vec<Arc<Tool>>,
     by_name: HashMap<Arc<str>, usize>,
@@ -58,16 +64,25 @@ pub struct View {
 }
 
 impl Catalog {
-    pub(crate) fn new(names: Names, deadlines: Deadlines, downstreams: Vec<Arc<Downstream>>) -> Self {
+    /// A catalog of `downstreams`, and of Weir's `own` tools where it has some.
+    pub(crate) fn new(
+        names: Names,
+        deadlines: Deadlines,
+        downstreams: Vec<Arc<Downstream>>,
+        own: Option<Arc<Downstream>>,
+    ) -> Self {
+        let missing = Missing { unasked: downstreams.len(), unlisted: downstreams.len() };
+        let downstreams: Arc<[_]> = downstreams.into();
         Self {
             started: Instant::now(),
+            view: ArcSwap::from_pointee(View::new(Vec::new(), Sources::new(&names, downstreams.clone()))),
             names,
             deadlines,
-            view: ArcSwap::default(),
             building: Mutex::default(),
             version: watch::Sender::new(0),
-            missing: watch::Sender::new(Missing { unasked: downstreams.len(), unlisted: downstreams.len() }),
+            missing: watch::Sender::new(missing),
             downstreams,
+            own,
         }
     }
 
@@ -104,6 +119,19 @@ impl Catalog {
             .is_ok_and(|waited| waited.is_ok())
     }
 
+    /// How long a list out of `view` with these `rights` holds for `caller`: as long as every downstream that it may come to hold tools of
+    /// said of its own list, less the time since then; not at all where one is yet to be listed, or is to be listed again.
+    #[must_use]
+    pub fn list_holds_for(&self, view: &Arc<View>, rights: &Rights, caller: &Caller) -> Duration {
+        let holds = rights.holds_for(Instant::now());
+        // What was said may be said of a newer list.
+        if !Arc::ptr_eq(view, &self.view.load()) {
+            return Duration::ZERO;
+        }
+        let left = |expires: Timestamp| Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
+        caller.expires.map_or(holds, |expires| holds.min(left(expires)))
+    }
+
     /// The catalog in which `shown` is looked up: as it stands when it has the name, else the settled one.
     pub async fn view_for(&self, shown: &str) -> Arc<View> {
         let view = self.view();
@@ -120,7 +148,7 @@ impl Catalog {
     pub(crate) fn rebuild(&self) {
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tools = Vec::new();
-        for downstream in &self.downstreams {
+        for downstream in self.downstreams.iter().chain(&self.own) {
             let Some(offer) = downstream.offer() else { continue };
             let offered = offer.tools.iter().filter(|tool| is_exposed(downstream, tool));
             tools.extend(offered.filter_map(|tool| self.tool(downstream, tool)));
@@ -136,12 +164,17 @@ impl Catalog {
             Some((_, old)) if old.is_same(&new) => old.clone(),
             _ => Arc::new(new),
         };
-        self.view.store(Arc::new(View::new(tools.into_iter().map(kept).collect())));
+        let sources = Sources::new(&self.names, self.downstreams.clone());
+        self.view.store(Arc::new(View::new(tools.into_iter().map(kept).collect(), sources)));
         self.version.send_modify(|version| *version += 1);
     }
 
     fn tool(&self, downstream: &Arc<Downstream>, offered: &OfferedTool) -> Option<Tool> {
-        let name = ToolName::form(&downstream.name, &offered.local_name, &self.names);
+        let name = if downstream.is_own() {
+            ToolName::own(&offered.local_name)
+        } else {
+            ToolName::form(&downstream.name, &offered.local_name, &self.names)
+        };
         let settings = downstream.config.tools.get(&*offered.local_name);
         let stated =
             settings.and_then(|tool| tool.deadline).or(downstream.config.deadline).unwrap_or(self.deadlines.default);
@@ -152,9 +185,9 @@ impl Catalog {
 }
 
 impl View {
-    fn new(tools: Vec<Arc<Tool>>) -> Self {
+    fn new(tools: Vec<Arc<Tool>>, sources: Sources) -> Self {
         let by_name = tools.iter().enumerate().map(|(index, tool)| (tool.name.shown.clone(), index)).collect();
-        Self { tools, by_name, rights: rights::RightsCache::default() }
+        Self { tools, by_name, rights: rights::RightsCache::new(sources) }
     }
 
     /// All tools in the order of their shown names.
@@ -172,7 +205,7 @@ impl View {
 
     /// What a caller may see and use.
     #[must_use]
-    pub fn rights(&self, policy: &crate::policy::Policy, caller: &adapters::Caller) -> Arc<Rights> {
+    pub fn rights(&self, policy: &crate::policy::Policy, caller: &Caller) -> Arc<Rights> {
         self.rights.of(&self.tools, policy, caller)
     }
 }

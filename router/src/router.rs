@@ -2,23 +2,27 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use cache::{Bounds, Cache, KeyMaker, Pages, Tags, redis::Redis};
 use config::Config;
 use futures_util::future::join_all;
-use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Downstream, StartError,
     audit::Audit,
     auth::Authenticator,
+    call::SharedAnswer,
     catalog::{self, Catalog},
     front::Gatekeeper,
+    invalidate::{self, StrictFamilies, Webhook},
     limit::Slots,
     mcp::Sessions,
+    pages,
     policy::Policy,
-    seal::Sealer,
+    seal::{Masters, Sealer},
     server::body::Room,
-    telemetry,
+    shared, telemetry,
 };
 
 /// How long dropped calls may take to leave their records.
@@ -27,6 +31,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_secs(40);
 /// How long the last audit records may take to the disk.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How many tags are known at once where there is no Redis. The entries of one that is forgotten are dead.
+const TAGS_MAX: usize = 100_000;
 
 /// What all calls share: the catalog, the policy, the limits, the audit log.
 #[derive(Debug)]
@@ -40,6 +46,16 @@ pub struct Router {
     pub(crate) calls: Slots,
     pub(crate) body_room: Room,
     pub(crate) audit: Arc<Audit>,
+    /// The results that tools gave before.
+    pub(crate) cache: Cache<SharedAnswer>,
+    pub(crate) cache_keys: KeyMaker,
+    /// The rest of long answers.
+    pub(crate) pages: Arc<Pages>,
+    /// What cached answers are about.
+    pub(crate) tags: Tags,
+    pub(crate) strict: Arc<StrictFamilies>,
+    /// Where other systems may say what changed.
+    pub(crate) webhook: Option<Webhook>,
     /// Calls that have a task of their own: those that outlive their callers' connections, and those whose answers are streams.
     pub(crate) tasks: TaskTracker,
     /// Fires when the time for running calls is over: what still runs is dropped, and its record says so.
@@ -74,19 +90,36 @@ impl Router {
         let config = loaded.config.clone();
         let mut downstreams = Vec::with_capacity(config.downstreams.len());
         for (name, settings) in &config.downstreams {
-            downstreams.push(Arc::new(Downstream::new(name, settings, &loaded.base)?));
+            downstreams.push(Arc::new(Downstream::new(name, settings, &loaded.base, &config.cache.strict)?));
         }
-        let catalog = Arc::new(Catalog::new(config.names.clone(), config.deadlines.clone(), downstreams.clone()));
         let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
-        let master = master_secret(surroundings);
+        let masters = Masters::new(surroundings);
+        let redis = shared::redis(&config, surroundings)?;
+        let tags = match (&redis, &config.redis) {
+            (Some(redis), Some(settings)) => Tags::shared(redis.clone(), TAGS_MAX, settings.command_timeout.0),
+            _ => Tags::in_memory(TAGS_MAX),
+        };
+        let pages = Arc::new(pages::store(masters.store_sealer("cache/page", pages::ANSWER_BYTES_MAX), redis.clone()));
+        let own = pages::own_tools(&config, &pages).map(Arc::new);
+        let catalog = Arc::new(Catalog::new(config.names.clone(), config.deadlines.clone(), downstreams.clone(), own));
         let router = Arc::new(Self {
             policy: Policy::new(&config.policy),
             authenticator: Authenticator::new(&config.identity, &surroundings.keys),
             gatekeeper: Gatekeeper::new(&config.server),
-            sessions: Sessions::new(Sealer::new(&master, "session")),
+            sessions: Sessions::new(Sealer::new(masters.current(), "session")),
             calls: Slots::new(config.server.calls_max),
             body_room: Room::new(config.server.body_bytes_max.bytes()),
             audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
+            cache: result_cache(&config.cache, &masters, tags.clone(), redis),
+            cache_keys: masters.store_keys("cache/key"),
+            pages,
+            tags,
+            strict: Arc::new(StrictFamilies::new(&config.cache)),
+            webhook: surroundings
+                .webhook_secret
+                .as_ref()
+                .map(|secret| Webhook::new(secret).ok_or(StartError::Webhook))
+                .transpose()?,
             tasks: TaskTracker::new(),
             out_of_time: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -95,9 +128,12 @@ impl Router {
             config,
         });
         for downstream in downstreams {
-            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream);
+            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream.clone());
             let closing = router.closing.clone();
             tokio::spawn(async move { closing.run_until_cancelled(keeper).await });
+            let follower = invalidate::follow(router.tags.clone(), router.strict.clone(), downstream);
+            let closing = router.closing.clone();
+            tokio::spawn(async move { closing.run_until_cancelled(follower).await });
         }
         Ok(router)
     }
@@ -125,6 +161,7 @@ impl Router {
     /// and child processes are gone.
     /// No new call is taken in any more by a listener of this router when this is called.
     pub async fn finish(&self, drain: Duration) {
+        let until = Instant::now() + drain;
         self.closing.cancel();
         self.tasks.close();
         if tokio::time::timeout(drain, self.tasks.wait()).await.is_err() {
@@ -132,6 +169,8 @@ impl Router {
             self.out_of_time.cancel();
             let _ = tokio::time::timeout(SETTLE, self.tasks.wait()).await;
         }
+        // Fetches that go on for others have the rest of the drain.
+        self.cache.finish(until.saturating_duration_since(Instant::now())).await;
         let closing = join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close()));
         let (_, closed) = tokio::join!(self.audit.flush(FLUSH), tokio::time::timeout(CLOSE, closing));
         if closed.is_err() {
@@ -169,12 +208,11 @@ impl Drop for Router {
     }
 }
 
-/// The configured master secret, or one that ends with the process.
-fn master_secret(surroundings: &config::Surroundings) -> Vec<u8> {
-    if let Some(master) = &surroundings.master {
-        return master.expose_secret().as_bytes().to_vec();
-    }
-    let mut master = vec![0; 32];
-    aws_lc_rs::rand::fill(&mut master).expect("the system has random bytes");
-    master
+fn result_cache(settings: &config::Cache, masters: &Masters, tags: Tags, redis: Option<Redis>) -> Cache<SharedAnswer> {
+    let value_bytes_max = settings.value_bytes_max.bytes();
+    let bounds = Bounds { flights_max: settings.fetches_max, waiters_max: settings.waiters_max };
+    let local_bytes_max = settings.local_bytes_max.bytes() as u64;
+    let sealer = masters.store_sealer("cache/value", value_bytes_max);
+    let settings = cache::Settings { local_bytes_max, value_bytes_max, lease: settings.lease.0, bounds };
+    Cache::new(settings, tags, redis, sealer)
 }

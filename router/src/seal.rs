@@ -11,9 +11,47 @@ use aws_lc_rs::{
     rand,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret as _, SecretString};
 
 const FORMAT: u8 = 1;
 const SALT_BYTES: usize = 24;
+
+/// The master secrets: the current one, and those of before, the newest first.
+pub(crate) struct Masters {
+    current: Vec<u8>,
+    previous: Vec<Vec<u8>>,
+}
+
+impl Masters {
+    /// Those of the config, or one that ends with the process.
+    pub(crate) fn new(surroundings: &config::Surroundings) -> Self {
+        let bytes = |secret: &SecretString| secret.expose_secret().as_bytes().to_vec();
+        let random = || {
+            let mut master = vec![0; 32];
+            rand::fill(&mut master).expect("the system has random bytes");
+            master
+        };
+        Self {
+            current: surroundings.master.as_ref().map_or_else(random, bytes),
+            previous: surroundings.previous_masters.iter().map(bytes).collect(),
+        }
+    }
+
+    pub(crate) fn current(&self) -> &[u8] {
+        &self.current
+    }
+
+    /// What seals stored values of one purpose: under the current secret, opening those of before too.
+    pub(crate) fn store_sealer(&self, purpose: &str, value_bytes_max: usize) -> cache::Sealer {
+        let previous: Vec<[u8; 32]> = self.previous.iter().map(|master| derived(master, purpose)).collect();
+        cache::Sealer::new(&derived(&self.current, purpose), &previous, value_bytes_max)
+    }
+
+    /// What makes the names of stored values: the oldest secret, so that they are found by the same names while a rotation is under way.
+    pub(crate) fn store_keys(&self, purpose: &str) -> cache::KeyMaker {
+        cache::KeyMaker::new(&derived(self.previous.last().unwrap_or(&self.current), purpose))
+    }
+}
 
 /// Seals and opens values of one purpose.
 pub(crate) struct Sealer {
@@ -23,12 +61,7 @@ pub(crate) struct Sealer {
 impl Sealer {
     /// A sealer for `purpose` under the master secret.
     pub(crate) fn new(master: &[u8], purpose: &str) -> Self {
-        let extracted = Salt::new(HKDF_SHA256, b"weir/master").extract(master);
-        let mut key = [0; 32];
-        let info = [purpose.as_bytes()];
-        let derived = extracted.expand(&info, HKDF_SHA256).and_then(|key_material| key_material.fill(&mut key));
-        derived.expect("32 bytes are within what HKDF can derive");
-        Self { purpose_key: Prk::new_less_safe(HKDF_SHA256, &key) }
+        Self { purpose_key: Prk::new_less_safe(HKDF_SHA256, &derived(master, purpose)) }
     }
 
     /// Seals `value` as text for a header or a JSON string.
@@ -73,6 +106,16 @@ impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sealer(…)")
     }
+}
+
+/// The secret of one purpose.
+fn derived(master: &[u8], purpose: &str) -> [u8; 32] {
+    let extracted = Salt::new(HKDF_SHA256, b"weir/master").extract(master);
+    let mut key = [0; 32];
+    let info = [purpose.as_bytes()];
+    let filled = extracted.expand(&info, HKDF_SHA256).and_then(|key_material| key_material.fill(&mut key));
+    filled.expect("32 bytes are within what HKDF can derive");
+    key
 }
 
 struct Aes256;

@@ -16,6 +16,9 @@ const CALL_DURATION: &str = "mcp_server_operation_duration_seconds";
 const DOWNSTREAM_UP: &str = "weir_downstream_up";
 const REFUSED_BEFORE_AUTH: &str = "weir_refused_total";
 const AUDIT_LOST: &str = "weir_audit_lost_total";
+const CACHE_REQUESTS: &str = "weir_cache_requests_total";
+const CACHE_SAVED: &str = "weir_cache_saved_milliseconds_total";
+const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -35,7 +38,14 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
+        metrics::describe_counter!(CACHE_REQUESTS, "What the cache was to calls of tools, by tool and result");
+        metrics::describe_counter!(
+            CACHE_SAVED,
+            metrics::Unit::Milliseconds,
+            "What fetching would have taken for calls that the cache answered at once, by what it took last"
+        );
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
+        metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
         handle
     })
 }
@@ -64,7 +74,23 @@ pub(crate) fn refused_before_auth(reason: &'static str) {
     counter!(REFUSED_BEFORE_AUTH, "reason" => reason).increment(1);
 }
 
+/// What the cache was to a call of a tool of the catalog.
+pub(crate) fn cache_asked(tool: &str, result: &'static str) {
+    counter!(CACHE_REQUESTS, "tool" => tool.to_owned(), "result" => result).increment(1);
+}
+
+/// A call was answered at once, and its answer had taken so long to fetch.
+pub(crate) fn cache_saved(tool: &str, fetching: Duration) {
+    let saved_ms = u64::try_from(fetching.as_millis()).unwrap_or(u64::MAX);
+    counter!(CACHE_SAVED, "tool" => tool.to_owned()).increment(saved_ms);
+}
+
 /// An audit record found the writer's queue full.
 pub(crate) fn audit_lost() {
     counter!(AUDIT_LOST).increment(1);
+}
+
+/// Tags were raised because somebody outside said what changed: `by` a database, a list, a webhook or an operator.
+pub(crate) fn tags_raised(by: &'static str, count: usize) {
+    counter!(TAGS_RAISED, "by" => by).increment(count as u64);
 }

@@ -16,7 +16,8 @@ use config::Effect;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, value::RawValue};
 
-use crate::{Downstream, mcp::provenance, name::ToolName};
+use super::Caching;
+use crate::{Downstream, mcp::provenance, name::ToolName, pages::Promise};
 
 /// One tool as callers see it.
 pub struct Tool {
@@ -32,6 +33,8 @@ pub struct Tool {
     pub deadline: Duration,
     /// What of the caller changes its results.
     pub caller_inputs: CallerInputs,
+    /// How its results are cached, where the config says that they are.
+    pub(crate) caching: Option<Arc<Caching>>,
     validator: OnceLock<Option<Validator>>,
     mirrored: OnceLock<Vec<Param>>,
 }
@@ -51,8 +54,11 @@ impl Tool {
         deadline: Duration,
     ) -> Option<Self> {
         let definition = with_name(offered.definition.get(), &name.shown, description)?;
+        let stated = downstream.config.tools.get(&*name.local).and_then(|tool| tool.cache.as_ref());
+        let caching = |stated| Arc::new(Caching::new(stated, &downstream, &name.local, offered.definition.get()));
         Some(Self {
             effect: downstream.config.effect_of(&name.local),
+            caching: stated.map(caching),
             name,
             downstream,
             definition,
@@ -61,6 +67,18 @@ impl Tool {
             validator: OnceLock::new(),
             mirrored: OnceLock::new(),
         })
+    }
+
+    /// What the config says of it by its name.
+    #[must_use]
+    pub fn settings(&self) -> Option<&config::Tool> {
+        self.downstream.config.tools.get(&*self.name.local)
+    }
+
+    /// The longest answer that is given at once, in characters.
+    #[must_use]
+    pub fn answer_characters_max(&self) -> Option<usize> {
+        self.settings()?.answer_characters_max
     }
 
     /// Whether callers could not tell the two apart. All else comes from the config, which does not change.
@@ -100,6 +118,12 @@ impl Tool {
             let schema = annotated.then(|| self.input_schema()).flatten();
             schema.and_then(|schema| mirror::params_of(&schema).ok()).unwrap_or_default()
         })
+    }
+
+    /// What its definition says of the structured content of its results.
+    pub(crate) fn promise(&self) -> Promise {
+        let definition = std::str::from_utf8(&self.definition).unwrap_or_default();
+        Promise::of(definition, self.downstream.config.postgres.is_some())
     }
 
     fn input_schema(&self) -> Option<Value> {

@@ -253,7 +253,7 @@ pub fn is_tool_error(result: &Bytes) -> bool {
 }
 
 /// The text of one member of an object, found without parsing where the name is nowhere in it, in whatever spelling.
-fn member<'a>(object: &'a Bytes, name: &str) -> Option<&'a str> {
+pub(crate) fn member<'a>(object: &'a Bytes, name: &str) -> Option<&'a str> {
     let holds = |needle: &[u8]| memmem::find(object, needle).is_some();
     if holds(name.as_bytes()) || holds(b"\\u00") { Object::parse(text_of(Some(object)))?.get(name) } else { None }
 }

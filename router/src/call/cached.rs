@@ -1,0 +1,233 @@
+//! A call whose answer may come out of the cache, and the fetch that it makes for all who ask the same.
+
+use std::{sync::Arc, time::Duration};
+
+use adapters::{
+    AdapterError, CallContext, Deadline, ErrorClass, Method, Reply, Request, Sent,
+    json::{self, Change, Object},
+};
+use bytes::Bytes;
+use cache::{Ask, Cached, Failure, Fetched, Found, Seat, Served, State};
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Answered, Note, fetch, outcome::Outcome, overloaded, plan::Plan, shared::SharedAnswer};
+use crate::{
+    Router,
+    catalog::{Caching, Tool},
+    error::CallError,
+    invalidate::{StrictFamilies, template::tags_of_result},
+    mcp::answer::{is_tool_error, member},
+    telemetry,
+};
+
+/// What the cache holds, else what one fetch comes to for all who wait for it. The caller waits until its own deadline; the fetch has the
+/// tool's.
+pub(super) async fn answer(
+    router: &Router,
+    ctx: &CallContext,
+    tool: &Arc<Tool>,
+    plan: Plan,
+    request: Request,
+) -> (Answer, Option<Outcome>) {
+    let caching = tool.caching.clone().expect("only a tool with a contract has a plan");
+    let ask = Ask {
+        key: plan.key,
+        contract: caching.contract,
+        stale_after_waiting: caching.stale_after_waiting,
+        tags: plan.tags,
+        templates: plan.templates,
+        fetch_period: tool.deadline,
+        wait_by: ctx.deadline.at(),
+    };
+    let fetch = Arc::new(Fetch {
+        tool: tool.clone(),
+        caching,
+        strict: router.strict.clone(),
+        arguments: plan.arguments,
+        request: for_all(request),
+        starter: ctx.clone(),
+    });
+    let serving = router.cache.serve(ask, move || {
+        let fetch = fetch.clone();
+        async move { fetch.run().await }
+    });
+    tokio::select! {
+        served = serving => settled(served, ctx, tool),
+        // Whoever fetches for others goes on.
+        () = ctx.cancel.cancelled() => (Err(CallError::Cancelled), None),
+    }
+}
+
+/// The request without what belongs to one caller's hop: its result is for others too.
+fn for_all(request: Request) -> Request {
+    let arguments = request.arguments.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+    let members = arguments.map_or_else(String::new, |arguments| format!(",\"arguments\":{arguments}"));
+    let params = format!("{{\"name\":{}{members}}}", json::string(&request.local_name));
+    Request { method: Method::CallTool, params: params.into(), ..request }
+}
+
+/// What the cache did for the call, in the form that callers get.
+fn settled(served: Served<SharedAnswer>, ctx: &CallContext, tool: &Tool) -> (Answer, Option<Outcome>) {
+    let by_seat = |seat| if seat == Seat::Passenger { Outcome::Coalesced } else { Outcome::Miss };
+    match served {
+        Served::Cached(cached) => {
+            let outcome = match cached.state {
+                State::Fresh => Outcome::Hit(cached.tier),
+                stale => Outcome::Stale(stale),
+            };
+            if matches!(cached.state, State::Fresh | State::StaleWhileRefreshing) {
+                telemetry::cache_saved(&tool.name.shown, Duration::from_millis(cached.fetch_ms));
+            }
+            let note = note(&cached, tool);
+            (Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note) }), Some(outcome))
+        }
+        Served::Fetched { value, found, seat, .. } => (Ok(reply(value, found).into()), Some(by_seat(seat))),
+        Served::Passed { outcome, seat } => (outcome.0.map(Answered::from), Some(by_seat(seat))),
+        Served::Nothing(failure) => (Err(nothing(failure, ctx, tool)), Some(Outcome::Miss)),
+    }
+}
+
+fn reply(value: Bytes, found: Found) -> Reply {
+    match found {
+        Found::Found => Reply::Complete(value),
+        Found::NotFound => Reply::NotFound(value),
+    }
+}
+
+/// What is said of an answer out of the cache.
+fn note(cached: &Cached<SharedAnswer>, tool: &Tool) -> Note {
+    let downstream = tool.downstream.name.as_str();
+    let reason = match cached.state {
+        State::Fresh if cached.verified => None,
+        State::Fresh => Some("Redis cannot be reached, so changes elsewhere are not seen".to_owned()),
+        State::StaleWhileRefreshing => Some("it is being fetched again".to_owned()),
+        State::StaleAfterWaiting => Some(format!("{downstream} is slow")),
+        State::StaleOnError => Some(trouble(cached.cause.as_ref(), downstream)),
+    };
+    let is_stale = cached.state != State::Fresh;
+    Note { state: cached.state.as_str(), is_stale, age_ms: cached.age_ms, fetched_at_ms: cached.fetched_at_ms, reason }
+}
+
+/// Why there is no newer answer, in words that say nothing of the downstream but how it is.
+fn trouble(cause: Option<&SharedAnswer>, downstream: &str) -> String {
+    let class = match cause {
+        Some(SharedAnswer(Err(CallError::Downstream { error, .. }))) => error.class,
+        Some(SharedAnswer(Err(CallError::Overloaded { .. }))) => ErrorClass::Busy,
+        _ => ErrorClass::Timeout,
+    };
+    match class {
+        ErrorClass::Busy => format!("{downstream} is busy"),
+        ErrorClass::Protocol | ErrorClass::TooLarge => format!("what {downstream} answers now cannot be used"),
+        ErrorClass::Unreachable
+        | ErrorClass::ConnectionLost
+        | ErrorClass::Timeout
+        | ErrorClass::Cancelled
+        | ErrorClass::Rejected
+        | ErrorClass::InvalidArguments
+        | ErrorClass::Unauthorized => format!("{downstream} is not answering"),
+    }
+}
+
+/// Why the cache came to nothing.
+fn nothing(failure: Failure, ctx: &CallContext, tool: &Tool) -> CallError {
+    let downstream = tool.downstream.name.to_string();
+    let message = match failure {
+        Failure::FlightsFull | Failure::WaitersFull => return overloaded("the cache of Weir".to_owned()),
+        Failure::Lost => return CallError::Internal,
+        Failure::WaitDeadline => {
+            format!(
+                "{downstream} gave no answer in time. It is still being asked: the same call a little later may find its answer."
+            )
+        }
+        Failure::FetchDeadline => format!("{downstream} gave no answer in time. Try again later or ask for less."),
+    };
+    tracing::debug!(request_id = %ctx.request_id, tool = %tool.name.shown, "no answer in time");
+    let error = Box::new(AdapterError::new(ErrorClass::Timeout, Sent::Unknown, message));
+    CallError::Downstream { tool: tool.name.shown.clone(), downstream, error }
+}
+
+/// A fetch for all who ask the same.
+struct Fetch {
+    tool: Arc<Tool>,
+    caching: Arc<Caching>,
+    strict: Arc<StrictFamilies>,
+    /// As tags are made of them.
+    arguments: Bytes,
+    request: Request,
+    /// The call that began it: others may wait longer than that one.
+    starter: CallContext,
+}
+
+impl Fetch {
+    async fn run(&self) -> Fetched<SharedAnswer> {
+        let ctx = CallContext {
+            deadline: Deadline::after(self.tool.deadline),
+            cancel: CancellationToken::new(),
+            gate: Arc::default(),
+            ..self.starter.clone()
+        };
+        match fetch(&ctx, &self.tool, self.request.clone()).await {
+            Ok(Reply::Complete(bytes)) if is_tool_error(&bytes) || is_cut(&bytes) => {
+                Fetched::Shared(SharedAnswer(Ok(Reply::Complete(bytes))))
+            }
+            Ok(Reply::Complete(bytes)) => self.answered(bytes, Found::Found),
+            Ok(Reply::NotFound(bytes)) if self.caching.contract.not_found_for_ms > 0 => {
+                self.answered(bytes, Found::NotFound)
+            }
+            Ok(Reply::NotFound(bytes)) => Fetched::Shared(SharedAnswer(Ok(Reply::NotFound(bytes)))),
+            Ok(reply @ (Reply::InputRequired(_) | Reply::Task(_))) => Fetched::Own(SharedAnswer(Ok(reply))),
+            Err(error) if is_trouble(&error) => Fetched::Failed(SharedAnswer(Err(error))),
+            Err(error) => Fetched::Shared(SharedAnswer(Err(error))),
+        }
+    }
+
+    /// An answer that is stored if all its tags are known.
+    fn answered(&self, bytes: Bytes, found: Found) -> Fetched<SharedAnswer> {
+        let value = of_no_era(bytes);
+        match tags_of_result(&self.caching.templates, &self.strict, Some(&self.arguments), &value) {
+            Some(tags) => Fetched::Answer { value, found, tags },
+            None => Fetched::Shared(SharedAnswer(Ok(reply(value, found)))),
+        }
+    }
+}
+
+/// Whether the downstream is in trouble, rather than that it said no: then an older answer is better than none.
+fn is_trouble(error: &CallError) -> bool {
+    match error {
+        CallError::Overloaded { .. } => true,
+        CallError::Downstream { error, .. } => match error.class {
+            ErrorClass::Unreachable
+            | ErrorClass::ConnectionLost
+            | ErrorClass::Timeout
+            | ErrorClass::Busy
+            | ErrorClass::Protocol
+            | ErrorClass::TooLarge => true,
+            ErrorClass::Cancelled | ErrorClass::Rejected | ErrorClass::InvalidArguments | ErrorClass::Unauthorized => {
+                false
+            }
+        },
+        CallError::UnknownTool { .. }
+        | CallError::InvalidArguments { .. }
+        | CallError::Unannounced { .. }
+        | CallError::OutcomeUnknown { .. }
+        | CallError::Cancelled
+        | CallError::Internal => false,
+    }
+}
+
+/// Whether an adapter left a part of the answer out: it says so in the structured result.
+fn is_cut(result: &Bytes) -> bool {
+    let may_be = memchr::memmem::find(result, b"\"truncated\"").is_some();
+    let structured = may_be.then(|| member(result, "structuredContent")).flatten().and_then(Object::parse);
+    structured.is_some_and(|structured| structured.get("truncated") == Some("true"))
+}
+
+/// Callers of all eras have one entry: the kind of the result is put in again for those whose era has it.
+fn of_no_era(result: Bytes) -> Bytes {
+    if member(&result, "resultType").is_none() {
+        return result;
+    }
+    let text = std::str::from_utf8(&result).unwrap_or_default();
+    let Some(object) = Object::parse(text) else { return result };
+    object.rewrite(&[], |key, _| if key == "resultType" { Change::Remove } else { Change::Keep }).into()
+}
