@@ -9,6 +9,8 @@
 mod generation;
 mod marks;
 mod memory;
+#[cfg(test)]
+mod model;
 mod queue;
 mod recent;
 mod remote;

@@ -29,12 +29,15 @@ pub(super) struct View {
 #[derive(Clone, Copy)]
 struct Known {
     generation: Generation,
-    /// In which it was read; [`HEARD`] if it was only heard of.
+    /// In which it was read, or one of the two below. Those are no epochs: they tell that an older generation has moved, and never that
+    /// this one has not.
     epoch: u64,
 }
 
-/// Of no epoch: it tells that an older generation has moved, and never that this one has not.
+/// Others raised it.
 const HEARD: u64 = 0;
+/// This process raised it, and has not heard of that yet. What it hears before that is older.
+const RAISED: u64 = u64::MAX;
 
 /// A moment before a reading was asked for.
 pub(super) struct Moment {
@@ -91,12 +94,16 @@ impl View {
         }
     }
 
-    /// Others have raised tags.
+    /// Somebody has raised tags.
     pub(super) fn heard(&self, ids: &[[u8; 16]], generation: Generation) {
         for id in ids {
             self.stripe(*id).fetch_add(1, Ordering::AcqRel);
             let tag = Tag { id: *id, strict: false };
-            self.known.update(tag, |known| *known = Known { generation, epoch: HEARD });
+            self.known.update(tag, |known| {
+                if known.epoch != RAISED || known.generation == generation {
+                    *known = Known { generation, epoch: HEARD };
+                }
+            });
         }
     }
 
@@ -104,7 +111,7 @@ impl View {
     pub(super) fn raised(&self, tags: &[Tag], generation: Generation) {
         for tag in tags {
             self.stripe(tag.id).fetch_add(1, Ordering::AcqRel);
-            self.known.insert(*tag, Known { generation, epoch: HEARD });
+            self.known.insert(*tag, Known { generation, epoch: RAISED });
         }
     }
 

@@ -40,6 +40,7 @@ async fn speak(replica: Arc<Replica>, name: [u8; 16]) {
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = tokio::select! {
+            biased;
             _ = beats.tick() => true,
             () = replica.left_behind.notified() => false,
         };
