@@ -7,12 +7,14 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use adapters::Health;
 use aws_lc_rs::constant_time;
+use cache::redis::{LinkState, Redis};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -125,6 +127,10 @@ impl Operator {
             let reason = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push_str(&format!("{} is {}{reason}\n", downstream.name, state.health.as_str()));
         }
+        if let Some(link) = self.router.cache.redis().map(Redis::link).filter(|link| link.state != LinkState::Up) {
+            let reason = link.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            lines.push_str(&format!("Redis is {}{reason}\n", word(link.state)));
+        }
         text(StatusCode::OK, lines)
     }
 
@@ -155,6 +161,7 @@ impl Operator {
             "/admin/downstreams" => json_answer(&self.downstreams()),
             "/admin/tools" => json_answer(&json!({ "tools": self.router.tools() })),
             "/admin/audit" => self.audit(query),
+            "/admin/cache" => json_answer(&self.cache()),
             _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
@@ -174,6 +181,24 @@ impl Operator {
             })
         };
         json!({ "downstreams": self.router.downstreams().iter().map(one).collect::<Vec<_>>() })
+    }
+
+    /// What the cache holds and does, in this process since its start.
+    fn cache(&self) -> Value {
+        let figures = self.router.cache.figures();
+        let damaged: u64 = figures.damaged.iter().map(|(_, count)| count).sum();
+        let redis = self.router.cache.redis().map(|redis| {
+            let link = redis.link();
+            let since = Timestamp::try_from(link.since).ok();
+            json!({ "state": word(link.state), "reason": link.reason, "since": since })
+        });
+        json!({
+            "redis": redis,
+            "local": { "entries": figures.local.entries, "bytes": figures.local.bytes, "evictions": figures.local.evictions },
+            "fetches_running": figures.fetches_running, "waiters": figures.waiters, "refreshes": figures.refreshes,
+            "lone_fetches": figures.lone_fetches, "lease_waits": figures.lease_waits, "take_overs": figures.take_overs,
+            "refused_commits": figures.refused_commits, "damaged": damaged,
+        })
     }
 
     fn audit(&self, query: Option<&str>) -> Response<Body> {
@@ -217,6 +242,14 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+fn word(link: LinkState) -> &'static str {
+    match link {
+        LinkState::Connecting => "starting",
+        LinkState::Up => "up",
+        LinkState::Down => "down",
+    }
 }
 
 fn metrics() -> Response<Body> {

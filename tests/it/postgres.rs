@@ -1,6 +1,7 @@
 //! The Postgres adapter against a real Postgres.
 
 mod arguments;
+mod notify;
 mod outages;
 mod sessions;
 mod tls;
