@@ -39,6 +39,12 @@ impl DownstreamName {
         Ok(Self(name.to_owned()))
     }
 
+    /// The name under which Weir's own tools live. No config gives it.
+    #[must_use]
+    pub fn own() -> Self {
+        Self(RESERVED.to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

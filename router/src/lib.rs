@@ -18,12 +18,14 @@ mod invalidate;
 mod limit;
 pub mod mcp;
 mod name;
+mod pages;
 mod plain;
 pub mod policy;
 mod router;
 mod scan;
 mod seal;
 pub mod server;
+mod shared;
 mod start;
 pub mod telemetry;
 

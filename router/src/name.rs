@@ -32,6 +32,13 @@ impl ToolName {
         Self { shown: shown.into(), downstream: downstream.clone(), local: local.clone(), is_alias }
     }
 
+    /// The name of one of Weir's own tools.
+    #[must_use]
+    pub fn own(local: &Arc<str>) -> Self {
+        let downstream = DownstreamName::own();
+        Self { shown: format!("{downstream}{SEPARATOR}{local}").into(), downstream, local: local.clone(), is_alias: false }
+    }
+
     /// Another alias with a longer hash, for the case that the first one is some other tool's name; a different one for each `attempt`.
     #[must_use]
     pub fn with_longer_alias(&self, names: &Names, attempt: u32) -> Self {

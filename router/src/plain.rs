@@ -39,11 +39,19 @@ pub(crate) async fn tools(router: &Router, caller: &Arc<Caller>, query: Option<&
             return problem(StatusCode::BAD_REQUEST, text);
         }
     };
-    let rights = router.catalog.settled_view().await.rights(&router.policy, caller);
-    if for_messages {
-        return json(StatusCode::OK, [rights.for_messages(messages::tool)]);
-    }
-    json(StatusCode::OK, [Bytes::from_static(b"{\"tools\":["), rights.definitions(), Bytes::from_static(b"]}")])
+    let view = router.catalog.settled_view().await;
+    let rights = view.rights(&router.policy, caller);
+    let mut response = if for_messages {
+        json(StatusCode::OK, [rights.for_messages(messages::tool)])
+    } else {
+        json(StatusCode::OK, [Bytes::from_static(b"{\"tools\":["), rights.definitions(), Bytes::from_static(b"]}")])
+    };
+    let holds_for = router.catalog.list_holds_for(&view, &rights, caller);
+    let freshness = format!("private, max-age={}", holds_for.as_secs());
+    let freshness = HeaderValue::from_str(&freshness).expect("a number is visible ASCII");
+    response.headers_mut().insert(header::CACHE_CONTROL, freshness);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("authorization"));
+    response
 }
 
 /// Answers `POST /v1/tools/call`.

@@ -44,6 +44,16 @@ impl Policy {
         })
     }
 
+    /// Whether one of `roles` could allow some tool whose name begins with `beginning`, be there such a tool or not.
+    #[must_use]
+    pub fn reaches(&self, roles: &[Box<str>], beginning: &str) -> bool {
+        let allowed = self.roles.iter().filter(|role| roles.contains(&role.name)).flat_map(|role| &role.allow);
+        allowed.map(Glob::as_str).any(|pattern| match pattern.split_once('*') {
+            Some((head, _)) => head.starts_with(beginning) || beginning.starts_with(head),
+            None => pattern.starts_with(beginning),
+        })
+    }
+
     /// The roles of `caller` that the policy knows, in the order of the config: callers with the same ones have the same rights.
     #[must_use]
     pub fn known_roles(&self, caller: &Caller) -> Vec<Box<str>> {

@@ -36,9 +36,15 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                 Some(AdapterEvent::State(state)) => {
                     let is_back = state.health == Health::Up && downstream.state().health != Health::Up;
                     downstream.keep_state(state);
-                    if is_back { next = earliest.max(Instant::now()); }
+                    if is_back {
+                        downstream.offer_holds(Duration::ZERO);
+                        next = earliest.max(Instant::now());
+                    }
                 }
-                Some(AdapterEvent::ListChanged) => next = earliest.max(Instant::now()),
+                Some(AdapterEvent::ListChanged) => {
+                    downstream.offer_holds(Duration::ZERO);
+                    next = earliest.max(Instant::now());
+                }
                 // What ends cached answers is followed without waiting for lists (`invalidate::follow`).
                 Some(AdapterEvent::Changed(_) | AdapterEvent::ChangedUnknown) => {}
                 None => return,
@@ -46,8 +52,9 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
             () = tokio::time::sleep_until(next) => {
                 let listed = list(&downstream).await;
                 let Some(catalog) = catalog.upgrade() else { return };
-                if listed.is_some() {
+                if let Some(listed) = &listed {
                     catalog.rebuild();
+                    downstream.offer_holds(listed.holds_for);
                 }
                 let asked_first = mem::take(&mut unasked);
                 let listed_first = listed.is_some() && mem::take(&mut unlisted);
@@ -56,27 +63,42 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                     missing.unlisted -= usize::from(listed_first);
                     asked_first || listed_first
                 });
-                next = Instant::now() + listed.unwrap_or(RETRY_AFTER);
+                next = Instant::now() + listed.map_or(RETRY_AFTER, |listed| listed.ask_again_after);
                 earliest = Instant::now() + REFRESH_MIN;
             }
         }
     }
 }
 
-/// Asks for the list once and says when to ask again. `None` when it fails; what was offered before stays.
-async fn list(downstream: &Downstream) -> Option<Duration> {
+/// What is to be known of a list that came.
+struct Listed {
+    /// By the word of the downstream, counted from now.
+    holds_for: Duration,
+    ask_again_after: Duration,
+}
+
+/// Asks for the list once. `None` when it fails; what was offered before stays.
+async fn list(downstream: &Downstream) -> Option<Listed> {
+    let asked = Instant::now();
     let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_DEADLINE));
     // A bug in one adapter must not end the refreshing of its downstream.
     let listing = std::panic::AssertUnwindSafe(downstream.adapter.list(&ctx)).catch_unwind();
     match tokio::time::timeout(LIST_DEADLINE, listing).await {
         Ok(Ok(Ok(offer))) => {
-            let fresh_for = offer.fresh_for.filter(|period| !period.is_zero());
+            let fresh_for = offer.fresh_for;
             downstream.keep_offer(offer);
             let configured = match downstream.config.kind() {
                 Some(Kind::Mcp(mcp)) => mcp.list_refresh.0,
                 Some(Kind::Postgres(_) | Kind::Mainframe(_) | Kind::Ticketing(_)) | None => REFRESH_DEFAULT,
             };
-            Some(fresh_for.unwrap_or(configured).clamp(REFRESH_MIN, configured.max(REFRESH_MIN)))
+            let fresh_for = fresh_for.unwrap_or(configured);
+            // A list that holds for no time at all is asked for as often as the config says: callers get theirs from memory.
+            let wanted = if fresh_for.is_zero() { configured } else { fresh_for };
+            Some(Listed {
+                // It may have been made right after it was asked for.
+                holds_for: fresh_for.saturating_sub(asked.elapsed()),
+                ask_again_after: wanted.clamp(REFRESH_MIN, configured.max(REFRESH_MIN)),
+            })
         }
         Ok(Ok(Err(error))) => {
             tracing::debug!(downstream = %downstream.name, %error, "no list");

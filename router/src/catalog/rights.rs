@@ -3,19 +3,30 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
 };
 
 use adapters::Caller;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
+use config::Names;
+use tokio::time::Instant;
 
 use super::Tool;
-use crate::policy::{Policy, Rule};
+use crate::{
+    Downstream, SEPARATOR,
+    policy::{Policy, Rule},
+};
 
 /// How many tools one page of a list holds. Some clients read only the first page, so it is a large one.
 const PAGE_TOOLS_MAX: usize = 500;
 /// For how many sets of roles the rights are kept; beyond it they are worked out for each call.
 const SETS_MAX: usize = 1024;
+
+/// How long the list of a caller holds to whom no downstream can come to show a tool.
+const EMPTY_HOLDS_FOR: Duration = Duration::from_secs(60);
+/// Why Weir's own tool is allowed: who gets a part of an answer may have the rest.
+const PARTS_OF_ANSWERS: &str = "weir: the rest of long answers";
 
 /// What callers with the same roles may see and use.
 #[derive(Debug)]
@@ -30,6 +41,30 @@ pub struct Rights {
     ends: Vec<usize>,
     /// The same tools as one JSON array in the form that the Messages API takes.
     for_messages: OnceLock<Bytes>,
+    /// The downstreams of which they may come to see tools.
+    sources: Vec<Arc<Downstream>>,
+}
+
+/// All that lists are made from.
+#[derive(Debug)]
+pub(super) struct Sources {
+    downstreams: Arc<[Arc<Downstream>]>,
+    has_prefix: bool,
+}
+
+impl Sources {
+    pub(super) fn new(names: &Names, downstreams: Arc<[Arc<Downstream>]>) -> Self {
+        Self { downstreams, has_prefix: names.prefix }
+    }
+
+    /// Those of which callers with `roles` may come to see tools.
+    fn reached_by(&self, policy: &Policy, roles: &[Box<str>]) -> Vec<Arc<Downstream>> {
+        let beginning = |downstream: &Downstream| {
+            if self.has_prefix { format!("{}{SEPARATOR}", downstream.name) } else { String::new() }
+        };
+        let reached = |downstream: &&Arc<Downstream>| policy.reaches(roles, &beginning(downstream));
+        self.downstreams.iter().filter(reached).cloned().collect()
+    }
 }
 
 /// One page of `tools/list`.
@@ -42,8 +77,16 @@ pub struct Page {
 }
 
 impl Rights {
-    fn new(tools: &[Arc<Tool>], policy: &Policy, roles: &[Box<str>]) -> Self {
-        let rules: Vec<_> = tools.iter().map(|tool| policy.rule_for(roles, &tool.name.shown)).collect();
+    fn new(tools: &[Arc<Tool>], policy: &Policy, roles: &[Box<str>], sources: Vec<Arc<Downstream>>) -> Self {
+        let is_own = |tool: &Tool| tool.downstream.is_own();
+        let by_role = |tool: &Arc<Tool>| (!is_own(tool)).then(|| policy.rule_for(roles, &tool.name.shown)).flatten();
+        let mut rules: Vec<_> = tools.iter().map(by_role).collect();
+        let may_be_cut =
+            |(tool, rule): (&Arc<Tool>, &Option<Rule>)| rule.is_some() && tool.answer_characters_max().is_some();
+        if tools.iter().zip(&rules).any(may_be_cut) {
+            let own = tools.iter().zip(&mut rules).filter(|(tool, _)| is_own(tool));
+            own.for_each(|(_, rule)| *rule = Some(PARTS_OF_ANSWERS.into()));
+        }
         let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
         for (tool, _) in tools.iter().zip(&rules).filter(|(_, rule)| rule.is_some()) {
             if !definitions.is_empty() {
@@ -53,13 +96,18 @@ impl Rights {
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
-        Self { rules, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new() }
+        Self { rules, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new(), sources }
     }
 
     /// The rule that allows the tool at this place in the catalog; `None` when it is denied.
     #[must_use]
     pub fn rule(&self, index: usize) -> Option<&Rule> {
         self.rules.get(index).and_then(Option::as_ref)
+    }
+
+    /// How long after `now` the list holds, by the word of the downstreams.
+    pub(super) fn holds_for(&self, now: Instant) -> Duration {
+        self.sources.iter().map(|source| source.offer_holds_for(now)).min().unwrap_or(EMPTY_HOLDS_FOR)
     }
 
     /// All definitions with commas between them, without the brackets.
@@ -105,17 +153,24 @@ fn text_of(definition: &[u8]) -> &str {
 }
 
 /// Rights by set of roles, for one version of the catalog.
-#[derive(Debug, Default)]
-pub(super) struct RightsCache(RwLock<HashMap<Vec<Box<str>>, Arc<Rights>>>);
+#[derive(Debug)]
+pub(super) struct RightsCache {
+    sources: Sources,
+    kept: RwLock<HashMap<Vec<Box<str>>, Arc<Rights>>>,
+}
 
 impl RightsCache {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self { sources, kept: RwLock::default() }
+    }
+
     pub(super) fn of(&self, tools: &[Arc<Tool>], policy: &Policy, caller: &Caller) -> Arc<Rights> {
         let roles = policy.known_roles(caller);
-        if let Some(rights) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&roles) {
+        if let Some(rights) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&roles) {
             return rights.clone();
         }
-        let rights = Arc::new(Rights::new(tools, policy, &roles));
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let rights = Arc::new(Rights::new(tools, policy, &roles, self.sources.reached_by(policy, &roles)));
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SETS_MAX {
             kept.insert(roles, rights.clone());
         }

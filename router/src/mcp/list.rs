@@ -21,7 +21,8 @@ pub(super) async fn tools(router: &Router, caller: &Arc<Caller>, params: &Object
         Some(Some(cursor)) => Some(cursor),
         Some(None) => return RpcError::invalid_params("`cursor` must be a string that an earlier answer gave").wire(),
     };
-    let rights = router.catalog.settled_view().await.rights(&router.policy, caller);
+    let view = router.catalog.settled_view().await;
+    let rights = view.rights(&router.policy, caller);
     let Some(page) = rights.page(cursor.as_deref()) else {
         return RpcError::invalid_params("`cursor` is none that an earlier answer gave: start again without one")
             .wire();
@@ -32,8 +33,10 @@ pub(super) async fn tools(router: &Router, caller: &Arc<Caller>, params: &Object
         end.push_str(&json::string(&next));
     }
     if version.is_modern() {
-        // What a caller sees depends on its roles. The list may change at any moment, and nobody is told before it asks again.
-        end.push_str(",\"ttlMs\":0,\"cacheScope\":\"private\",\"resultType\":\"complete\"");
+        // MCP 2026-07-28, server/utilities/caching. What a caller sees depends on its roles, so the scope is `private`. The lists of the
+        // downstreams are asked for with Weir's own credential, so one of theirs that is `private` is Weir's to show by role.
+        let ttl_ms = router.catalog.list_holds_for(&view, &rights, caller).as_millis();
+        end.push_str(&format!(",\"ttlMs\":{ttl_ms},\"cacheScope\":\"private\",\"resultType\":\"complete\""));
     }
     end.push('}');
     Wire::Result(vec![Bytes::from_static(b"{\"tools\":["), page.definitions, end.into()])

@@ -1,0 +1,128 @@
+//! Long answers: what is over a tool's budget is parted, and the rest waits for the caller who got the beginning.
+//!
+//! The cut is the last thing that happens to an answer: the cache holds it whole.
+
+mod array;
+mod content;
+mod cut;
+mod next_page;
+mod part;
+mod text;
+
+use std::{sync::Arc, time::Duration};
+
+use adapters::{Caller, Reply, json::Object};
+use bytes::Bytes;
+use cache::{Handle, PageSettings, Pages, redis::Redis};
+use config::Config;
+
+use crate::{Downstream, Router, catalog::Tool};
+
+use next_page::NextPage;
+use part::Next;
+pub(crate) use part::Promise;
+
+/// What callers call the tool that gives the next part.
+pub(crate) const NEXT_PAGE: &str = "weir__next_page";
+
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// How much of one answer is kept, and in how many parts: what is over it would not be read to its end by any model.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
+const ANSWER_PAGES_MAX: usize = 1000;
+/// What the memory of one process holds without Redis.
+const LOCAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Where the rest of long answers is kept, sealed by `sealer` where it is Redis.
+pub(crate) fn store(sealer: cache::Sealer, redis: Option<Redis>) -> Pages {
+    let settings = PageSettings {
+        lifetime: LIFETIME,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+        answer_pages_max: ANSWER_PAGES_MAX,
+        local_bytes_max: LOCAL_BYTES_MAX,
+    };
+    Pages::new(settings, redis, sealer)
+}
+
+/// What stands behind [`NEXT_PAGE`]; nothing where no answer can be too long.
+pub(crate) fn own_tools(config: &Config, pages: &Arc<Pages>) -> Option<Downstream> {
+    let mut tools = config.downstreams.values().flat_map(|downstream| downstream.tools.values());
+    let any = tools.any(|tool| tool.answer_characters_max.is_some());
+    any.then(|| Downstream::own(Arc::new(NextPage::new(pages.clone())), NextPage::offer()))
+}
+
+/// The reply, or its first part where it is longer than what the tool may give at once.
+pub(crate) async fn fit(router: &Router, caller: &Caller, tool: &Tool, reply: Reply) -> Reply {
+    let Some(characters_max) = tool.answer_characters_max() else { return reply };
+    match reply {
+        Reply::Complete(bytes) => Reply::Complete(first_part(router, caller, tool, characters_max, bytes).await),
+        Reply::NotFound(bytes) => Reply::NotFound(first_part(router, caller, tool, characters_max, bytes).await),
+        Reply::InputRequired(_) | Reply::Task(_) => reply,
+    }
+}
+
+async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_max: usize, bytes: Bytes) -> Bytes {
+    // No character has less than a byte.
+    if bytes.len() <= characters_max {
+        return bytes;
+    }
+    let promise = tool.promise();
+    let parted = |bytes: &Bytes| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        parts(text, characters_max, promise, |count| router.pages.handles(count))
+    };
+    let Some(Parted { first, first_alone, rest }) = parted(&bytes) else { return bytes };
+    match router.pages.keep(&owner(caller), rest).await {
+        Ok(()) => first,
+        Err(cache::TooLarge) => first_alone,
+    }
+}
+
+/// A long answer: its beginning, and the rest by handle.
+struct Parted {
+    first: Bytes,
+    /// The beginning for the case that the rest cannot be kept.
+    first_alone: Bytes,
+    rest: Vec<(Handle, Bytes)>,
+}
+
+/// `None` when the answer needs no parting.
+fn parts(
+    result: &str,
+    characters_max: usize,
+    promise: Promise,
+    handles: impl Fn(usize) -> Vec<Handle>,
+) -> Option<Parted> {
+    let result = Object::parse(result)?;
+    let cut = cut::cut(&result, characters_max, promise.exists)?;
+    let count = cut.parts.len();
+    // What is kept of an answer that goes on and on has its last words say so.
+    let kept = count.min(ANSWER_PAGES_MAX + 1);
+    let handles = handles(kept - 1);
+    let shown: Vec<String> = handles.iter().map(ToString::to_string).collect();
+    let next = |index: usize| match shown.get(index) {
+        Some(handle) => Next::Handle(handle),
+        None if kept < count => Next::Gone,
+        None => Next::End,
+    };
+    let render = |index: usize, next: Next<'_>| Bytes::from(part::render(&result, &cut, index, next, promise));
+    let first_alone = render(0, if kept > 1 { Next::Gone } else { Next::End });
+    let rest = handles.into_iter().zip(1..kept).map(|(handle, index)| (handle, render(index, next(index))));
+    Some(Parted { first: render(0, next(0)), first_alone, rest: rest.collect() })
+}
+
+/// Whose a page is: one caller with the roles that it has now.
+fn owner(caller: &Caller) -> Vec<u8> {
+    let principal = &caller.principal;
+    let tenant = principal.tenant.as_deref();
+    let mut owner = vec![u8::from(tenant.is_some())];
+    let identity = [&*principal.issuer, &*principal.subject, tenant.unwrap_or_default()];
+    for part in identity.into_iter().chain(caller.roles.iter().map(|role| &**role)) {
+        // Where a part begins and ends is a part of it.
+        owner.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        owner.extend_from_slice(part.as_bytes());
+    }
+    owner
+}
+
+#[cfg(test)]
+mod tests;
