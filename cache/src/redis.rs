@@ -134,7 +134,10 @@ pub(crate) enum Channel {
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
-    Published { channel: Channel, payload: Bytes },
+    Published {
+        channel: Channel,
+        payload: Bytes,
+    },
     /// The subscription was lost, or is there again, or the reader was too slow: what was published meanwhile is unknown.
     Gap,
 }
@@ -269,7 +272,9 @@ impl Shared {
                 return other;
             }
             match (&reason, link.state) {
-                (Some(reason), _) => tracing::warn!(target: "cache", reason, "Redis cannot be used: each process goes on alone"),
+                (Some(reason), _) => {
+                    tracing::warn!(target: "cache", reason, "Redis cannot be used: each process goes on alone");
+                }
                 (None, LinkState::Connecting) => tracing::info!(target: "cache", "Redis is there"),
                 (None, _) => tracing::info!(target: "cache", "Redis is there again"),
             }

@@ -42,18 +42,24 @@ pub(super) fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// An address without user and password has those of the first.
+/// An address without user and password has those of the first that has some.
 fn share_credentials(servers: Vec<ConnectionInfo>) -> Vec<ConnectionInfo> {
-    let Some(first) = servers.first().map(|server| server.redis_settings().clone()) else { return servers };
-    let of_first = |server: ConnectionInfo| {
-        let own = server.redis_settings();
-        if own.password().is_some() || own.username().is_some() {
+    let has_own = |server: &ConnectionInfo| {
+        let settings = server.redis_settings();
+        settings.password().is_some() || settings.username().is_some()
+    };
+    let Some(shared) = servers.iter().find(|server| has_own(server)).map(|server| server.redis_settings().clone())
+    else {
+        return servers;
+    };
+    let share = |server: ConnectionInfo| {
+        if has_own(&server) {
             return server;
         }
-        let settings = with_credentials(own.clone(), first.username(), first.password());
+        let settings = with_credentials(server.redis_settings().clone(), shared.username(), shared.password());
         server.set_redis_settings(settings)
     };
-    servers.into_iter().map(of_first).collect()
+    servers.into_iter().map(share).collect()
 }
 
 pub(super) fn with_credentials(

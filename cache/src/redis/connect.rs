@@ -12,7 +12,7 @@ use redis::{
 use secrecy::ExposeSecret;
 
 use super::{
-    Kind, Script, Settings,
+    Gone, Kind, Script, Settings,
     address::{self, with_credentials},
     lane::{Connection, Lanes},
     reason,
@@ -57,7 +57,8 @@ pub(super) async fn connect(
         Kind::Single | Kind::Cluster => servers.to_vec(),
         Kind::Sentinel { master_name, user, password } => {
             let password = password.as_ref().map(ExposeSecret::expose_secret);
-            let found = within(limit, "no sentinel answered", primary(servers, master_name)).await?;
+            let found =
+                Box::pin(primary(servers, master_name, limit)).await.map_err(|error| reason::of_sentinel(&error))?;
             let own = with_credentials(
                 RedisConnectionInfo::default().set_db(found.redis_settings().db()),
                 user.as_deref(),
@@ -66,14 +67,15 @@ pub(super) async fn connect(
             vec![found.set_redis_settings(own)]
         }
     };
-    within(limit, "the server", connected(settings, servers, probe_key)).await
+    within(limit, "nothing answered", Box::pin(connected(settings, servers, probe_key))).await
 }
 
 async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe_key: &str) -> RedisResult<Connected> {
     let limit = settings.connect_timeout;
     let connections = match (&settings.kind, servers.first()) {
         (Kind::Cluster, _) => {
-            let open = |answer_within| to_cluster(&servers, limit, answer_within);
+            // One server that does not answer must not cost all the time there is: the others are enough to begin with.
+            let open = |answer_within| to_cluster(&servers, limit / 2, answer_within);
             let (small, bulk, lasting) =
                 future::try_join3(open(settings.command_timeout), open(settings.value_timeout), open(limit)).await?;
             [small, bulk, lasting]
@@ -86,37 +88,42 @@ async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe_key:
         (_, None) => return Err((ErrorKind::InvalidClientConfig, "no address").into()),
     };
     let mut asked = connections[0].clone();
-    let now_ms = asked.run(&PROBE, &[probe_key], &[]).await?;
+    let now_ms = redis::from_redis_value(asked.run(&PROBE, &[probe_key], &[]).await?)?;
     let subscription = subscribe(&servers, &settings.channels(), limit).await?;
     let lanes = Lanes::new(connections, settings.command_timeout, settings.value_timeout);
     Ok(Connected { lanes, subscription, servers, now_ms })
 }
 
 /// Asks whether the server is there still, within the time of any small command.
-pub(super) async fn probe(lanes: &Lanes, probe_key: &str) -> Result<u64, super::Gone> {
+pub(super) async fn probe(lanes: &Lanes, probe_key: &str) -> Result<u64, Gone> {
     lanes.run(&lanes.small, &PROBE, &[probe_key], &[]).await
 }
 
-/// Subscribes at the first server that lets us.
+/// Whether the sentinels name another server than the one that is used. They tell the old one only after a while that it
+/// is a replica, and what it is told until then is lost.
+pub(super) async fn is_replaced(settings: &Settings, sentinels: &[ConnectionInfo], used: &ConnectionInfo) -> bool {
+    let Kind::Sentinel { master_name, .. } = &settings.kind else { return false };
+    let named = Box::pin(primary(sentinels, master_name, settings.connect_timeout)).await;
+    named.is_ok_and(|named| named.addr() != used.addr())
+}
+
+/// Subscribes at the server that lets us first. What is published at one server of a cluster is told by all.
 pub(super) async fn subscribe(
     servers: &[ConnectionInfo],
     channels: &[String],
     limit: Duration,
 ) -> RedisResult<Subscription> {
-    let mut last = RedisError::from((ErrorKind::Client, "no address"));
-    for server in servers {
-        let attempt = async {
+    let attempts = servers.iter().map(|server| {
+        Box::pin(async {
             let (mut sink, stream) = Client::open(server.clone())?.get_async_pubsub().await?.split();
             sink.subscribe(channels).await?;
             RedisResult::Ok(Subscription { sink, stream })
-        };
-        match tokio::time::timeout(limit, attempt).await {
-            Ok(Ok(subscription)) => return Ok(subscription),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
-        }
+        })
+    });
+    match tokio::time::timeout(limit, future::select_ok(attempts)).await {
+        Ok(first) => first.map(|(subscription, _)| subscription),
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
-    Err(last)
 }
 
 /// Times are kept by those who ask, so that one limit counts for a script however often it is sent.
@@ -137,17 +144,39 @@ async fn to_cluster(servers: &[ConnectionInfo], connect: Duration, answer: Durat
     client.get_async_connection().await.map(Connection::Cluster)
 }
 
-/// Where the primary is, by the first sentinel that knows it.
-async fn primary(sentinels: &[ConnectionInfo], master_name: &str) -> RedisResult<ConnectionInfo> {
-    let mut asked: FuturesUnordered<_> = sentinels.iter().map(|sentinel| ask_sentinel(sentinel, master_name)).collect();
+/// Where the primary is by most of the sentinels, or by most of those that answer: one that was cut off from the others
+/// may name the one of before.
+async fn primary(sentinels: &[ConnectionInfo], master_name: &str, limit: Duration) -> RedisResult<ConnectionInfo> {
+    let ask = async |sentinel| match tokio::time::timeout(limit, ask_sentinel(sentinel, master_name)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    };
+    let mut asked: FuturesUnordered<_> = sentinels.iter().map(ask).collect();
+    let mut named: Vec<(ConnectionInfo, usize)> = Vec::new();
     let mut last = RedisError::from((ErrorKind::EmptySentinelList, "no address"));
     while let Some(answer) = asked.next().await {
-        match answer {
-            Ok(primary) => return Ok(primary),
-            Err(error) => last = error,
+        let primary = match answer {
+            Ok(primary) => primary,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        let votes = match named.iter_mut().find(|(known, _)| known.addr() == primary.addr()) {
+            Some((_, votes)) => {
+                *votes += 1;
+                *votes
+            }
+            None => {
+                named.push((primary.clone(), 1));
+                1
+            }
+        };
+        if votes * 2 > sentinels.len() {
+            return Ok(primary);
         }
     }
-    Err(last)
+    named.into_iter().max_by_key(|(_, votes)| *votes).map(|(primary, _)| primary).ok_or(last)
 }
 
 async fn ask_sentinel(sentinel: &ConnectionInfo, master_name: &str) -> RedisResult<ConnectionInfo> {
@@ -169,6 +198,6 @@ async fn within<T>(limit: Duration, what: &str, attempt: impl Future<Output = Re
     match tokio::time::timeout(limit, attempt).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(reason::of(&error)),
-        Err(_) => Err(format!("{what}: no connection within {} ms", limit.as_millis())),
+        Err(_) => Err(format!("{what} within {} ms", limit.as_millis())),
     }
 }

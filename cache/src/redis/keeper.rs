@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Channel, LinkState, Message, Shared,
     connect::{self, Connected, Subscription},
-    lane::Lanes,
+    lane::{Broken, Lanes},
 };
 
 /// How often the connections are asked whether they live, and the longest wait between two attempts to connect.
@@ -55,7 +55,7 @@ async fn tend(shared: &Shared, connected: Connected) -> bool {
     shared.tell(LinkState::Up, None);
     let broken = tokio::select! {
         broken = lanes.broken() => broken,
-        () = watch(shared, &lanes) => unreachable!("watching never ends"),
+        () = watch(shared, &lanes, &servers) => unreachable!("watching never ends"),
         () = listen(shared, &servers, subscription) => unreachable!("listening never ends"),
     };
     shared.lanes.store(None);
@@ -65,15 +65,21 @@ async fn tend(shared: &Shared, connected: Connected) -> bool {
 }
 
 /// Asks once a second, so that a server that went away is noticed without any traffic, and the clock keeps to its time.
-async fn watch(shared: &Shared, lanes: &Lanes) {
+async fn watch(shared: &Shared, lanes: &Lanes, used: &[ConnectionInfo]) {
     loop {
         // One that was slow is asked again at once: either it answers, or three in a row end it.
-        if let Ok(now_ms) = connect::probe(lanes, &shared.probe_key).await {
-            shared.clock.sample(now_ms);
-            tokio::time::sleep(SECOND).await;
-        } else {
+        let Ok(now_ms) = connect::probe(lanes, &shared.probe_key).await else {
             tokio::time::sleep(shared.settings.command_timeout).await;
+            continue;
+        };
+        shared.clock.sample(now_ms);
+        if let Some(used) = used.first()
+            && connect::is_replaced(&shared.settings, &shared.servers, used).await
+        {
+            let reason = "the sentinels name another server".to_owned();
+            lanes.break_off(Broken { reason, slow: false });
         }
+        tokio::time::sleep(SECOND).await;
     }
 }
 

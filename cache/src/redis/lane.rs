@@ -10,7 +10,7 @@ use std::{
 
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value,
-    aio::MultiplexedConnection,
+    aio::{ConnectionLike as _, MultiplexedConnection},
     cluster_async::ClusterConnection,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
@@ -96,7 +96,8 @@ impl Lanes {
         args: &[&[u8]],
     ) -> Result<T, Gone> {
         let mut connection = lane.connection.clone();
-        self.within(lane, lane.limit, connection.run(script, keys, args)).await
+        let answer = self.within(lane, lane.limit, connection.run(script, keys, args)).await?;
+        read(answer)
     }
 
     /// Runs a script, and where its answer says that there are replicas, waits until one of them has what it wrote.
@@ -111,7 +112,7 @@ impl Lanes {
     ) -> Result<(T, bool), Gone> {
         let lane = &self.lasting;
         let mut connection = lane.connection.clone();
-        let answer: T = self.within(lane, lane.limit, connection.run(script, keys, args)).await?;
+        let answer: T = read(self.within(lane, lane.limit, connection.run(script, keys, args)).await?)?;
         if !has_replicas(&answer) {
             return Ok((answer, true));
         }
@@ -119,16 +120,16 @@ impl Lanes {
         // Zero would wait for ever.
         command.arg(1).arg(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
         let key = keys.first().copied().unwrap_or_default();
-        let reached: u64 = self.within(lane, wait + lane.limit, connection.on_primary_of(key, command)).await?;
+        let reached: u64 = read(self.within(lane, wait + lane.limit, connection.on_primary_of(key, command)).await?)?;
         Ok((answer, reached >= 1))
     }
 
-    async fn within<T>(
+    async fn within(
         &self,
         lane: &Lane,
         limit: Duration,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, Gone> {
+        answer: impl Future<Output = RedisResult<Value>>,
+    ) -> Result<Value, Gone> {
         match tokio::time::timeout_at(Instant::now() + limit, answer).await {
             Ok(Ok(answer)) => {
                 if lane.slow_in_a_row.load(Ordering::Relaxed) != 0 {
@@ -172,12 +173,7 @@ impl Lane {
 }
 
 impl Connection {
-    pub(super) async fn run<T: FromRedisValue>(
-        &mut self,
-        script: &Script,
-        keys: &[&str],
-        args: &[&[u8]],
-    ) -> RedisResult<T> {
+    pub(super) async fn run(&mut self, script: &Script, keys: &[&str], args: &[&[u8]]) -> RedisResult<Value> {
         match self.ask(&script.by_name(keys, args)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.ask(&script.in_full(keys, args)).await
@@ -186,22 +182,21 @@ impl Connection {
         }
     }
 
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
-            Self::Server(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
+            Self::Server(connection) => connection.send_packed_command(command).await?.extract_error(),
+            Self::Cluster(connection) => connection.req_packed_command(command).await?.extract_error(),
         }
     }
 
     /// Sends a command that names no key to the server that holds `key`.
-    async fn on_primary_of<T: FromRedisValue>(&mut self, key: &str, command: Cmd) -> RedisResult<T> {
+    async fn on_primary_of(&mut self, key: &str, command: Cmd) -> RedisResult<Value> {
         match self {
-            Self::Server(connection) => command.query_async(connection).await,
+            Self::Server(_) => self.ask(&command).await,
             Self::Cluster(connection) => {
                 let route = Route::with_key(key, SlotAddr::Master);
                 let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
-                let value: Value = connection.route_command(command, routing).await?.extract_error()?;
-                Ok(redis::from_redis_value(value)?)
+                connection.route_command(command, routing).await?.extract_error()
             }
         }
     }
@@ -217,4 +212,9 @@ impl Connection {
         matches!(self, Self::Cluster(_))
             && (matches!(kind, ErrorKind::Io | ErrorKind::ClusterConnectionNotFound) || error.is_cluster_error())
     }
+}
+
+/// An answer of another form than the script was written for is no fault of the connection.
+fn read<T: FromRedisValue>(answer: Value) -> Result<T, Gone> {
+    redis::from_redis_value(answer).map_err(|_| Gone::Failed)
 }

@@ -19,6 +19,7 @@ pub(super) fn of(error: &RedisError) -> String {
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
             said("NOPERM", "the user of redis.url may not run a command or touch a key that Weir needs")
         }
+        ErrorKind::MasterNameNotFoundBySentinel => "no sentinel knows a server by redis.master_name".to_owned(),
         ErrorKind::ClusterConnectionNotFound => "no server of the cluster could be reached".to_owned(),
         ErrorKind::InvalidClientConfig => "redis.url names something that cannot be connected to".to_owned(),
         ErrorKind::Io if error.is_connection_refusal() => "the connection was refused".to_owned(),
@@ -37,6 +38,14 @@ pub(super) fn of(error: &RedisError) -> String {
             Some(code) => format!("the server answered {}", plain(code)),
             None => "the server could not be asked".to_owned(),
         },
+    }
+}
+
+/// Why no sentinel could be asked.
+pub(super) fn of_sentinel(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::MasterNameNotFoundBySentinel => of(error),
+        _ => format!("no sentinel could be asked: {}", of(error)),
     }
 }
 
