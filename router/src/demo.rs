@@ -126,7 +126,13 @@ impl Demo {
         }
         if !arguments.no_tour {
             let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
-            let tour = Tour { screen: &mut self.screen, has_crm, mainframe_delay: &arguments.mainframe_delay };
+            let tour = Tour {
+                screen: &mut self.screen,
+                has_crm,
+                mainframe_delay: &arguments.mainframe_delay,
+                mainframe: self.systems.mainframe(),
+                audit: self.running.router().audit(),
+            };
             if let Err(error) = tour.run(&endpoint, &self.credentials).await {
                 self.screen.warn(&format!("The tour ends here: {error:#}"))?;
             }

@@ -248,8 +248,16 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
         "takes 0.5 to 1 s",
         "mainframe__get_account account_number=90",
         "    balance ",
+        "    out of the cache: fresh, ",
+        " ms of that in the router",
         "SUP-57  ",
         " is To Do: ",
+        "    comments: 0, from the ticketing service\n",
+        "    comments: 0, out of the cache: fresh, ",
+        "    comments: 1, from the ticketing service\n",
+        "    out of the cache: stale_on_error, ",
+        "“This is from ",
+        "The mainframe is switched on again.",
         "crm__get_customer customer_id=C-00042",
         "\n    10  C-",
         "kept as E-",
@@ -258,6 +266,11 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     ] {
         assert!(tour.contains(part), "{part}: {shown}");
     }
+    let in_order = |parts: &[&str]| {
+        let found = parts.iter().try_fold(tour, |rest, part| Some(rest.split_once(part)?.1));
+        assert!(found.is_some(), "{parts:?} in this order: {shown}");
+    };
+    in_order(&["from the ticketing service", "out of the cache", "add_comment", "comments: 1, from the ticketing"]);
     assert!(!tour.contains('\x1b') && !tour.contains("null"), "{shown}");
     assert!(tour.lines().all(|line| line.chars().count() <= 80), "{shown}");
     for part in ["http://127.0.0.1:", "weir_", "claude mcp add --transport http weir http://127.0.0.1:"] {

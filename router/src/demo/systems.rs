@@ -71,6 +71,10 @@ impl Systems {
         &self.enrich.url
     }
 
+    pub(super) fn mainframe(&self) -> &Mainframe {
+        &self.mainframe
+    }
+
     pub(super) fn mainframe_url(&self) -> &str {
         &self.mainframe.url
     }

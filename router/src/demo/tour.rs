@@ -1,57 +1,43 @@
 //! The tour: what an agent sees through Weir, and what it does not.
 
+mod visitor;
+
 use std::{
     ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use router::audit::Audit;
+use serde::Deserialize;
 use serde_json::{Value, json, value::to_raw_value};
+use standins::mainframe::Mainframe;
 
 use super::{config::Credentials, show::Screen, systems::ACCOUNT};
-use crate::cli::connection::{Connection, ListedTool, RpcError, ToolResult};
+use crate::cli::connection::RpcError;
+use visitor::{Answer, Visitor, shown, text};
 
 /// The customer that the tour asks for.
 const CUSTOMER: &str = "C-00042";
-
-/// One caller on the tour.
-struct Visitor {
-    role: &'static str,
-    connection: Connection,
-}
-
-impl Visitor {
-    async fn arrive(role: &'static str, endpoint: &str, key: &str) -> anyhow::Result<Self> {
-        Ok(Self { role, connection: Connection::to_url(endpoint, Some(&key.into())).await? })
-    }
-
-    async fn list(&mut self) -> anyhow::Result<(Vec<ListedTool>, Duration)> {
-        let start = Instant::now();
-        let tools = self.connection.list_tools().await?;
-        Ok((tools, start.elapsed()))
-    }
-
-    /// Calls a tool, shows the call and what it took, and returns what the tool says.
-    async fn call(&mut self, screen: &mut Screen, name: &str, arguments: Value) -> anyhow::Result<Value> {
-        let start = Instant::now();
-        let given = to_raw_value(&arguments)?;
-        let result = self.connection.call_tool(name, &given, None).await.with_context(|| format!("{name} failed"))?;
-        screen.done(&shown(name, &arguments), start.elapsed())?;
-        structured(name, result)
-    }
-}
+/// How long an answer may take to become stale; `fresh_for` in the config of the demo is a fraction of it.
+const STALE_TIMEOUT: Duration = Duration::from_secs(30);
+const STALE_POLL: Duration = Duration::from_millis(100);
+/// How many audit records are looked through for that of a call which has just ended.
+const RECORDS_MAX: usize = 100;
 
 /// What the tour goes through.
 pub(super) struct Tour<'a> {
     pub(super) screen: &'a mut Screen,
     pub(super) has_crm: bool,
     pub(super) mainframe_delay: &'a RangeInclusive<Duration>,
+    pub(super) mainframe: &'a Mainframe,
+    pub(super) audit: &'a Audit,
 }
 
 impl Tour<'_> {
     /// Shows the router at work.
     pub(super) async fn run(self, endpoint: &str, credentials: &Credentials) -> anyhow::Result<()> {
-        let Self { screen, has_crm, mainframe_delay } = self;
+        let Self { screen, has_crm, mainframe_delay, mainframe, audit } = self;
         let mut agent = Visitor::arrive("support_agent", endpoint, &credentials.support_agent).await?;
         let mut admin = Visitor::arrive("admin", endpoint, &credentials.admin).await?;
         list_the_tools(screen, &mut agent).await?;
@@ -62,7 +48,10 @@ impl Tour<'_> {
         }
         enrich_a_transaction(screen, &mut agent, &mut admin, &top_customer).await?;
         ask_the_mainframe(screen, &mut agent, &account, mainframe_delay).await?;
-        open_a_ticket(screen, &mut agent).await?;
+        ask_it_again(screen, &mut agent, &account, audit).await?;
+        let ticket = open_a_ticket(screen, &mut agent).await?;
+        comment_on_it(screen, &mut agent, &ticket).await?;
+        switch_the_mainframe_off(screen, &mut agent, &account, mainframe).await?;
         be_refused(screen, &mut agent, &mut admin, has_crm).await
     }
 }
@@ -162,7 +151,31 @@ async fn ask_the_mainframe(
     Ok(())
 }
 
-async fn open_a_ticket(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<()> {
+async fn ask_it_again(screen: &mut Screen, agent: &mut Visitor, account: &str, audit: &Audit) -> anyhow::Result<()> {
+    screen.say("The same again; this tool is cached:")?;
+    let name = "mainframe__get_account";
+    let answer = agent.ask(screen, name, &json!({ "account_number": account })).await?;
+    screen.detail(&answer.origin("the mainframe"))?;
+    if let Some(took_ms) = took_in_router(audit, name) {
+        screen.detail(&format!("{took_ms} ms of that in the router; the rest is the way there and back"))?;
+    }
+    Ok(())
+}
+
+/// What the last call of the tool took in the router, by its audit record.
+fn took_in_router(audit: &Audit, name: &str) -> Option<f64> {
+    #[derive(Deserialize)]
+    struct Record {
+        asked: String,
+        took_ms: f64,
+    }
+    let records = audit.recent(RECORDS_MAX);
+    let read = records.iter().filter_map(|record| serde_json::from_str::<Record>(record.get()).ok());
+    read.into_iter().find(|record| record.asked == name).map(|record| record.took_ms)
+}
+
+/// Returns the id of the new one.
+async fn open_a_ticket(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Result<String> {
     screen.title("6  It looks for tickets about the customer, and opens one")?;
     let search = json!({ "text": CUSTOMER, "limit": 3 });
     let found = agent.call(screen, "tickets__search_tickets", search).await?;
@@ -180,7 +193,56 @@ async fn open_a_ticket(screen: &mut Screen, agent: &mut Visitor) -> anyhow::Resu
     let ticket = agent.call(screen, "tickets__create_ticket", ticket).await?;
     let of = |key: &str| text(&ticket[key]);
     screen.detail(&format!("{} is {}: {}", of("id"), of("status"), of("title")))?;
+    Ok(of("id"))
+}
+
+async fn comment_on_it(screen: &mut Screen, agent: &mut Visitor, ticket: &str) -> anyhow::Result<()> {
+    screen.title("7  It reads the ticket, twice; a comment makes the next read a fresh one")?;
+    let (name, id) = ("tickets__get_ticket", json!({ "id": ticket }));
+    let read = async |screen: &mut Screen, agent: &mut Visitor| {
+        let answer = agent.ask(screen, name, &id).await?;
+        let comments = answer.says["comments"].as_array().map(Vec::len).unwrap_or_default();
+        screen
+            .detail(&format!("comments: {comments}, {}", answer.origin("the ticketing service")))
+            .map_err(anyhow::Error::from)
+    };
+    read(screen, agent).await?;
+    read(screen, agent).await?;
+    let comment = json!({ "id": ticket, "text": "The limit was raised before, in March." });
+    agent.call(screen, "tickets__add_comment", comment).await?;
+    read(screen, agent).await
+}
+
+async fn switch_the_mainframe_off(
+    screen: &mut Screen,
+    agent: &mut Visitor,
+    account: &str,
+    mainframe: &Mainframe,
+) -> anyhow::Result<()> {
+    screen.title("8  The mainframe is switched off")?;
+    screen.say("What it said of the account is fresh for four seconds in this demo. Then it is asked again …")?;
+    mainframe.refuse(true).await?;
+    mainframe.drop_connections();
+    let stale = tokio::time::timeout(STALE_TIMEOUT, ask_until_stale(screen, agent, account)).await;
+    mainframe.refuse(false).await?;
+    let answer = stale.context("the answer did not become stale")??;
+    screen.detail(&answer.origin("the mainframe"))?;
+    screen.say(&format!("To the model it says: “{}”", answer.last_text))?;
+    screen.say("The mainframe is switched on again.")?;
     Ok(())
+}
+
+/// Waits for what the answer says of itself, not for a time.
+async fn ask_until_stale(screen: &mut Screen, agent: &mut Visitor, account: &str) -> anyhow::Result<Answer> {
+    let (name, arguments) = ("mainframe__get_account", json!({ "account_number": account }));
+    loop {
+        let (answer, took) = agent.ask_quietly(name, &arguments).await?;
+        if answer.cached.as_ref().is_some_and(|cached| cached.state.starts_with("stale")) {
+            screen.done(&shown(name, &arguments), took)?;
+            return Ok(answer);
+        }
+        tokio::time::sleep(STALE_POLL).await;
+    }
 }
 
 async fn be_refused(
@@ -189,7 +251,7 @@ async fn be_refused(
     admin: &mut Visitor,
     has_crm: bool,
 ) -> anyhow::Result<()> {
-    screen.title("7  The support agent tries what it may not do")?;
+    screen.title("9  The support agent tries what it may not do")?;
     let (name, arguments) = match has_crm {
         true => ("crm__delete_customer", json!({ "customer_id": CUSTOMER })),
         false => ("enrich__log_transaction_enrichment", json!({ "transaction_id": "T-0000001", "category": "none" })),
@@ -209,22 +271,7 @@ async fn be_refused(
     Ok(())
 }
 
-fn structured(name: &str, result: ToolResult) -> anyhow::Result<Value> {
-    anyhow::ensure!(!result.is_error, "{name} answered with an error: {}", result.text());
-    result.structured.with_context(|| format!("{name} gave no structured answer"))
-}
-
-fn shown(name: &str, arguments: &Value) -> String {
-    let pairs = arguments.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value)));
-    format!("{name} {}", pairs.collect::<Vec<_>>().join(" "))
-}
-
 /// An amount as people write it: 1234.50. On the wire it keeps all its digits, which is more than a double can.
 fn money(value: &Value) -> String {
     value.as_f64().map_or_else(|| text(value), |amount| format!("{amount:.2}"))
-}
-
-/// A value as people write it.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

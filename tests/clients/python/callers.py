@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stale import own_text
 from ways import Weir
 
 UNKNOWN_TOOL = "Unknown tool: "
@@ -23,8 +24,7 @@ class Answer:
     @classmethod
     def of_result(cls, result: dict[str, Any]) -> Answer:
         """Of a result in the form of the protocol."""
-        [content] = result["content"]
-        return cls(content["text"], result.get("isError") is True, result.get("structuredContent"))
+        return cls(own_text([content["text"] for content in result["content"]]), result.get("isError") is True, result.get("structuredContent"))
 
     @property
     def value(self) -> Any:

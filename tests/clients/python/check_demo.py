@@ -75,6 +75,15 @@ async def check_together(session: Session) -> None:
         await customers.customer(session, customers.CUSTOMER)
 
 
+async def check_cache(session: Session) -> None:
+    async with session.check("a cached tool that is asked twice answers the same out of the cache, and says so"):
+        asked = [await session.client.call_tool("crm__get_customer", {"customer_id": "C-00077"}) for _ in range(2)]
+        same(asked[1].structured_content, asked[0].structured_content, "the second answer")
+        mark = (asked[1].meta or {}).get("weir/cache", {})
+        same(mark.get("state"), "fresh", "the state of the second answer")
+        holds(mark["age_ms"] >= 0 and "T" in mark["fetched_at"], f"the mark is {mark}")
+
+
 async def check_wrong_keys(weir: Weir, way: Way, report: Report) -> None:
     async with report.check(str(way), "a wrong key gets nothing"):
         listed = None
@@ -93,6 +102,7 @@ async def check_way(weir: Weir, keys: dict[str, str], way: Way, number: int, rep
         await customers.check_reads(session)
         await enrichment.check_reads(session)
         await check_together(session)
+        await check_cache(session)
         if role == "support_agent":
             await check_refusals(session)
         else:

@@ -18,6 +18,7 @@ import model
 from agent import Agent
 from callers import UNKNOWN_TOOL
 from report import Report, holds, same
+from stale import own_value
 from tools import PREPARATION, RUN_LAST, TOOLS, UNKNOWN, WRONG, Tool, check_list, of_role
 
 LAST_WORD = "That is all."
@@ -34,7 +35,7 @@ def converse(weir_url: str, key: str, uses: list[tuple[str, dict[str, Any]]]) ->
 
 def check_answer(tool: Tool, result: dict[str, Any]) -> None:
     holds(not result["is_error"], f"{tool.name} answered an error: {result['content']}")
-    holds(tool.is_right(json.loads(result["content"])), f"{tool.name} answered {result['content'][:300]}")
+    holds(tool.is_right(own_value(result["content"])), f"{tool.name} answered {result['content'][:300]}")
 
 
 async def check_role(weir_url: str, role: str, key: str, run: int, report: Report) -> None:

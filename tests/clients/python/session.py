@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent, Tool
 
 from report import Report, holds, same
+from stale import own_text
 
 UNKNOWN_TOOL = -32602
 PAGES_MAX = 50
@@ -79,7 +80,5 @@ class Session:
 
 
 def text(result: CallToolResult) -> str:
-    """The text content of a result, which is one piece."""
-    pieces = [piece.text for piece in result.content if isinstance(piece, TextContent)]
-    same(len(pieces), 1, "the number of texts")
-    return pieces[0]
+    """The text content of a result."""
+    return own_text([piece.text for piece in result.content if isinstance(piece, TextContent)])
