@@ -144,7 +144,8 @@ pub struct Tool {
     pub invalidates: Vec<TagTemplate>,
     /// For tools that write: how long after its deadline a write without an answer may still take effect.
     pub settles_within: Option<Period>,
-    /// The longest answer that is given at once, in characters; the rest is fetched with `weir__next_page`.
+    /// The longest answer that is given at once, in characters, at least 1000. A longer one comes in parts, cut between rows, items or
+    /// lines; the caller gets the next part with `weir__next_page` within five minutes. Not stated: answers are given whole.
     pub answer_characters_max: Option<usize>,
 }
 

@@ -162,7 +162,8 @@ struct Gathered {
 impl Gathered {
     fn add(&mut self, page: &Page<'_>, bytes: usize, caller_inputs: &CallerInputs) {
         self.bytes += bytes;
-        let ttl = page.ttl_ms.as_ref().and_then(serde_json::Number::as_f64).filter(|&ms| ms > 0.0);
+        // MCP 2026-07-28, server/utilities/caching: less than 0 is 0, and nothing stated is left to us.
+        let ttl = page.ttl_ms.as_ref().and_then(serde_json::Number::as_f64).map(|ms| ms.max(0.0));
         let ttl = ttl.map(|ms| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(FRESH_MAX).min(FRESH_MAX));
         self.ttl = self.ttl.into_iter().chain(ttl).min();
         for definition in &page.tools {

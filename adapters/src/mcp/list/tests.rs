@@ -63,10 +63,11 @@ fn the_list_holds_as_long_as_the_shortest_page_says() {
     let default = Duration::from_secs(60);
     let rows = [
         (&[r#"{"tools":[]}"#][..], default),
-        (&[r#"{"tools":[],"ttlMs":0}"#], default),
+        (&[r#"{"tools":[],"ttlMs":0}"#], Duration::ZERO),
+        (&[r#"{"tools":[],"ttlMs":5000}"#, r#"{"tools":[],"ttlMs":0}"#], Duration::ZERO),
         (&[r#"{"tools":[],"ttlMs":5000}"#, r#"{"tools":[],"ttlMs":2500.5}"#], Duration::from_micros(2_500_500)),
         (&[r#"{"tools":[],"ttlMs":1e300}"#], Duration::from_secs(24 * 3600)),
-        (&[r#"{"tools":[],"ttlMs":-1}"#], default),
+        (&[r#"{"tools":[],"ttlMs":-1}"#], Duration::ZERO),
     ];
     for (pages, expected) in rows {
         assert_eq!(gathered(pages).into_offer(default).fresh_for, Some(expected), "{pages:?}");
