@@ -237,3 +237,6 @@ impl<T> fmt::Debug for Cache<T> {
         f.debug_struct("Cache").field("settings", &self.inner.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,3 +322,6 @@ fn open(sealer: &Sealer, key: &Key, value: &[u8]) -> Result<Entry, Damage> {
     let entry = sealer.open(key, sealed)?;
     if entry.version.0 == version { Ok(entry) } else { Err(Damage::Seal) }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

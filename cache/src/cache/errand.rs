@@ -170,12 +170,9 @@ where
     async fn take(&self, note: Note) -> Landed<T> {
         let guards = |entry: &Entry| Guards { began: None, tags: Some(entry.tags.clone()) };
         match note {
-            Note::Answer(entry) => Landed::Fetched {
-                guards: guards(&entry),
-                value: entry.value,
-                found: entry.found,
-                stored: false,
-            },
+            Note::Answer(entry) => {
+                Landed::Fetched { guards: guards(&entry), value: entry.value, found: entry.found, stored: false }
+            }
             Note::Shared(entry) => match T::from_bytes(&entry.value) {
                 Some(outcome) => Landed::Shared { outcome, guards: guards(&entry) },
                 None => self.fetch(Right::Nowhere).await,
@@ -217,7 +214,9 @@ where
             }
             Fetched::Shared(outcome) => {
                 let tags = self.unmoved(before).await;
-                right.give_up(tags.clone().map_or(Note::Unshared, |tags| self.note(Note::Shared, &outcome, tags))).await;
+                right
+                    .give_up(tags.clone().map_or(Note::Unshared, |tags| self.note(Note::Shared, &outcome, tags)))
+                    .await;
                 Landed::Shared { outcome, guards: guards(tags) }
             }
             Fetched::Failed(outcome) => {

@@ -34,8 +34,7 @@ impl<T: Passing> Cache<T> {
         let arrived = Instant::now();
         let (ask, fetch) = (Arc::new(ask), Arc::new(fetch));
         for _ in 0..BOARDINGS_MAX {
-            let errand =
-                Errand { inner: self.inner.clone(), ask: ask.clone(), fetch: fetch.clone(), newer_than: None };
+            let errand = Errand { inner: self.inner.clone(), ask: ask.clone(), fetch: fetch.clone(), newer_than: None };
             let Landing { seat, result } = match self.board(errand, arrived, held.as_ref()).await {
                 Waited::Landed(landing) => landing,
                 Waited::LongEnough(held) => return Served::Cached(held.serve(State::StaleAfterWaiting, None)),
@@ -60,12 +59,12 @@ impl<T: Passing> Cache<T> {
                     }
                 }
                 Landed::Fetched { value, found, guards, stored } => {
-                    if self.still_holds(&guards, arrived).await {
+                    if self.still_holds(&guards, seat, arrived).await {
                         return Served::Fetched { value, found, seat, stored };
                     }
                 }
                 Landed::Shared { outcome, guards } => {
-                    if self.still_holds(&guards, arrived).await {
+                    if self.still_holds(&guards, seat, arrived).await {
                         return Served::Passed { outcome, seat };
                     }
                 }
@@ -152,12 +151,11 @@ impl<T: Passing> Cache<T> {
 
     /// Whether what was fetched may be given to a caller who came at `arrived`: if it was asked for after he came, or if nothing that it is
     /// about has changed until now.
-    async fn still_holds(&self, guards: &Guards, arrived: Instant) -> bool {
-        if guards.began.is_some_and(|began| arrived <= began) {
+    async fn still_holds(&self, guards: &Guards, seat: Seat, arrived: Instant) -> bool {
+        if guards.began.is_some_and(|began| seat == Seat::Starter || arrived < began) {
             return true;
         }
         let Some(tags) = &guards.tags else { return false };
         matches!(self.inner.tags.check(tags).await, Check::Valid | Check::Unverified)
     }
 }
-

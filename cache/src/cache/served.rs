@@ -22,7 +22,10 @@ pub enum Served<T> {
         stored: bool,
     },
     /// Just fetched, and no answer that is stored.
-    Passed { outcome: T, seat: Seat },
+    Passed {
+        outcome: T,
+        seat: Seat,
+    },
     /// Nothing came, and nothing older may be given instead.
     Nothing(Failure),
 }

@@ -173,7 +173,7 @@ impl Scripts {
 }
 
 /// Where the value and the lease of a key are.
-pub(super) fn names(redis: &Redis, key: &Key) -> [String; 2] {
+pub(crate) fn names(redis: &Redis, key: &Key) -> [String; 2] {
     let hex: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     [redis.key(&hex, "v"), redis.key(&hex, "l")]
 }
