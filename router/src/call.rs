@@ -3,6 +3,7 @@
 mod announced;
 mod answered;
 mod cached;
+mod explain;
 mod outcome;
 mod outlive;
 mod patience;
@@ -33,8 +34,9 @@ use crate::{
 };
 
 pub use answered::{Answer, Answered, Note};
-pub use outlive::RunningCall;
+pub(crate) use explain::explain_cache;
 pub(crate) use outcome::Outcome;
+pub use outlive::RunningCall;
 pub use patience::Patience;
 pub(crate) use shared::SharedAnswer;
 

@@ -29,8 +29,6 @@ pub(crate) struct Plan {
     pub(crate) templates: Arc<[Tag]>,
     /// The arguments as the downstream gets them, defaults included.
     pub(crate) arguments: Bytes,
-    /// How long their canonical form is.
-    pub(crate) canonical_bytes: usize,
 }
 
 /// All downstreams are called with the credential of the service, which is part of the downstream's revision.
@@ -73,8 +71,7 @@ pub(crate) fn cache_plan(
         partition: &partition,
         mask: None,
     });
-    let canonical_bytes = canonical.as_str().len();
-    Ok(Plan { key, tags, templates: about.templates.into(), arguments, canonical_bytes })
+    Ok(Plan { key, tags, templates: about.templates.into(), arguments })
 }
 
 /// Who may have the same answer. What the config states was checked against what is known before the start; what the downstream's adapter
