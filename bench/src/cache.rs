@@ -34,12 +34,13 @@ pub(crate) async fn run(load: &Load) -> Result<()> {
     let server = McpServer::new(McpOptions { tools: Tools::Awkward, ..McpOptions::default() });
     let http = server.http("127.0.0.1:0").await?;
     let redis = PrivateRedis::start(RedisOptions::default()).await?;
+    let direct = Cell::new("directly", &http.url, "get_merchant")?;
     let alone = Weir::start(&config(&http.url)).await?;
-    let sharing = sharing(&http.url, &redis).await?;
+    let sharing = sharing(&http.url, &redis, direct.longest_answer().await?).await?;
     alone.until_tools(TOOLS).await?;
     sharing.until_tools(TOOLS).await?;
     let cells = [
-        Cell::new("directly", &http.url, "get_merchant")?,
+        direct,
         Cell::new("not cached", &alone.endpoint, "plain__get_merchant")?,
         Cell::new("a hit in the process", &alone.endpoint, "kept__get_merchant")?,
         Cell::new("a hit in Redis", &sharing.endpoint, "kept__get_merchant")?,
@@ -69,12 +70,14 @@ fn config(url: &str) -> Value {
     })
 }
 
-/// A router whose process holds nothing, so that every hit is one in Redis.
-async fn sharing(url: &str, redis: &PrivateRedis) -> Result<Weir> {
+/// A router whose process holds nothing, so that every hit is one in Redis: an answer is no larger than what may be stored, but with its times and
+/// tags larger than what memory may hold.
+async fn sharing(url: &str, redis: &PrivateRedis, answer_bytes: usize) -> Result<Weir> {
     let mut config = config(url);
     config["redis"] = json!({ "url": { "env": "BENCH_REDIS" } });
     config["secrets"] = json!({ "master": { "env": "BENCH_MASTER" } });
-    config["cache"] = json!({ "local_bytes_max": "1B" });
+    let bytes_max = format!("{answer_bytes}B");
+    config["cache"] = json!({ "local_bytes_max": bytes_max, "value_bytes_max": bytes_max });
     let master = "for the load generator and nothing else";
     Weir::start_with(&config, &[("BENCH_REDIS", &redis.url()), ("BENCH_MASTER", master)]).await
 }
@@ -92,6 +95,14 @@ impl Cell {
             Target::new(url, "tools/call", json!({ "name": tool, "arguments": { "merchant_id": id } }), &id)
         };
         Ok(Self { name, targets: (1..=MERCHANTS).map(target).collect::<Result<_>>()? })
+    }
+
+    async fn longest_answer(&self) -> Result<usize> {
+        let mut longest = 0;
+        for target in &self.targets {
+            longest = longest.max(target.connect().await?.ask().await?.len());
+        }
+        Ok(longest)
     }
 }
 
@@ -141,9 +152,10 @@ async fn come_together(server: &McpServer, direct: &str, weir: &Weir) -> Result<
     println!("{CALLERS} callers want the same of a tool that takes {SLOW_MS} ms, {ROUNDS} times");
     for round in 1..=ROUNDS {
         // Arguments that nobody has asked with yet.
-        let arguments = json!({ "ms": SLOW_MS + round });
+        let ms = SLOW_MS + round;
         let ask = |url: &str, name: &str| {
-            Target::new(url, "tools/call", json!({ "name": name, "arguments": arguments }), "structuredContent")
+            let params = json!({ "name": name, "arguments": { "ms": ms } });
+            Target::new(url, "tools/call", params, &format!("after {ms} ms"))
         };
         let once = at_once(&ask(direct, "slow")?, 1).await?;
         let before = server.seen().called("slow");
