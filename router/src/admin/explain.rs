@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    Router,
+    Router, call,
     catalog::{Tool, View},
     front::{json_answer, problem},
     server::Body,
@@ -87,6 +87,7 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
         },
         "arguments": { "fit": mistakes.is_none(), "mistakes": mistakes },
         "downstream": { "kind": tool.downstream.kind(), "health": state.health.as_str(), "reason": state.reason, "since": state.since },
+        "cache": call::explain_cache(router, caller, tool, arguments).await,
     })
 }
 

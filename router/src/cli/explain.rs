@@ -53,7 +53,6 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 /// The answer for people.
 fn told(answer: &Value) -> String {
     let (tool, caller, policy) = (&answer["tool"], &answer["caller"], &answer["policy"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut out = format!(
         "{}  ({} of {}, {})\n",
         text(&tool["name"]),
@@ -62,7 +61,7 @@ fn told(answer: &Value) -> String {
         text(&answer["downstream"]["kind"])
     );
     let mut line = |name: &str, said: String| out.push_str(&format!("  {name:<11} {said}\n"));
-    line("effect", text(&tool["effect"]));
+    line("effect", text(&tool["effect"]).to_owned());
     line("deadline", format!("{} ms", tool["deadline_ms"]));
     let downstream = &answer["downstream"];
     let reason = downstream["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -77,7 +76,47 @@ fn told(answer: &Value) -> String {
         Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
         None => line("arguments", "fit".to_owned()),
     }
+    cache(&answer["cache"]).into_iter().for_each(|(name, said)| line(name, said));
     out
+}
+
+/// What the cache would be to the call, line by line.
+fn cache(cache: &Value) -> Vec<(&'static str, String)> {
+    let list =
+        |list: &Value| list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+    let mut lines = Vec::new();
+    if cache["cached"] == true {
+        let (parts, held) = (&cache["parts"], &cache["held"]);
+        lines.push(("cache", format!("cached, key {}", text(&cache["key"]))));
+        let partition = members(&parts["partition"]["of"]);
+        lines.push(("for", format!("{}: {partition}", text(&parts["partition"]["kind"]))));
+        lines.push(("ages", members(&cache["contract"])));
+        lines.push(("tags", list(&cache["tags"])));
+        lines.push(("held", if held.is_null() { "nothing".to_owned() } else { members(held) }));
+    } else {
+        lines.push(("cache", format!("not asked ({}): {}", text(&cache["bypass"]), text(&cache["reason"]))));
+    }
+    if cache["invalidates"].as_array().is_some_and(|tags| !tags.is_empty()) {
+        lines.push(("ends", list(&cache["invalidates"])));
+    }
+    lines
+}
+
+/// `name value, name value`, without what is not there.
+fn members(object: &Value) -> String {
+    let is_there = |(_, value): &(&String, &Value)| !value.is_null();
+    let said = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{name} {text}"),
+        Value::Array(items) => {
+            format!("{name} {}", items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+        }
+        _ => format!("{name} {value}"),
+    };
+    object.as_object().into_iter().flatten().filter(is_there).map(said).collect::<Vec<_>>().join(", ")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 fn roles(roles: &Value) -> String {
