@@ -14,6 +14,7 @@ mod http2;
 mod identity;
 mod invalidate;
 mod legacy;
+mod lists;
 mod mainframe;
 mod mainframe_records;
 mod mcp_http;
