@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at the environment or at files: that is `surroundings.rs`. A new section adds its file and its line here.
 
+mod cache;
 mod downstream;
 mod policy;
 mod redis;
@@ -27,6 +28,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     policy::identity(config, scope);
     policy::policy(config, scope);
     redis::redis(config, scope);
+    cache::cache(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

@@ -1,6 +1,7 @@
 //! `names` and `downstreams`.
 
 mod argument;
+mod caching;
 mod defined;
 mod mainframe;
 mod mcp;
@@ -15,6 +16,8 @@ use super::Scope;
 /// What an alias needs beside its downstream's name: `__`, and `_` with sixteen digits.
 const ALIAS_LENGTH_MIN: usize = 2 + 1 + 16;
 const KINDS: [&str; 4] = ["postgres", "mainframe", "ticketing", "mcp"];
+/// Less would hold little beside the words about where the rest is.
+const ANSWER_CHARACTERS_MIN: usize = 1000;
 const CONNECT_TIMEOUT: (Period, Period) = (Period::ms(10), Period::s(60));
 const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 24..=128;
 
@@ -76,9 +79,12 @@ fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
         }
     }
     for (name, tool) in &downstream.tools {
-        deadline(tool.deadline, deadlines, &scope.key("tools").key(name).key("deadline"));
+        let scope = scope.key("tools").key(name);
+        deadline(tool.deadline, deadlines, &scope.key("deadline"));
+        answer_characters(tool.answer_characters_max, &scope.key("answer_characters_max"));
     }
     let [kind] = kinds[..] else { return };
+    caching::tools(downstream, deadlines, scope);
     let inner = scope.key(kind);
     // A part with a mistake in it is missing from the model; the tools are looked at all the same.
     match kind {
@@ -124,6 +130,15 @@ fn deadline(stated: Option<Period>, deadlines: &Deadlines, scope: &Scope<'_>) {
         scope.refuse(
             format!("is `{stated}`, longer than `deadlines.max`, which is `{}`", deadlines.max),
             "shorten it, or raise `deadlines.max`",
+        );
+    }
+}
+
+fn answer_characters(stated: Option<usize>, scope: &Scope<'_>) {
+    if let Some(stated) = stated.filter(|stated| *stated < ANSWER_CHARACTERS_MIN) {
+        scope.refuse(
+            format!("is {stated}; a part of an answer has at least {ANSWER_CHARACTERS_MIN} characters"),
+            "raise it: 20000 characters are about 5000 tokens; or remove it, and answers are given whole",
         );
     }
 }

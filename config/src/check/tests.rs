@@ -1,5 +1,6 @@
 //! What does not fit together: each case is one mistake in an otherwise good config.
 
+mod caching;
 mod redis;
 
 use std::{fmt::Write, path::Path};
@@ -208,6 +209,20 @@ fn quantities_make_sense() {
     names: { name_length_max: 129 }
       problem 2:27 `names.name_length_max` must be from 24 to 128, not 129
     names: { name_length_max: 128, prefix: false }
+      fine
+    ");
+}
+
+#[test]
+fn a_part_of_an_answer_has_room_for_something() {
+    assert_snapshot!(tool(&[
+        "t: { description: D, effect: read, sql: SELECT 1, answer_characters_max: 999 }",
+        "t: { description: D, effect: read, sql: SELECT 1, answer_characters_max: 1000 }",
+    ]), @"
+    downstreams: { d: { postgres: { url: { env: A } }, tools: { t: { description: D, effect: read, sql: SELECT 1, answer_characters_max: 999 } } } }
+      problem 1:134 `downstreams.d.tools.t.answer_characters_max` is 999; a part of an answer has at least 1000 characters
+        help: raise it: 20000 characters are about 5000 tokens; or remove it, and answers are given whole
+    downstreams: { d: { postgres: { url: { env: A } }, tools: { t: { description: D, effect: read, sql: SELECT 1, answer_characters_max: 1000 } } } }
       fine
     ");
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Credential;
+use super::{ArgumentType, Credential};
 use crate::{ByteSize, Effect, Period};
 
 /// A ticketing system. Its tools are the same whatever the provider: `search_tickets`, `get_ticket`, `create_ticket`,
@@ -66,6 +66,35 @@ impl Ticketing {
     #[must_use]
     pub fn effect_of(local_name: &str) -> Option<Effect> {
         Self::TOOLS.iter().find(|(name, _)| *name == local_name).map(|(_, effect)| *effect)
+    }
+
+    /// The arguments of one of its tools, and whether a call always has them; `None` where there is no such tool.
+    #[must_use]
+    pub fn arguments_of(local_name: &str) -> Option<&'static [(&'static str, ArgumentType, bool)]> {
+        use ArgumentType::{Array, Integer, String};
+        Some(match local_name {
+            "search_tickets" => &[
+                ("text", String, false),
+                ("status", String, false),
+                ("assignee", String, false),
+                ("project", String, false),
+                ("updated_since", String, false),
+                ("limit", Integer, false),
+                ("cursor", String, false),
+            ],
+            "get_ticket" => &[("id", String, true)],
+            "create_ticket" => &[
+                ("title", String, true),
+                ("description", String, false),
+                ("project", String, false),
+                ("type", String, false),
+                ("priority", String, false),
+                ("labels", Array, false),
+            ],
+            "update_ticket_status" => &[("id", String, true), ("status", String, true), ("comment", String, false)],
+            "add_comment" => &[("id", String, true), ("text", String, true)],
+            _ => return None,
+        })
     }
 
     fn ticket_type() -> String {

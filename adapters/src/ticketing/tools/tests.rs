@@ -60,3 +60,20 @@ fn every_tool_takes_nothing_it_does_not_name_and_says_what_it_does() {
         jsonschema::validator_for(&definition["inputSchema"]).expect("a schema");
     }
 }
+
+#[test]
+fn the_config_knows_the_arguments_of_every_tool() {
+    for (name, _) in Ticketing::TOOLS {
+        let input = &definition(name)["inputSchema"];
+        let required =
+            |name: &str| input["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name));
+        let properties = input["properties"].as_object().expect("properties").iter();
+        let taken: Vec<_> = properties
+            .map(|(name, schema)| (name.as_str(), schema["type"].as_str().expect("a type"), required(name)))
+            .collect();
+        let known = Ticketing::arguments_of(name).expect("one of its tools");
+        let known: Vec<_> = known.iter().map(|&(name, kind, always)| (name, kind.as_str(), always)).collect();
+        assert_eq!(known, taken, "{name}");
+    }
+    assert_eq!(Ticketing::arguments_of("delete_ticket"), None);
+}
