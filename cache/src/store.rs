@@ -136,17 +136,14 @@ impl Store {
 
     /// A value of another version than the one that was `seen`, else the lease, else whose it is. A note is for whoever `waits_for` the one that
     /// left it, and for nobody else.
-    pub(crate) async fn turn(
-        &self,
-        key: &Key,
-        seen: &[u8],
-        waits_for: Option<Token>,
-        token: Token,
-    ) -> Result<Turn, Gone> {
+    pub(crate) async fn turn(&self, key: &Key, seen: &[u8], waits_for: Option<Token>) -> Result<Turn, Gone> {
         let shared = &self.shared;
         let value_bytes_max = VERSION_BYTES + shared.sealer.sealed_bytes_max();
-        let lease = Some((token, shared.lease));
-        let look = shared.scripts.look(&shared.redis, key, seen, waits_for, lease, value_bytes_max).await?;
+        // It may be ours although nobody is there any more to hear of it: so it is given back unless the answer says that it is not.
+        let mut lease = Lease::assumed(shared, key);
+        let asked = Some((lease.token, shared.lease));
+        let look = shared.scripts.look(&shared.redis, key, seen, waits_for, asked, value_bytes_max).await?;
+        lease.ended = !matches!(look, Look::Leased { .. });
         Ok(match look {
             Look::Value(value) => {
                 let version = value[..value.len().min(VERSION_BYTES)].to_vec();
@@ -156,8 +153,7 @@ impl Store {
                 if let Some(damage) = odd {
                     shared.counts.damage(damage);
                 }
-                let (shared, lost) = (shared.clone(), AtomicBool::new(false));
-                Turn::Leased(Lease { shared, key: *key, token, lost, ended: false })
+                Turn::Leased(lease)
             }
             Look::Busy { holder, left } => Turn::Busy { holder, left },
             Look::Note(note) => Turn::Note(shared.open_note(key, &note)),
@@ -183,6 +179,11 @@ impl Store {
 }
 
 impl Lease {
+    fn assumed(shared: &Arc<Shared>, key: &Key) -> Self {
+        let (shared, token, lost) = (shared.clone(), Token::random(), AtomicBool::new(false));
+        Self { shared, key: *key, token, lost, ended: false }
+    }
+
     /// Renews the lease until this is dropped.
     pub(crate) async fn renew(&self) -> Infallible {
         let Shared { redis, lease, scripts, .. } = &*self.shared;
@@ -245,7 +246,7 @@ impl Drop for Lease {
 }
 
 impl Token {
-    pub(crate) fn random() -> Self {
+    fn random() -> Self {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).expect("the system has random bytes");
         Self(bytes)

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Found, TagGeneration, Version},
+    flight::Seat,
     store::{Commit, Lease, Note, Store, Token, Turn},
     tags::Before,
 };
@@ -19,7 +20,7 @@ use crate::{
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// Notices can be lost: whoever waits for another replica looks this often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// So many times in a row Redis may be late before we go on alone, if it is there at all.
+/// So many times in a row Redis may be late for one who waits for another replica, before he goes on alone.
 const LATE_MAX: u32 = 3;
 
 /// A fetch to be made, unless someone else makes it.
@@ -46,7 +47,10 @@ pub(super) enum Landed<T> {
         outcome: T,
         guards: Guards,
     },
-    Failed(T),
+    Failed {
+        outcome: T,
+        elsewhere: bool,
+    },
     Own(T),
     /// Another replica's fetch was for its own caller alone.
     EachAlone,
@@ -59,7 +63,7 @@ pub(super) enum Landed<T> {
 /// What tells whether an answer is good for whoever came while it was on its way.
 #[derive(Clone)]
 pub(super) struct Guards {
-    /// When the downstream was asked, if this process did.
+    /// When the downstream was asked, if this process asked it.
     pub(super) began: Option<Instant>,
     /// What the answer is about, as it was before that. `None`: it cannot be told.
     pub(super) tags: Option<Arc<[TagGeneration]>>,
@@ -123,12 +127,11 @@ where
         let patience = Instant::now() + self.ask.fetch_period + GRACE + self.inner.settings.lease;
         // Before the first look, so that no notice falls between a look and the wait after it.
         let notices = store.listen(key);
-        let token = Token::random();
         let mut seen = self.newer_than.map_or_else(Vec::new, |version| version.0.to_vec());
         let mut waits_for: Option<Token> = None;
         let mut late = 0;
         loop {
-            let turn = store.turn(key, &seen, waits_for, token).await;
+            let turn = store.turn(key, &seen, waits_for).await;
             late = if turn.is_err() { late + 1 } else { 0 };
             match turn {
                 Ok(Turn::Value { version, entry }) => {
@@ -153,7 +156,9 @@ where
                     notices.wait(left.min(LOOK_EVERY)).await;
                 }
                 Ok(Turn::Note(note)) => return self.take(note).await,
-                Err(_gone) if late < LATE_MAX && store.redis().is_up() => sleep(LOOK_EVERY / 10).await,
+                Err(_gone) if waits_for.is_some() && late < LATE_MAX && store.redis().is_up() => {
+                    sleep(LOOK_EVERY / 10).await;
+                }
                 Err(_gone) => return self.fetch(Right::Here).await,
             }
         }
@@ -178,7 +183,7 @@ where
                 None => self.fetch(Right::Nowhere).await,
             },
             Note::Failed(entry) => match T::from_bytes(&entry.value) {
-                Some(outcome) => Landed::Failed(outcome),
+                Some(outcome) => Landed::Failed { outcome, elsewhere: true },
                 None => self.fetch(Right::Nowhere).await,
             },
             Note::Each => Landed::EachAlone,
@@ -221,7 +226,7 @@ where
             }
             Fetched::Failed(outcome) => {
                 right.give_up(self.note(Note::Failed, &outcome, Arc::new([]))).await;
-                Landed::Failed(outcome)
+                Landed::Failed { outcome, elsewhere: false }
             }
             Fetched::Own(outcome) => {
                 right.give_up(Note::Each).await;
@@ -280,6 +285,13 @@ where
 
     fn entry(&self, value: Bytes, found: Found, tags: Arc<[TagGeneration]>, fetch_ms: u64) -> Entry {
         Entry::new(value, found, tags, fetch_ms, &self.ask.contract, self.inner.clock.now_ms())
+    }
+}
+
+impl Guards {
+    /// Whoever started a flight here that came to what another replica fetched was a passenger there.
+    pub(super) fn seat(&self, here: Seat) -> Seat {
+        if self.began.is_some() { here } else { Seat::Passenger }
     }
 }
 

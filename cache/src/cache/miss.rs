@@ -60,15 +60,19 @@ impl<T: Passing> Cache<T> {
                 }
                 Landed::Fetched { value, found, guards, stored } => {
                     if self.still_holds(&guards, seat, arrived).await {
+                        let seat = guards.seat(seat);
                         return Served::Fetched { value, found, seat, stored };
                     }
                 }
                 Landed::Shared { outcome, guards } => {
                     if self.still_holds(&guards, seat, arrived).await {
-                        return Served::Passed { outcome, seat };
+                        return Served::Passed { outcome, seat: guards.seat(seat) };
                     }
                 }
-                Landed::Failed(outcome) => return self.failed(&ask, held, outcome, seat).await,
+                Landed::Failed { outcome, elsewhere } => {
+                    let seat = if elsewhere { Seat::Passenger } else { seat };
+                    return self.failed(&ask, held, outcome, seat).await;
+                }
                 Landed::Own(outcome) if seat == Seat::Starter => return Served::Passed { outcome, seat },
                 Landed::Own(_) | Landed::EachAlone => break,
                 Landed::Late => return self.nothing(&ask, held, Failure::FetchDeadline).await,

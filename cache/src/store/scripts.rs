@@ -156,7 +156,7 @@ impl Scripts {
         redis.bulk(&self.commit, &[&value_key, &lease_key], &args).await
     }
 
-    /// Whether the lease was still held.
+    /// Whether the lease was still held. By the same connection as the look that took it: of the two, this one is never the first to arrive.
     pub(super) async fn end(
         &self,
         redis: &Redis,
@@ -168,7 +168,7 @@ impl Scripts {
         let [_value_key, lease_key] = names(redis, key);
         let keep_ms = keep_for.as_millis().to_string();
         let args: [&[u8]; 5] = [&token.0, note, keep_ms.as_bytes(), self.channel.as_bytes(), key.as_bytes()];
-        redis.small(&self.end, &[&lease_key], &args).await
+        redis.bulk(&self.end, &[&lease_key], &args).await
     }
 }
 

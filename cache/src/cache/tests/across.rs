@@ -134,10 +134,13 @@ async fn a_failure_reaches_those_who_wait_elsewhere_and_nobody_tries_again() {
             until_waiting(replica, 1, 10).await;
         }
         downstream.let_through(10);
+        let mut starters = 0;
         for call in calls {
-            assert!(matches!(short(got(call).await), Short::Passed(outcome, _) if outcome == "outcome 1"));
+            let Short::Passed(outcome, seat) = short(got(call).await) else { panic!("nothing is stored") };
+            assert_eq!(outcome, "outcome 1");
+            starters += usize::from(seat == Seat::Starter);
         }
-        assert_eq!(downstream.asked(), 1);
+        assert_eq!((starters, downstream.asked()), (1, 1));
         // Who comes after that asks anew.
         downstream.now(Does::Answer);
         assert_eq!(short(serve(&fleet.replicas[1], &downstream, ask(1)).await), fetched("answer 2"));
@@ -274,6 +277,30 @@ async fn a_stale_value_is_fetched_anew_by_one_replica() {
         until_waiting(replica, 0, 0).await;
     }
     assert_eq!(shut.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_replica_stored_is_served_in_need() {
+    let (fleet, downstream) = (Fleet::start(3).await, Downstream::open());
+    let brief = Contract { fresh_for_ms: 5, stale_while_refreshing_ms: 0, ..CONTRACT };
+    let ask = || Ask { contract: brief, ..ask(1) };
+    serve(&fleet.replicas[0], &downstream, ask()).await;
+    let stale_from_ms = fleet.replicas[0].clock().now_ms() + 100;
+    until("it is stale", || fleet.replicas.iter().all(|cache| cache.clock().now_ms() >= stale_from_ms)).await;
+
+    let patient = Ask { stale_after_waiting: Some(Duration::from_millis(50)), ..ask() };
+    let shut = Downstream::shut();
+    let served = short(serve(&fleet.replicas[1], &shut, patient).await);
+    assert!(matches!(served, Short::Cached(value, _, State::StaleAfterWaiting) if value == "answer 1"));
+
+    let failing = Downstream::shut();
+    failing.now(Does::Fail);
+    shut.now(Does::Fail);
+    let waits = spawn(&fleet.replicas[2], &failing, ask());
+    until("the other waits", || fleet.replicas[2].figures().lease_waits == 1).await;
+    shut.let_through(1);
+    let instead = Short::Instead("answer 1".to_owned(), State::StaleOnError, Outcome("outcome 1".to_owned()));
+    assert_eq!((short(got(waits).await), failing.asked()), (instead, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
