@@ -44,7 +44,7 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// A server with a tool for each way in which a call can end.
-async fn server() -> Result<RawServer> {
+pub(crate) async fn server() -> Result<RawServer> {
     RawServer::start(Era::ModernOnly, |message: &Incoming| match message.method.as_deref() {
         Some("tools/list") => {
             let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
@@ -77,7 +77,7 @@ async fn server() -> Result<RawServer> {
 }
 
 /// The config of a router in front of it.
-fn config(server: &RawServer) -> Value {
+pub(crate) fn config(server: &RawServer) -> Value {
     let mut config = tests::open_house(&[("raw", &server.url)]);
     config["policy"]["roles"]["all"]["deny"] = json!(["raw__denied"]);
     config["downstreams"]["raw"]["effects"] =

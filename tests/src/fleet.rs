@@ -113,13 +113,28 @@ impl Fleet {
         Ok(sum)
     }
 
-    /// A metric of all of them.
-    pub async fn metric_of_all(&self, name: &str, label: &str) -> Result<f64> {
-        let each = (0..self.len()).map(|replica| self.metric(replica, name, label));
+    /// What the cache of one of them does, as its operator sees it: `waiters`, `take_overs`, ….
+    pub async fn figure(&self, replica: usize, name: &str) -> Result<u64> {
+        let figures = self.admin(replica, Method::GET, "/admin/cache", "").await?.json()?;
+        figures[name].as_u64().with_context(|| format!("no {name} in {figures}"))
+    }
+
+    /// The sum of a figure over all of them.
+    pub async fn figure_of_all(&self, name: &str) -> Result<u64> {
+        let each = (0..self.len()).map(|replica| self.figure(replica, name));
         Ok(try_join_all(each).await?.iter().sum())
     }
 
-    /// `kill -9` for one of them.
+    /// Sends a signal to one of them by its name: `KILL`, `STOP`, `CONT`.
+    pub async fn signal(&self, replica: usize, name: &str) -> Result<()> {
+        let id = self.replicas[replica].process.id().context("it does not run")?.to_string();
+        // The shell's own: a small system has no program of this name.
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await?;
+        ensure!(sent.success(), "no signal for {id}");
+        Ok(())
+    }
+
+    /// `kill -9` for one of them, and its end.
     pub async fn kill(&mut self, replica: usize) -> Result<()> {
         Ok(timeout(PATIENCE, self.replicas[replica].process.kill()).await??)
     }
@@ -164,8 +179,8 @@ impl Fleet {
             let url = format!("{}/readyz", replica.admin);
             let ready = read(self.client.request(request(Method::GET, &url, &[], "")?).await?).await?;
             ensure!(ready.status == 200, "{}", ready.text);
-            // What is not up is named in a line of its own; what was not tried yet is no obstacle.
-            Ok((!ready.text.contains(" is starting")).then_some(()))
+            // What is not up, Redis among it, has a line of its own.
+            Ok((ready.text == "ready\n").then_some(()))
         })
         .await?;
         Ok(replica)

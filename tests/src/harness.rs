@@ -157,6 +157,14 @@ impl TestRouter {
         read(self.client.request(request(Method::GET, &url, &[("authorization", &authorization)], "")?).await?).await
     }
 
+    /// A POST of JSON on the operator's listener, with the token.
+    pub async fn admin_post(&self, path: &str, body: Value) -> Result<Answer> {
+        let authorization = format!("Bearer {ADMIN_TOKEN}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let url = format!("http://{}{path}", self.running().admin);
+        read(self.client.request(request(Method::POST, &url, &headers, body.to_string())?).await?).await
+    }
+
     /// The audit records, the newest first.
     pub async fn records(&self) -> Result<Vec<Value>> {
         let answer = self.admin("/admin/audit?last=1000").await?;
