@@ -32,7 +32,7 @@ Exit codes:
   1  failed; the message says what to do (also: the tool that was called answered with an error)
   2  wrong usage
   3  the config has mistakes
-  4  `weir check --connect`: the config is right, but a downstream could not be used
+  4  `weir check --connect`: the config is right, but a downstream or Redis could not be used
   130, 143  ended at once by a second Ctrl-C or SIGTERM
 
 Environment: WEIR_API_KEY (key of `stdio`, `tools` and `call` with --url), WEIR_ADMIN_TOKEN (opens /admin/…, also for `explain` and

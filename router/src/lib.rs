@@ -33,4 +33,5 @@ pub use downstream::Downstream;
 pub use name::{SEPARATOR, ToolName};
 pub use router::{Router, ToolLine};
 pub use server::serve_io;
+pub use shared::try_redis;
 pub use start::{Running, StartError, start};

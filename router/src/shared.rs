@@ -1,6 +1,8 @@
 //! What all replicas share: Redis, when the config has one.
 
-use cache::redis::{Kind, Redis, Settings};
+use std::time::Duration;
+
+use cache::redis::{Kind, LinkState, Redis, Settings};
 use config::redis::RedisKind;
 
 use crate::StartError;
@@ -26,4 +28,26 @@ pub(crate) fn redis(config: &config::Config, surroundings: &config::Surroundings
         value_timeout: redis.value_timeout.0,
     };
     Ok(Some(Redis::new(settings).map_err(StartError::Redis)?))
+}
+
+/// Tries whether the Redis of the config can be used, and says why not; `None` where the config has none.
+pub async fn try_redis(
+    config: &config::Config,
+    surroundings: &config::Surroundings,
+    within: Duration,
+) -> Option<Result<(), String>> {
+    let redis = match redis(config, surroundings) {
+        Ok(redis) => redis?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let mut changes = redis.link_changes();
+    let settled = tokio::time::timeout(within, changes.wait_for(|link| link.state != LinkState::Connecting)).await;
+    let link = match settled {
+        Ok(Ok(link)) => link.clone(),
+        Ok(Err(_)) | Err(_) => return Some(Err(format!("nothing answered within {} s", within.as_secs()))),
+    };
+    match link.state {
+        LinkState::Up => Some(Ok(())),
+        LinkState::Connecting | LinkState::Down => Some(Err(link.reason.unwrap_or_default())),
+    }
 }

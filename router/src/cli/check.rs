@@ -1,4 +1,4 @@
-//! `weir check`: every mistake in a config at once; with `--connect` also whether its downstreams can be used.
+//! `weir check`: every mistake in a config at once; with `--connect` also whether its downstreams and its Redis can be used.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// The config file.
     #[arg(long, short, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
-    /// Also connect to each downstream and list its tools. Calls none of them.
+    /// Also connect to Redis, and to each downstream to list its tools. Calls none of them.
     #[arg(long)]
     connect: bool,
     /// Print one JSON object instead of text.
@@ -39,6 +39,8 @@ struct Report {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     downstreams: Vec<Tried>,
+    /// How trying Redis went, where the config has one.
+    redis: Option<Result<(), String>>,
 }
 
 /// How trying one downstream went.
@@ -65,10 +67,16 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     };
     if let Some(loaded) = &loaded {
         report.warnings.clone_from(&loaded.warnings);
-        match loaded.surroundings() {
-            Ok(surroundings) => report.warnings.extend(surroundings.warnings),
-            Err(problems) => report.problems.extend(problems.iter().cloned()),
-        }
+        let surroundings = match loaded.surroundings() {
+            Ok(surroundings) => {
+                report.warnings.extend(surroundings.warnings.iter().cloned());
+                Some(surroundings)
+            }
+            Err(problems) => {
+                report.problems.extend(problems.iter().cloned());
+                None
+            }
+        };
         for (name, downstream) in &loaded.config.downstreams {
             report.problems.extend(adapters::check(downstream, &loaded.base).iter().map(|mistake| {
                 let keys = mistake.keys.iter().map(String::as_str);
@@ -76,9 +84,12 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 loaded.problem_at(&keys, &mistake.message)
             }));
         }
-        if arguments.connect && report.problems.is_empty() {
+        if arguments.connect
+            && let Some(surroundings) = surroundings.filter(|_| report.problems.is_empty())
+        {
             log::start(&config::Log { level: config::log::LogLevel::Error, ..config::Log::default() })?;
-            report.downstreams = try_all(loaded).await;
+            let redis = router::try_redis(&loaded.config, &surroundings, LIST_TIMEOUT);
+            (report.downstreams, report.redis) = tokio::join!(try_all(loaded), redis);
         }
     }
     let mut stdout = io::stdout();
@@ -169,7 +180,7 @@ impl Report {
     fn exit(&self) -> Exit {
         if !self.problems.is_empty() {
             Exit::ConfigMistakes
-        } else if self.downstreams.iter().any(|tried| tried.outcome.is_err()) {
+        } else if self.downstreams.iter().any(|tried| tried.outcome.is_err()) || matches!(self.redis, Some(Err(_))) {
             Exit::DownstreamUnusable
         } else {
             Exit::Done
@@ -178,7 +189,11 @@ impl Report {
 
     fn as_json(&self) -> Value {
         let downstreams: Vec<Value> = self.downstreams.iter().map(Tried::as_json).collect();
-        json!({ "problems": self.problems, "warnings": self.warnings, "downstreams": downstreams })
+        let redis = self.redis.as_ref().map(|outcome| match outcome {
+            Ok(()) => json!({ "reached": true }),
+            Err(reason) => json!({ "reached": false, "reason": reason }),
+        });
+        json!({ "problems": self.problems, "warnings": self.warnings, "downstreams": downstreams, "redis": redis })
     }
 
     fn print(&self, to: &mut impl io::Write, style: Style, file: &str, config: Option<&Config>) -> io::Result<()> {
@@ -193,6 +208,11 @@ impl Report {
             let (downstreams, roles) =
                 (count(config.downstreams.len(), "downstream"), count(config.policy.roles.len(), "role"));
             writeln!(to, "{file} is {}: {downstreams}, {roles}.", style.good("right"))?;
+        }
+        match &self.redis {
+            None => {}
+            Some(Ok(())) => writeln!(to, "  {}: {}", style.bold("redis"), style.good("reached"))?,
+            Some(Err(reason)) => writeln!(to, "  {}: {} {reason}", style.bold("redis"), style.bad("cannot be used:"))?,
         }
         self.downstreams.iter().try_for_each(|tried| tried.print(to, style))
     }

@@ -1,9 +1,15 @@
 //! `weir check`.
 
+use std::{net::SocketAddr, sync::Arc};
+
+use rustls::pki_types::PrivateKeyDer;
 use standins::{
     mcp::{McpOptions, McpServer, Tools},
     postgres::{PgOptions, PrivatePg},
+    redis::{PrivateRedis, RedisOptions},
 };
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Folder,
@@ -85,6 +91,70 @@ async fn connect_tells_that_a_database_cannot_be_used_although_the_config_names_
         assert!(db["reason"].as_str().is_some_and(|told| told.contains(reason)), "{reason}: {told:#}");
     }
     server.stop().await.expect("it stops");
+}
+
+#[tokio::test]
+async fn connect_tells_whether_redis_can_be_used_also_over_tls() {
+    let server =
+        PrivateRedis::start(RedisOptions { password: true, ..RedisOptions::default() }).await.expect("a Redis");
+    let folder = Folder::with_config(
+        "policy: { roles: { all: { allow: ['*'] } } }\n\
+         secrets: { master: { env: MASTER } }\n\
+         redis: { url: { env: REDIS_URL } }\n",
+    );
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let certificate = folder.path("certificate.pem");
+    std::fs::write(&certificate, made.cert.pem()).expect("it is written");
+    let secured = in_front_of(server.addr(), &made).await;
+    let config = folder.config();
+    let check = async |url: &str, trusted: &str| {
+        let mut command = command(&["check", "--config", &config, "--connect", "--json"]);
+        command.env("REDIS_URL", url).env("MASTER", "Zq3vN8xLr2Wk7TjUy5BdHfGm1PsCa9Ee").env("SSL_CERT_FILE", trusted);
+        finish(&mut command).await
+    };
+    let right = server.url();
+    let over_tls = right.replace("redis://", "rediss://").replace(&server.addr().to_string(), &secured);
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+    for (url, trusted) in [(&right, system), (&over_tls, certificate.as_str())] {
+        let told = check(url, trusted).await.with_code(0).json();
+        assert_eq!(told["redis"]["reached"], true, "{told:#}");
+    }
+    let password = right.split([':', '@']).nth(2).expect("redis://:password@…");
+    let wrong = right.replace(password, "wrong");
+    let closed = right.replace(&server.addr().to_string(), "127.0.0.1:1");
+    for (url, reason) in [(&wrong, "password"), (&closed, "refused"), (&over_tls, "certificate")] {
+        let outcome = check(url, system).await.with_code(4);
+        assert!(!format!("{outcome:?}").contains(password), "{outcome:?}");
+        let told = outcome.json();
+        assert_eq!(told["redis"]["reached"], false, "{told:#}");
+        assert!(told["redis"]["reason"].as_str().is_some_and(|told| told.contains(reason)), "{reason}: {told:#}");
+    }
+}
+
+/// Ends TLS in front of a server, at this address.
+async fn in_front_of(server: SocketAddr, made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let settings = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let settings = settings.expect("TLS").with_no_client_auth();
+    let settings = settings.with_single_cert(vec![made.cert.der().clone()], key).expect("they fit");
+    let acceptor = TlsAcceptor::from(Arc::new(settings));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("localhost:{}", listener.local_addr().expect("an address").port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let (Ok(mut caller), Ok(mut server)) =
+                    (acceptor.accept(stream).await, TcpStream::connect(server).await)
+                else {
+                    return;
+                };
+                let _ = tokio::io::copy_bidirectional(&mut caller, &mut server).await;
+            });
+        }
+    });
+    address
 }
 
 #[tokio::test]
