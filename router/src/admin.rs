@@ -85,8 +85,8 @@ impl Operator {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.readyz(),
-            "/metrics" if self.open_to_all => metrics(),
-            "/metrics" => self.refuse_without_token(&request.headers).unwrap_or_else(metrics),
+            "/metrics" if self.open_to_all => self.metrics(),
+            "/metrics" => self.refuse_without_token(&request.headers).unwrap_or_else(|| self.metrics()),
             _ if path.starts_with("/admin/") => {
                 self.refuse_without_token(&request.headers).unwrap_or_else(|| self.admin(path, request.uri.query()))
             }
@@ -135,6 +135,11 @@ impl Operator {
     }
 
     /// The answer for who does not show the token.
+    fn metrics(&self) -> Response<Body> {
+        telemetry::cache_figures(&self.router.cache.figures());
+        text(StatusCode::OK, telemetry::recorder().render())
+    }
+
     fn refuse_without_token(&self, headers: &HeaderMap) -> Option<Response<Body>> {
         let Some(token) = &self.token else {
             return Some(problem(StatusCode::FORBIDDEN, "Off: start Weir with WEIR_ADMIN_TOKEN set."));
@@ -250,10 +255,6 @@ fn word(link: LinkState) -> &'static str {
         LinkState::Up => "up",
         LinkState::Down => "down",
     }
-}
-
-fn metrics() -> Response<Body> {
-    text(StatusCode::OK, telemetry::recorder().render())
 }
 
 fn text(status: StatusCode, text: String) -> Response<Body> {

@@ -18,6 +18,17 @@ const REFUSED_BEFORE_AUTH: &str = "weir_refused_total";
 const AUDIT_LOST: &str = "weir_audit_lost_total";
 const CACHE_REQUESTS: &str = "weir_cache_requests_total";
 const CACHE_SAVED: &str = "weir_cache_saved_milliseconds_total";
+const CACHE_ENTRIES: &str = "weir_cache_entries";
+const CACHE_BYTES: &str = "weir_cache_bytes";
+const CACHE_EVICTIONS: &str = "weir_cache_evictions_total";
+const CACHE_FETCHES: &str = "weir_cache_fetches_running";
+const CACHE_WAITERS: &str = "weir_cache_waiters";
+const CACHE_REFRESHES: &str = "weir_cache_refreshes_total";
+const CACHE_LONE_FETCHES: &str = "weir_cache_lone_fetches_total";
+const CACHE_LEASE_WAITS: &str = "weir_cache_lease_waits_total";
+const CACHE_TAKE_OVERS: &str = "weir_cache_take_overs_total";
+const CACHE_REFUSED_COMMITS: &str = "weir_cache_refused_commits_total";
+const CACHE_DAMAGED: &str = "weir_cache_damaged_total";
 const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -38,16 +49,34 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
-        metrics::describe_counter!(CACHE_REQUESTS, "What the cache was to calls of tools, by tool and result");
-        metrics::describe_counter!(
-            CACHE_SAVED,
-            metrics::Unit::Milliseconds,
-            "What fetching would have taken for calls that the cache answered at once, by what it took last"
-        );
+        describe_cache();
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
         metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
         handle
     })
+}
+
+fn describe_cache() {
+    metrics::describe_counter!(CACHE_REQUESTS, "What the cache was to calls of tools, by tool and result");
+    metrics::describe_counter!(
+        CACHE_SAVED,
+        metrics::Unit::Milliseconds,
+        "What fetching would have taken for calls that the cache answered at once, by what it took last"
+    );
+    metrics::describe_gauge!(CACHE_ENTRIES, "Answers that this process holds");
+    metrics::describe_gauge!(CACHE_BYTES, metrics::Unit::Bytes, "What they take of its memory");
+    metrics::describe_counter!(CACHE_EVICTIONS, "Answers that made room for others");
+    metrics::describe_gauge!(CACHE_FETCHES, "Fetches for the cache that run now");
+    metrics::describe_gauge!(CACHE_WAITERS, "Calls that wait for them");
+    metrics::describe_counter!(
+        CACHE_REFRESHES,
+        "Fetches begun in the background while callers were given what was there"
+    );
+    metrics::describe_counter!(CACHE_LONE_FETCHES, "Fetches for one caller, since what others fetched was not for it");
+    metrics::describe_counter!(CACHE_LEASE_WAITS, "Fetches that waited for that of another replica");
+    metrics::describe_counter!(CACHE_TAKE_OVERS, "Fetches taken over from a replica that ended without a result");
+    metrics::describe_counter!(CACHE_REFUSED_COMMITS, "Answers not stored because the right to was lost meanwhile");
+    metrics::describe_counter!(CACHE_DAMAGED, "Values in Redis that were no answers, by what was wrong");
 }
 
 /// A call ended. `tool` is the shown name of a tool in the catalog, or `_other`.
@@ -83,6 +112,31 @@ pub(crate) fn cache_asked(tool: &str, result: &'static str) {
 pub(crate) fn cache_saved(tool: &str, fetching: Duration) {
     let saved_ms = u64::try_from(fetching.as_millis()).unwrap_or(u64::MAX);
     counter!(CACHE_SAVED, "tool" => tool.to_owned()).increment(saved_ms);
+}
+
+/// What the cache of this process has counted, asked for when somebody looks.
+pub(crate) fn cache_figures(figures: &cache::Figures) {
+    for (name, now) in [
+        (CACHE_ENTRIES, figures.local.entries as f64),
+        (CACHE_BYTES, figures.local.bytes as f64),
+        (CACHE_FETCHES, figures.fetches_running as f64),
+        (CACHE_WAITERS, figures.waiters as f64),
+    ] {
+        gauge!(name).set(now);
+    }
+    for (name, so_far) in [
+        (CACHE_EVICTIONS, figures.local.evictions),
+        (CACHE_REFRESHES, figures.refreshes),
+        (CACHE_LONE_FETCHES, figures.lone_fetches),
+        (CACHE_LEASE_WAITS, figures.lease_waits),
+        (CACHE_TAKE_OVERS, figures.take_overs),
+        (CACHE_REFUSED_COMMITS, figures.refused_commits),
+    ] {
+        counter!(name).absolute(so_far);
+    }
+    for (damage, so_far) in figures.damaged {
+        counter!(CACHE_DAMAGED, "kind" => damage.as_str()).absolute(so_far);
+    }
 }
 
 /// An audit record found the writer's queue full.

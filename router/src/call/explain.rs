@@ -4,7 +4,7 @@ use adapters::Caller;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use cache::{Ask, Canonical};
-use config::downstream::Partition;
+use config::{TagTemplate, downstream::Partition};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -15,12 +15,7 @@ use crate::{
 };
 
 /// What the cache would be to this call of `tool`. Asks no downstream.
-pub(crate) async fn explain_cache(
-    router: &Router,
-    caller: &Caller,
-    tool: &Tool,
-    arguments: Option<&Bytes>,
-) -> Value {
+pub(crate) async fn explain_cache(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>) -> Value {
     let mut told = Map::new();
     match (plan::cache_plan(router, caller, tool, b"{}", arguments), &tool.caching) {
         (Ok(plan), Some(caching)) => {
@@ -40,7 +35,7 @@ pub(crate) async fn explain_cache(
     }
     if tool.effect.writes() {
         let invalidates = tool.settings().map(|settings| settings.invalidates.as_slice()).unwrap_or_default();
-        told.insert("invalidates".to_owned(), json!(invalidates.iter().map(|tag| tag.as_str()).collect::<Vec<_>>()));
+        told.insert("invalidates".to_owned(), json!(invalidates.iter().map(TagTemplate::as_str).collect::<Vec<_>>()));
     }
     told.into()
 }

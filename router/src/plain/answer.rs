@@ -46,7 +46,7 @@ fn result(bytes: Bytes, note: Option<&Note>, request_id: Uuid) -> Response<Body>
     let opening = format!("{{\"status\":\"{status}\",\"result\":");
     let said = note.map(|note| format!(",{}:{}", json::string(Note::NAME), note.meta())).unwrap_or_default();
     let closing = format!(",\"_meta\":{{\"weir/request_id\":\"{request_id}\"{said}}}}}");
-    let bytes = note.map_or_else(|| bytes.clone(), |note| note.told_in(bytes.clone()));
+    let bytes = if let Some(note) = note { note.told_in(bytes) } else { bytes };
     // The kinds of results are words of MCP's newest revision: here there is one kind.
     let result = result_pieces(Reply::Complete(bytes), Version::NEWEST_LEGACY);
     json_answer(StatusCode::OK, std::iter::once(opening.into()).chain(result).chain([closing.into()]))
