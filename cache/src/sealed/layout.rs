@@ -14,7 +14,8 @@ use crate::{
     tags::Tag,
 };
 
-pub(super) const TAGS_MAX: usize = 64;
+/// Room for a list whose items have a tag each.
+pub(super) const TAGS_MAX: usize = 520;
 /// All but the value itself.
 pub(super) const PLAIN_OVERHEAD_BYTES_MAX: usize = HEAD_BYTES + 2 + TAGS_MAX * TAG_BYTES + 5;
 

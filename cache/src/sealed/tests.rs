@@ -199,13 +199,14 @@ fn sealed_content_without_meaning_is_a_miss() {
     let mut found = content(0, 2, b"{}");
     found[0] = 2;
     assert_eq!(open_content(found), Err(Damage::Content));
-    let with_tags = |count: u8| {
+    let with_tags = |count: usize| {
         let mut tags = content(0, 2, b"{}");
-        tags[50] = count;
-        tags.splice(51..51, vec![0; usize::from(count) * (1 + 16 + 16)]);
+        tags[49..51].copy_from_slice(&u16::try_from(count).expect("few").to_be_bytes());
+        tags.splice(51..51, vec![0; count * (1 + 16 + 16)]);
         open_content(tags).map(|entry| entry.tags.len())
     };
-    assert_eq!((with_tags(64), with_tags(65)), (Ok(64), Err(Damage::Content)));
+    let most = layout::TAGS_MAX;
+    assert_eq!((with_tags(most), with_tags(most + 1)), (Ok(most), Err(Damage::Content)));
 }
 
 #[test]
