@@ -91,7 +91,7 @@ pub struct Pending {
 }
 
 enum Kind {
-    Memory(Memory),
+    Memory(Box<Memory>),
     Shared(Shared),
 }
 
@@ -117,7 +117,7 @@ impl Tags {
     /// For one process without Redis. Up to `tags_max` tags are known; one that was forgotten starts anew, so its entries are dead.
     #[must_use]
     pub fn in_memory(tags_max: usize) -> Self {
-        Self { kind: Arc::new(Kind::Memory(Memory::new(tags_max))) }
+        Self { kind: Arc::new(Kind::Memory(Box::new(Memory::new(tags_max)))) }
     }
 
     /// For processes that share what Redis holds, and stay true to their word while it is gone. The view knows up to `tags_max` tags. A raise
@@ -266,3 +266,6 @@ impl fmt::Debug for Pending {
         f.debug_struct("Pending").field("tags", &self.concerned.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,10 @@ pub(super) enum NotRaised {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    Raised { tags: Vec<[u8; 16]>, generation: Generation },
+    Raised {
+        tags: Vec<[u8; 16]>,
+        generation: Generation,
+    },
     Beat(Vec<u8>),
     /// Something may have been missed.
     Gap,

@@ -115,6 +115,11 @@ impl Shared {
         self.raise_with(tags, Mark::None).await
     }
 
+    #[cfg(test)]
+    pub(super) fn trusts_its_view(&self) -> bool {
+        self.replica.view.trusted_epoch().is_some()
+    }
+
     async fn raise_with(&self, tags: &[Tag], mark: Mark) -> Raised {
         match self.replica.raise(tags, mark).await {
             // Should another server take the place of the only one that has it: what entries know of the one is of no use at the other.

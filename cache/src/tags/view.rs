@@ -141,3 +141,5 @@ impl View {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,8 @@ impl World {
             return Err(Gone::Down);
         }
         let done = script(&mut self.lock(), &mut random);
-        random.pause(3).await;
+        let slow = random.one_in(20);
+        random.pause(if slow { 40 } else { 3 }).await;
         if !self.reaches(replica) || random.one_in(50) {
             sleep(TIMEOUT).await;
             return Err(Gone::Timeout);
