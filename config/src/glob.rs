@@ -22,6 +22,15 @@ impl Glob {
         &self.0
     }
 
+    /// Whether the pattern can match a name that starts with `prefix` and goes on.
+    #[must_use]
+    pub fn may_start_with(&self, prefix: &str) -> bool {
+        match self.0.split_once('*') {
+            Some((head, _)) => head.starts_with(prefix) || prefix.starts_with(head),
+            None => self.0.len() > prefix.len() && self.0.starts_with(prefix),
+        }
+    }
+
     /// Whether the pattern matches all of `name`. Takes time linear in the product of both lengths at the very worst.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {

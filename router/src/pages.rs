@@ -29,6 +29,8 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// How much of one answer is kept, and in how many parts: what is over it would not be read to its end by any model.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_PAGES_MAX: usize = 1000;
+/// An answer from this size on is parted beside the work for other calls.
+const BLOCKING_FROM_BYTES: usize = 256 << 10;
 /// What the memory of one process holds without Redis.
 const LOCAL_BYTES_MAX: u64 = 64 << 20;
 
@@ -65,15 +67,17 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
     if bytes.len() <= characters_max {
         return bytes;
     }
-    let promise = tool.promise();
-    let parted = |bytes: &Bytes| {
-        let text = std::str::from_utf8(bytes).ok()?;
-        parts(text, characters_max, promise, |count| router.pages.handles(count))
+    let (promise, pages, whole) = (tool.promise(), router.pages.clone(), bytes.clone());
+    let part = move || Parted::of(&whole, characters_max, promise, |count| pages.handles(count));
+    let parted = if bytes.len() < BLOCKING_FROM_BYTES { Ok(part()) } else { tokio::task::spawn_blocking(part).await };
+    let parted = match parted {
+        Ok(Some(parted)) => parted,
+        Ok(None) => return bytes,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     };
-    let Some(Parted { first, first_alone, rest }) = parted(&bytes) else { return bytes };
-    match router.pages.keep(&owner(caller), rest).await {
-        Ok(()) => first,
-        Err(cache::TooLarge) => first_alone,
+    match router.pages.keep(&owner(caller), parted.rest).await {
+        Ok(()) => parted.first,
+        Err(cache::TooLarge) => parted.first_alone,
     }
 }
 
@@ -85,29 +89,30 @@ struct Parted {
     rest: Vec<(Handle, Bytes)>,
 }
 
-/// `None` when the answer needs no parting.
-fn parts(
-    result: &str,
-    characters_max: usize,
-    promise: Promise,
-    handles: impl Fn(usize) -> Vec<Handle>,
-) -> Option<Parted> {
-    let result = Object::parse(result)?;
-    let cut = cut::cut(&result, characters_max, promise.exists)?;
-    let count = cut.parts.len();
-    // What is kept of an answer that goes on and on has its last words say so.
-    let kept = count.min(ANSWER_PAGES_MAX + 1);
-    let handles = handles(kept - 1);
-    let shown: Vec<String> = handles.iter().map(ToString::to_string).collect();
-    let next = |index: usize| match shown.get(index) {
-        Some(handle) => Next::Handle(handle),
-        None if kept < count => Next::Gone,
-        None => Next::End,
-    };
-    let render = |index: usize, next: Next<'_>| Bytes::from(part::render(&result, &cut, index, next, promise));
-    let first_alone = render(0, if kept > 1 { Next::Gone } else { Next::End });
-    let rest = handles.into_iter().zip(1..kept).map(|(handle, index)| (handle, render(index, next(index))));
-    Some(Parted { first: render(0, next(0)), first_alone, rest: rest.collect() })
+impl Parted {
+    /// `None` when the answer needs no parting.
+    fn of(
+        result: &[u8],
+        characters_max: usize,
+        promise: Promise,
+        handles: impl FnOnce(usize) -> Vec<Handle>,
+    ) -> Option<Self> {
+        let result = Object::parse(std::str::from_utf8(result).ok()?)?;
+        let cut = cut::cut(&result, characters_max, promise.exists)?;
+        let count = cut.parts.len();
+        // Of an answer that goes on and on, the last part that is kept says that there is more.
+        let kept = count.min(ANSWER_PAGES_MAX + 1);
+        let handles = handles(kept - 1);
+        let shown: Vec<String> = handles.iter().map(ToString::to_string).collect();
+        let next = |index: usize| match shown.get(index) {
+            Some(handle) => Next::Handle(handle),
+            None if kept < count => Next::Gone,
+            None => Next::End,
+        };
+        let render = |index: usize, next: Next<'_>| Bytes::from(part::render(&result, &cut, index, next, promise));
+        let rest = handles.iter().zip(1..kept).map(|(handle, index)| (handle.clone(), render(index, next(index))));
+        Some(Self { first: render(0, next(0)), first_alone: render(0, Next::Gone), rest: rest.collect() })
+    }
 }
 
 /// Whose a page is: one caller with the roles that it has now.

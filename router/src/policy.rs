@@ -44,14 +44,11 @@ impl Policy {
         })
     }
 
-    /// Whether one of `roles` could allow some tool whose name begins with `beginning`, be there such a tool or not.
+    /// Whether one of `roles` could allow some tool whose name starts with `prefix`, be there such a tool or not.
     #[must_use]
-    pub fn reaches(&self, roles: &[Box<str>], beginning: &str) -> bool {
-        let allowed = self.roles.iter().filter(|role| roles.contains(&role.name)).flat_map(|role| &role.allow);
-        allowed.map(Glob::as_str).any(|pattern| match pattern.split_once('*') {
-            Some((head, _)) => head.starts_with(beginning) || beginning.starts_with(head),
-            None => pattern.starts_with(beginning),
-        })
+    pub fn reaches(&self, roles: &[Box<str>], prefix: &str) -> bool {
+        let held = self.roles.iter().filter(|role| roles.contains(&role.name));
+        held.flat_map(|role| &role.allow).any(|pattern| pattern.may_start_with(prefix))
     }
 
     /// The roles of `caller` that the policy knows, in the order of the config: callers with the same ones have the same rights.

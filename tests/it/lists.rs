@@ -54,8 +54,7 @@ async fn a_list_holds_as_long_as_all_that_its_caller_may_come_to_see() -> Result
     let stale = server(json!({ "ttlMs": 0, "cacheScope": "public" }), answers.clone()).await?;
     let unsaid = server(json!({}), answers).await?;
     let never = server(json!({}), Arc::new(AtomicBool::new(true))).await?;
-    let servers =
-        [("long", &long), ("short", &short), ("stale", &stale), ("unsaid", &unsaid), ("never", &never)];
+    let servers = [("long", &long), ("short", &short), ("stale", &stale), ("unsaid", &unsaid), ("never", &never)];
     let urls: Vec<_> = servers.iter().map(|(name, server)| (*name, server.url.as_str())).collect();
     let mut config = tests::open_house(&urls);
     config["identity"] = json!({ "api_keys": { "file": "keys.yaml" } });

@@ -128,7 +128,9 @@ async fn server(calls: Arc<AtomicUsize>) -> Result<RawServer> {
         { "name": "story", "inputSchema": {}, "outputSchema": story },
     ]);
     RawServer::start(Era::ModernOnly, move |message: &Incoming| match message.method.as_deref() {
-        Some("tools/list") => Some(vec![Action::result(message, &json!({ "tools": tools, "ttlMs": 30_000 }).to_string())]),
+        Some("tools/list") => {
+            Some(vec![Action::result(message, &json!({ "tools": tools, "ttlMs": 30_000 }).to_string())])
+        }
         Some("tools/call") => {
             calls.fetch_add(1, Ordering::Relaxed);
             let text = |text: &str| json!([{ "type": "text", "text": text }]);

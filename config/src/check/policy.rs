@@ -54,7 +54,7 @@ pub(super) fn policy(config: &Config, root: &Scope<'_>) {
 
 fn pattern_means_something(pattern: &Glob, config: &Config, scope: &Scope<'_>) {
     let own = format!("{RESERVED}__");
-    let may_match = may_start_with(pattern, &own)
+    let may_match = pattern.may_start_with(&own)
         || config.downstreams.iter().any(|(name, downstream)| {
             let prefix = if config.names.prefix { format!("{name}__") } else { String::new() };
             may_match_tool_of(pattern, &prefix, downstream)
@@ -81,13 +81,5 @@ fn may_match_tool_of(pattern: &Glob, prefix: &str, downstream: &Downstream) -> b
     if tools_are_known && downstream.tools.keys().all(|tool| is_plain(tool)) {
         return downstream.tools.keys().any(|tool| pattern.matches(&format!("{prefix}{tool}")));
     }
-    may_start_with(pattern, prefix)
-}
-
-/// Whether the pattern can match a name that starts with `prefix` and goes on.
-fn may_start_with(pattern: &Glob, prefix: &str) -> bool {
-    match pattern.as_str().split_once('*') {
-        Some((head, _)) => head.starts_with(prefix) || prefix.starts_with(head),
-        None => pattern.as_str().len() > prefix.len() && pattern.as_str().starts_with(prefix),
-    }
+    pattern.may_start_with(prefix)
 }

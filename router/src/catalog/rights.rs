@@ -59,10 +59,10 @@ impl Sources {
 
     /// Those of which callers with `roles` may come to see tools.
     fn reached_by(&self, policy: &Policy, roles: &[Box<str>]) -> Vec<Arc<Downstream>> {
-        let beginning = |downstream: &Downstream| {
+        let prefix = |downstream: &Downstream| {
             if self.has_prefix { format!("{}{SEPARATOR}", downstream.name) } else { String::new() }
         };
-        let reached = |downstream: &&Arc<Downstream>| policy.reaches(roles, &beginning(downstream));
+        let reached = |downstream: &&Arc<Downstream>| policy.reaches(roles, &prefix(downstream));
         self.downstreams.iter().filter(reached).cloned().collect()
     }
 }

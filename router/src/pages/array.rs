@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(array.with(1..2), second);
         assert_eq!(array.split(second.len()), Some(vec![0..1, 1..2, 2..3]));
         assert_eq!(array.split(second.len() - 1), None, "one row alone is longer");
-        assert_eq!(array.split(1000), Some(vec![0..3]));
+        assert_eq!(array.split(1000).map(|ranges| ranges.len()), Some(1));
         assert!(Array::longest_in(r#"{"a":1}"#).is_none());
         assert_eq!(Array::longest_in("[1,2]").map(|array| array.split(3)), Some(Some(vec![0..1, 1..2])));
     }

@@ -42,9 +42,12 @@ pub(super) fn render(result: &Object<'_>, cut: &Cut, index: usize, next: Next<'_
     let mut content = part.content.clone();
     if let (Some(Repeats { item, is_first }), Some(structured)) = (&part.repeats, &structured) {
         let item = Object::parse(item).map(|item| {
-            item.rewrite(&[], |key, _| {
-                if key == "text" { Change::Replace(json::string(structured)) } else { Change::Keep }
-            })
+            item.rewrite(
+                &[],
+                |key, _| {
+                    if key == "text" { Change::Replace(json::string(structured)) } else { Change::Keep }
+                },
+            )
         });
         content.splice(if *is_first { 0..0 } else { content.len()..content.len() }, item);
     }
@@ -114,7 +117,9 @@ fn sentence(cut: &Cut, index: usize, next: Next<'_>) -> String {
         } else {
             "there is no structured content"
         };
-        text.push_str(&format!(" One item of it alone is longer than a part, so it is cut within its text, and {structured}."));
+        text.push_str(&format!(
+            " One item of it alone is longer than a part, so it is cut within its text, and {structured}."
+        ));
     }
     text
 }

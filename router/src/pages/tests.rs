@@ -2,7 +2,7 @@ use cache::{Handle, PageSettings, Pages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{NEXT_PAGE, parts};
+use super::{NEXT_PAGE, Parted};
 use crate::pages::Promise;
 
 const OPEN: Promise = Promise { exists: true, takes_more: true, counts_rows: false };
@@ -10,18 +10,14 @@ const CLOSED: Promise = Promise { exists: true, takes_more: false, counts_rows: 
 const NONE: Promise = Promise { exists: false, takes_more: true, counts_rows: false };
 
 fn handles(count: usize) -> Vec<Handle> {
-    let settings = PageSettings {
-        lifetime: super::LIFETIME,
-        answer_bytes_max: 1,
-        answer_pages_max: 1,
-        local_bytes_max: 1,
-    };
+    let settings =
+        PageSettings { lifetime: super::LIFETIME, answer_bytes_max: 1, answer_pages_max: 1, local_bytes_max: 1 };
     Pages::new(settings, None, cache::Sealer::new(&[0; 32], &[], 1)).handles(count)
 }
 
 /// The parts of a result, each checked to say where the next one is; nothing when it is not parted.
 fn parted(result: &str, characters_max: usize, promise: Promise) -> Vec<Value> {
-    let Some(parted) = parts(result, characters_max, promise, handles) else { return Vec::new() };
+    let Some(parted) = Parted::of(result.as_bytes(), characters_max, promise, handles) else { return Vec::new() };
     let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("a part is JSON");
     let (handles, rest): (Vec<_>, Vec<_>) = parted.rest.into_iter().unzip();
     let parts: Vec<Value> = std::iter::once(&parted.first).chain(&rest).map(|part| read(part)).collect();
@@ -38,7 +34,8 @@ fn parted(result: &str, characters_max: usize, promise: Promise) -> Vec<Value> {
             None => assert!(counted.get("next").is_none() && sentence.starts_with("This is the last part"), "{part}"),
         }
         assert!(counted["shown"].as_u64() <= counted["total"].as_u64(), "{counted}");
-        for read in [characters(part), part.get("structuredContent").map_or(0, |json| json.to_string().chars().count())] {
+        for read in [characters(part), part.get("structuredContent").map_or(0, |json| json.to_string().chars().count())]
+        {
             assert!(read <= characters_max, "{read} characters where {characters_max} are allowed: {part}");
         }
     }
@@ -84,10 +81,9 @@ fn what_is_not_too_long_stays() {
 fn rows_are_parted_with_the_text_that_repeats_them() {
     let all: Vec<Value> = (0..200).map(|n| json!({ "n": n, "name": format!("Zoë \"{n}\" 🦀") })).collect();
     let structured = json!({ "rows": all, "row_count": 200, "truncated": false });
-    for (text, counts_rows) in [
-        (structured.to_string(), true),
-        (serde_json::to_string_pretty(&structured).expect("JSON"), false),
-    ] {
+    for (text, counts_rows) in
+        [(structured.to_string(), true), (serde_json::to_string_pretty(&structured).expect("JSON"), false)]
+    {
         let item = json!({ "type": "text", "text": text, "annotations": { "audience": ["user"] } });
         let result = json!({
             "content": [item], "structuredContent": structured, "isError": false, "x": 1, "_meta": { "theirs": 1 },
@@ -120,9 +116,14 @@ fn an_open_schema_is_told_where_it_goes_on() {
     let (last, before) = parts.split_last().expect("parts");
     for part in before {
         let next = json!({ "tool": NEXT_PAGE, "arguments": { "handle": part["_meta"]["weir/truncated"]["next"] } });
-        assert_eq!((&part["structuredContent"]["truncated"], &part["structuredContent"]["next_page"]), (&json!(true), &next));
+        assert_eq!(
+            (&part["structuredContent"]["truncated"], &part["structuredContent"]["next_page"]),
+            (&json!(true), &next)
+        );
     }
-    assert!(last["structuredContent"].get("truncated").is_none() && last["structuredContent"].get("next_page").is_none());
+    assert!(
+        last["structuredContent"].get("truncated").is_none() && last["structuredContent"].get("next_page").is_none()
+    );
 }
 
 #[test]
@@ -132,7 +133,10 @@ fn a_list_that_is_repeated_item_by_item_is_parted_in_both() {
     let result = json!({ "content": content, "structuredContent": { "result": all } });
     let parts = parted(&result.to_string(), 1200, OPEN);
     assert_eq!(said(&parts), all.concat());
-    assert_eq!(rows(&parts, |part| part["structuredContent"]["result"].clone()), all.iter().map(|text| json!(text)).collect::<Vec<_>>());
+    assert_eq!(
+        rows(&parts, |part| part["structuredContent"]["result"].clone()),
+        all.iter().map(|text| json!(text)).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -151,7 +155,10 @@ fn one_item_that_is_too_long_is_cut_within_its_text() {
         assert!(sentence.contains("cut within its text"), "{sentence}");
         if has_structured {
             let short = &parts[0]["structuredContent"];
-            assert_eq!((&short["id"], &short["labels"], &short["truncated"]), (&structured["id"], &structured["labels"], &json!(true)));
+            assert_eq!(
+                (&short["id"], &short["labels"], &short["truncated"]),
+                (&structured["id"], &structured["labels"], &json!(true))
+            );
             assert!(short["story"].as_str().is_some_and(|story| story.starts_with("once once")), "{short}");
         }
     }
@@ -206,7 +213,7 @@ fn lines_resources_and_what_cannot_be_cut_keep_their_order() {
 #[test]
 fn bytes_that_only_json_can_hold_stay() {
     let result = format!(r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#, r"\ud83e half \ud83e\udd80 ".repeat(200));
-    let parted = parts(&result, 1000, NONE, handles).expect("parts");
+    let parted = Parted::of(result.as_bytes(), 1000, NONE, handles).expect("parts");
     let all: Vec<String> = std::iter::once(&parted.first)
         .chain(parted.rest.iter().map(|(_, part)| part))
         .map(|part| {
@@ -221,7 +228,7 @@ fn bytes_that_only_json_can_hold_stay() {
 #[test]
 fn an_answer_without_end_says_that_its_rest_is_not_kept() {
     let result = json!({ "content": [{ "type": "text", "text": "x".repeat(2_000_000) }] }).to_string();
-    let parted = parts(&result, 1000, NONE, handles).expect("parts");
+    let parted = Parted::of(result.as_bytes(), 1000, NONE, handles).expect("parts");
     assert_eq!(parted.rest.len(), super::ANSWER_PAGES_MAX);
     for last in [&parted.rest.last().expect("a last one").1, &parted.first_alone] {
         let last = std::str::from_utf8(last).expect("UTF-8");

@@ -43,11 +43,14 @@ async fn rows_of_a_database_and_tickets_come_in_parts_that_keep_their_schema() -
         Ok(jsonschema::validator_for(&tool.unwrap_or_default()["outputSchema"])?)
     };
     // The schema of a statement is known once the database was reached.
-    router.downstreams_until(|all| all.as_array().is_some_and(|all| all.iter().all(|one| one["health"] == "up"))).await?;
+    router
+        .downstreams_until(|all| all.as_array().is_some_and(|all| all.iter().all(|one| one["health"] == "up")))
+        .await?;
     let whole = json!((1..=400).map(|n| json!({ "n": n, "name": format!("Zoë «{n}»") })).collect::<Vec<_>>());
-    for (tool, arguments, member, least) in
-        [("crm__list", json!({}), "rows", 5), ("tickets__search_tickets", json!({ "status": "open", "limit": 40 }), "tickets", 2)]
-    {
+    for (tool, arguments, member, least) in [
+        ("crm__list", json!({}), "rows", 5),
+        ("tickets__search_tickets", json!({ "status": "open", "limit": 40 }), "tickets", 2),
+    ] {
         let schema = schema_of(tool).await?;
         let parts = Surface::Modern.all(&router, None, tool, arguments).await?;
         ensure!(parts.len() > least, "{} parts of {tool}: {}", parts.len(), parts[0]);

@@ -34,7 +34,9 @@ async fn the_tool_is_listed_only_for_who_can_get_a_long_answer() -> Result<()> {
         ensure!(list == ["raw__short"], "{list:?}");
     }
     // For whom it is not there, it looks like any tool that is unknown.
-    for surface in [Ask::call(NEXT_PAGE, json!({ "handle": "x" })), Ask::legacy_call(NEXT_PAGE, &json!({ "handle": "x" }))] {
+    for surface in
+        [Ask::call(NEXT_PAGE, json!({ "handle": "x" })), Ask::legacy_call(NEXT_PAGE, &json!({ "handle": "x" }))]
+    {
         let refused = scene.router.ask(&surface.key(&scene.keys[2])).await?;
         ensure!(refused.error_code() == Some(-32602) && refused.text.contains("Unknown tool"), "{refused:?}");
     }
