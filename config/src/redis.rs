@@ -12,7 +12,7 @@ use crate::{Period, SecretRef};
 pub struct Redis {
     /// Where its address is: `redis://user:password@host:6379/0`, or `rediss://…` over TLS, which trusts what this system trusts. For
     /// `sentinel` and `cluster` the addresses of several of them, separated by commas: one without user and password has those of the
-    /// first.
+    /// first that has some.
     pub url: SecretRef,
     /// What answers there.
     #[serde(default)]

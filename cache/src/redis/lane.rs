@@ -3,7 +3,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -43,6 +43,8 @@ pub(super) struct Lanes {
     pub(super) lasting: Lane,
     broken: OnceLock<Broken>,
     breaks: Notify,
+    /// Whether it was told already that the server refuses commands.
+    refusal_told: AtomicBool,
 }
 
 /// Why connections were given up.
@@ -62,6 +64,7 @@ impl Lanes {
             lasting: Lane::new(for_lasting, small),
             broken: OnceLock::new(),
             breaks: Notify::new(),
+            refusal_told: AtomicBool::new(false),
         }
     }
 
@@ -152,7 +155,9 @@ impl Lanes {
             self.slow(lane);
             return Gone::Down;
         }
-        tracing::debug!(target: "cache", reason = reason::of(error), "Redis refused a command");
+        if !self.refusal_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(target: "cache", reason = reason::of(error), "Redis refused a command; told once per connection");
+        }
         Gone::Failed
     }
 

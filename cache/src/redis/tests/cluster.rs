@@ -88,6 +88,33 @@ async fn a_cluster_that_lost_a_server_is_used_again_when_it_is_whole() -> Result
 }
 
 #[tokio::test]
+async fn a_paused_server_of_a_cluster_holds_nobody_beyond_the_time() -> Result<()> {
+    let cluster = RedisCluster::start(3, RedisOptions::default()).await?;
+    let command_timeout = Duration::from_millis(300);
+    let redis = Redis::new(Settings { command_timeout, ..settings(Kind::Cluster, cluster.url()) })?;
+    until(&redis, LinkState::Up).await?;
+    use_all(&redis, "1").await?;
+    cluster.nodes[1].pause().await?;
+    let by = Instant::now() + PATIENCE;
+    while redis.is_up() {
+        ensure!(Instant::now() < by, "still taken to be up");
+        for name in NAMES.map(|number| number.to_string()) {
+            let asked = Instant::now();
+            let _ = get(&redis, &name).await;
+            ensure!(asked.elapsed() < command_timeout * 3, "held for {:?}", asked.elapsed());
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    cluster.nodes[1].resume().await?;
+    let by = Instant::now() + PATIENCE;
+    while use_all(&redis, "2").await.is_err() {
+        ensure!(Instant::now() < by, "not used again: {:?}", redis.link());
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cluster_of_which_a_seed_is_gone_is_found_through_the_others() -> Result<()> {
     let (cluster, _) = started().await?;
     let url = format!("redis://127.0.0.1:1,{}", cluster.url());
