@@ -152,6 +152,15 @@ async fn a_change_that_a_trigger_tells_ends_the_answers_about_it_in_every_replic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_changed_while_nobody_listened_is_noticed_when_somebody_does_again() -> Result<()> {
+    let mut scene = Scene::start("").await?;
+    scene.rename_unnoticed().await?;
+    let connections = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weir'";
+    scene.database.batch_execute(connections).await?;
+    scene.noticed(&["crm__get", "crm__list"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_changed_ends_the_answers_of_its_downstream() -> Result<()> {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let server = RawServer::start(Era::LegacyOnly, move |message: &Incoming| match message.method.as_deref()? {

@@ -58,18 +58,30 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
     };
     let view = router.catalog.view_for(&name).await;
     match view.resolve(&name) {
-        Some((_, tool)) => json_answer(&explained(router, &caller, tool, arguments.as_ref()).await),
+        Some((index, tool)) => {
+            let policy = policy(router, &view, &caller, index);
+            json_answer(&explained(router, &caller, tool, arguments.as_ref(), policy).await)
+        }
         None => no_such_tool(&view, &name),
     }
 }
 
-async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>) -> Value {
-    let state = tool.downstream.state();
-    let rule = router.policy.rule_for(&caller.roles, &tool.name.shown);
-    let allowing = |(role, _): (&String, _)| {
-        let rule = router.policy.rule_for(&[role.as_str().into()], &tool.name.shown)?;
+/// Whether the caller may use the tool at this place of the catalog, and by which role alone anybody may.
+fn policy(router: &Router, view: &View, caller: &Caller, index: usize) -> Value {
+    let rule = |caller: &Caller| view.rights(&router.policy, caller).rule(index).cloned();
+    let allowing = |role: &String| {
+        let rule = rule(&Caller::local(std::slice::from_ref(role)))?;
         Some(json!({ "role": role, "rule": &*rule }))
     };
+    let rule = rule(caller);
+    json!({
+        "decision": if rule.is_some() { "allowed" } else { "denied" }, "rule": rule.as_deref(),
+        "allowing": router.config.policy.roles.keys().filter_map(allowing).collect::<Vec<_>>(),
+    })
+}
+
+async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
+    let state = tool.downstream.state();
     let mistakes = tool.validate(arguments).err();
     json!({
         "tool": {
@@ -81,10 +93,7 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
             "issuer": &*caller.principal.issuer, "subject": &*caller.principal.subject,
             "tenant": caller.principal.tenant.as_deref(), "roles": &caller.roles[..],
         },
-        "policy": {
-            "decision": if rule.is_some() { "allowed" } else { "denied" }, "rule": rule.as_deref(),
-            "allowing": router.config.policy.roles.iter().filter_map(allowing).collect::<Vec<_>>(),
-        },
+        "policy": policy,
         "arguments": { "fit": mistakes.is_none(), "mistakes": mistakes },
         "downstream": { "kind": tool.downstream.kind(), "health": state.health.as_str(), "reason": state.reason, "since": state.since },
         "cache": call::explain_cache(router, caller, tool, arguments).await,
