@@ -184,7 +184,7 @@ impl<T: Passing> Cache<T> {
         Fut: Future<Output = Fetched<T>> + Send + 'static,
     {
         let inner = &self.inner;
-        if inner.closing.is_cancelled() || inner.resting.rests(&ask.key) {
+        if inner.resting.rests(&ask.key) {
             return;
         }
         let (key, deadline) = (ask.key, Instant::now() + inner.flight_period(&ask));

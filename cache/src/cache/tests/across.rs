@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     redis::{Kind, LinkState, Redis},
     store::tests::names,
+    tags::Settled,
 };
 
 /// What stands for another time in a test of real time.
@@ -182,6 +183,22 @@ async fn what_is_not_kept_is_still_handed_to_those_who_wait_elsewhere() {
         assert_eq!(&value[..], b"nothing 1");
     }
     assert!(!fleet.exists(&fleet.names(1)[0]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_write_is_under_way_no_replica_waits_for_what_it_could_not_be_given() {
+    let (fleet, downstream) = (Fleet::start(2).await, Downstream::shut());
+    let tags = [Tag::new("weir:all", false)];
+    let write = fleet.replicas[1].tags().begin(&tags, &[], Duration::from_secs(60)).await.expect("Redis is there");
+    let calls = [0, 1].map(|replica: usize| spawn(&fleet.replicas[replica], &downstream, ask(1)));
+    until("both ask", || downstream.asked() == 2).await;
+    downstream.let_through(2);
+    for call in calls {
+        assert!(matches!(short(got(call).await), Short::Fetched(_, Seat::Starter, false)));
+    }
+    let _everywhere = write.end(&[], Settled::Yes).await;
+    downstream.let_through(1);
+    assert_eq!(short(serve(&fleet.replicas[0], &downstream, ask(1)).await), fetched("answer 3"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

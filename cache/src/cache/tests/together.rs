@@ -26,6 +26,25 @@ async fn a_thousand_callers_have_one_fetch_and_the_same_bytes() {
     assert_eq!((starters, downstream.asked()), (1, 1));
 }
 
+/// A caller may look, find nothing, and join just after the fetch that ran has landed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_key_is_fetched_twice_whenever_its_callers_come() {
+    const KEYS: usize = 3_000;
+    let cache = in_memory();
+    let downstreams: Arc<Vec<Downstream>> = Arc::new((0..KEYS).map(|_| Downstream::open()).collect());
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let (cache, downstreams) = (cache.clone(), downstreams.clone());
+        callers.spawn(async move {
+            for call in 0..KEYS {
+                serve(&cache, &downstreams[call], ask(call)).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    assert!(downstreams.iter().all(|downstream| downstream.asked() == 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fetch_outlives_who_started_it() {
     let (cache, downstream) = (in_memory(), Downstream::shut());
