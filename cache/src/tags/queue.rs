@@ -1,7 +1,7 @@
 //! Raises that Redis has not been told of yet.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
 use super::{Tag, generation::Generation};
 
 /// Beyond these, everything is raised instead.
-const TAGS_MAX: usize = 4_096;
+const TAGS_MAX: usize = 16_384;
 
 /// In the order in which they were raised first, so that templates go before the tags they stand for.
 pub(super) struct Queue {
@@ -24,7 +24,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Held {
-    order: Vec<Tag>,
+    order: VecDeque<Tag>,
     generations: HashMap<[u8; 16], Generation>,
     /// There were too many: the tag of every entry stands for all.
     overflowed: bool,
@@ -49,7 +49,7 @@ impl Queue {
             }
             let tag = if held.overflowed { self.everything } else { tag };
             if held.generations.insert(tag.id, generation).is_none() {
-                held.order.push(tag);
+                held.order.push_back(tag);
             }
         }
         self.length.store(held.order.len(), Ordering::Release);
@@ -68,7 +68,7 @@ impl Queue {
         held.order.iter().take(tags_max).map(|tag| (*tag, held.generations[&tag.id])).collect()
     }
 
-    /// Redis was told of these. What was raised again meanwhile stays.
+    /// Redis was told of these, which were the [`first`](Self::first). What was raised again meanwhile stays where it is.
     pub(super) fn told(&self, tags: &[(Tag, Generation)]) {
         let mut held = self.lock();
         let Held { order, generations, overflowed } = &mut *held;
@@ -77,7 +77,11 @@ impl Queue {
                 generations.remove(&tag.id);
             }
         }
-        order.retain(|tag| generations.contains_key(&tag.id));
+        let first = order.drain(..tags.len().min(order.len()));
+        let left: Vec<Tag> = first.filter(|tag| generations.contains_key(&tag.id)).collect();
+        for tag in left.into_iter().rev() {
+            order.push_front(tag);
+        }
         *overflowed &= !order.is_empty();
         self.length.store(order.len(), Ordering::Release);
     }
