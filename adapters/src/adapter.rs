@@ -115,6 +115,8 @@ pub enum CallerInput {
 pub enum AdapterEvent {
     /// Its list of tools is another one now.
     ListChanged,
+    /// It could not be heard for a while: its list may be another one.
+    ListUnknown,
     /// Whether it can be reached, and why not.
     State(State),
     /// What these tags are about is another one now. Each is one that [`config::tag::check`] lets pass.

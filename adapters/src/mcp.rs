@@ -125,7 +125,8 @@ impl Adapter for McpServer {
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
         let mut state = self.shared.keeper.link.state();
         state.mark_changed();
-        events(state, self.shared.connector.list_changes.subscribe())
+        let connector = &self.shared.connector;
+        events(state, connector.list_changes.subscribe(), connector.list_gaps.subscribe())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -135,14 +136,19 @@ impl Adapter for McpServer {
 }
 
 /// The present state, then what changes. One that reads too slowly sees the latest state and one change of the list.
-fn events(state: watch::Receiver<State>, list: watch::Receiver<u64>) -> BoxStream<'static, AdapterEvent> {
-    stream::unfold((state, list), |(mut state, mut list)| async move {
+fn events(
+    state: watch::Receiver<State>,
+    list: watch::Receiver<u64>,
+    gaps: watch::Receiver<u64>,
+) -> BoxStream<'static, AdapterEvent> {
+    stream::unfold((state, list, gaps), |(mut state, mut list, mut gaps)| async move {
         let event = tokio::select! {
             biased;
             changed = state.changed() => changed.map(|()| AdapterEvent::State(state.borrow_and_update().clone())),
             changed = list.changed() => changed.map(|()| AdapterEvent::ListChanged),
+            changed = gaps.changed() => changed.map(|()| AdapterEvent::ListUnknown),
         };
-        event.ok().map(|event| (event, (state, list)))
+        event.ok().map(|event| (event, (state, list, gaps)))
     })
     .boxed()
 }

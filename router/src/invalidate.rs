@@ -101,7 +101,8 @@ pub(crate) async fn follow(all: cache::Tags, strict: Arc<StrictFamilies>, downst
         let mut tags = Tags::default();
         for event in events {
             match event {
-                AdapterEvent::State(_) => {}
+                // A tool that is another one now has other keys in any case.
+                AdapterEvent::State(_) | AdapterEvent::ListUnknown => {}
                 AdapterEvent::ListChanged => {
                     by = "list";
                     tags.add(whole);

@@ -243,3 +243,18 @@ async fn a_fetch_outlives_who_began_it_and_carries_nothing_of_him() -> Result<()
     ensure!(calls.len() == 1 && !calls[0].to_string().contains("canary"), "{calls:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_for_a_moment_leaves_answers_as_they_are() -> Result<()> {
+    let counting = Counting::start().await?;
+    let router = counting.router(json!({ "get": { "cache": { "fresh_for": "10m" } } })).await?;
+    let get = Ask::call("raw__get", json!({ "n": 1 }));
+    router.ask(&get).await?.result()?;
+    let lists = |all: &[Incoming]| all.iter().filter(|message| message.method.as_deref() == Some("tools/list")).count();
+    let before = lists(&counting.server.received());
+    counting.server.drop_connections();
+    counting.server.wait_until(|all| lists(all) > before).await?;
+    let answer = router.ask(&get).await?.result()?;
+    ensure!(answer["_meta"]["weir/cache"]["state"] == "fresh" && count(&answer) == Some(1), "{answer}");
+    Ok(())
+}

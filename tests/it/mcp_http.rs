@@ -286,8 +286,12 @@ impl Changes {
 
     async fn next(&mut self) -> Result<()> {
         let wait = async {
-            while self.0.next().await.context("the events ended")? != AdapterEvent::ListChanged {}
-            Ok(())
+            loop {
+                let event = self.0.next().await.context("the events ended")?;
+                if matches!(event, AdapterEvent::ListChanged | AdapterEvent::ListUnknown) {
+                    return Ok(());
+                }
+            }
         };
         tokio::time::timeout(PATIENCE, wait).await.context("no change of the list")?
     }

@@ -259,7 +259,10 @@ async fn until_state(adapter: &dyn Adapter, wanted: impl Fn(&State) -> bool) -> 
             match event {
                 AdapterEvent::State(state) if wanted(&state) => return Ok(state),
                 AdapterEvent::State(state) => last = Some(state),
-                AdapterEvent::ListChanged | AdapterEvent::Changed(_) | AdapterEvent::ChangedUnknown => {}
+                AdapterEvent::ListChanged
+                | AdapterEvent::ListUnknown
+                | AdapterEvent::Changed(_)
+                | AdapterEvent::ChangedUnknown => {}
             }
         }
         bail!("the events ended")

@@ -61,6 +61,8 @@ pub(super) struct Connector {
     known_legacy: AtomicBool,
     /// Counts the server's notices that its tools changed.
     pub(super) list_changes: watch::Sender<u64>,
+    /// Counts the times after which such a notice may have been missed.
+    pub(super) list_gaps: watch::Sender<u64>,
     /// Fires when every connection is to be closed and no new one made.
     stop: CancellationToken,
     /// What carries the connections, until nothing of it is left.
@@ -69,8 +71,9 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(downstream: Arc<str>, endpoint: Endpoint, era: Era, stop: CancellationToken) -> Self {
-        let (known_legacy, list_changes) = (AtomicBool::new(false), watch::Sender::new(0));
-        Self { downstream, endpoint, era, known_legacy, list_changes, stop, carriers: TaskTracker::new() }
+        let (known_legacy, carriers) = (AtomicBool::new(false), TaskTracker::new());
+        let (list_changes, list_gaps) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { downstream, endpoint, era, known_legacy, list_changes, list_gaps, stop, carriers }
     }
 
     /// How long to wait before a server that was lost is tried again.

@@ -131,7 +131,7 @@ impl Adapter for McpHttpServer {
     fn events(&self) -> BoxStream<'static, AdapterEvent> {
         let mut state = self.shared.keeper.link.state();
         state.mark_changed();
-        events(state, self.shared.wire.list_changes.subscribe())
+        events(state, self.shared.wire.list_changes.subscribe(), self.shared.wire.list_gaps.subscribe())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -79,7 +79,7 @@ impl Keeper {
         tracing::info!(downstream = %self.downstream, era, "connected");
         if again {
             // What changed meanwhile was told to nobody.
-            count(connector);
+            missed(connector);
         }
         tokio::select! {
             failure = connection.peer.ended() => failure,
@@ -106,7 +106,7 @@ async fn listen(connector: &Connector, connection: &Connection) -> Infallible {
             // The server ended the subscription in good order; whatever changes until the next one is told to nobody.
             Answer::Result(_) => {
                 tokio::time::sleep(delays.next()).await;
-                count(connector);
+                missed(connector);
             }
             Answer::Error(_) | Answer::Malformed => {
                 tracing::debug!("the server does not tell when its tools change, though it says so");
@@ -117,6 +117,6 @@ async fn listen(connector: &Connector, connection: &Connection) -> Infallible {
     }
 }
 
-fn count(connector: &Connector) {
-    connector.list_changes.send_modify(|count| *count = count.wrapping_add(1));
+fn missed(connector: &Connector) {
+    connector.list_gaps.send_modify(|count| *count = count.wrapping_add(1));
 }

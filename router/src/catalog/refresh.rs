@@ -41,7 +41,7 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
                         next = earliest.max(Instant::now());
                     }
                 }
-                Some(AdapterEvent::ListChanged) => {
+                Some(AdapterEvent::ListChanged | AdapterEvent::ListUnknown) => {
                     downstream.offer_holds(Duration::ZERO);
                     next = earliest.max(Instant::now());
                 }

@@ -145,6 +145,7 @@ async fn known_state(adapter: &dyn Adapter) -> Option<State> {
             AdapterEvent::State(state) if state.health != Health::Starting => return Some(state),
             AdapterEvent::State(_)
             | AdapterEvent::ListChanged
+            | AdapterEvent::ListUnknown
             | AdapterEvent::Changed(_)
             | AdapterEvent::ChangedUnknown => {}
         }

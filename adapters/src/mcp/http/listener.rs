@@ -49,7 +49,7 @@ pub(super) async fn listen(wire: &Arc<Wire>, session: &Session) -> Infallible {
             Ok(stream) if is_stream(&stream.head.headers) && stream.head.status.is_success() => {
                 if !first && last_id.is_none() {
                     // Whatever changed since the last stream was told to nobody.
-                    wire.list_changed();
+                    wire.list_gaps.send_modify(|count| *count = count.wrapping_add(1));
                 }
                 first = false;
                 let ended = notices(wire, session, id, stream).await;

@@ -39,6 +39,8 @@ pub(super) struct Wire {
     pub(super) message_bytes_max: usize,
     /// Counts the server's notices that its tools changed.
     pub(super) list_changes: watch::Sender<u64>,
+    /// Counts the times after which such a notice may have been missed.
+    pub(super) list_gaps: watch::Sender<u64>,
     client: HttpClient,
     /// The one connection for notices, apart from those for calls; `None` where there may be but one in all.
     notices: Option<HttpClient>,
@@ -111,6 +113,7 @@ impl Wire {
             message_bytes_max: settings.message_bytes_max.bytes(),
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             list_changes: watch::Sender::new(0),
+            list_gaps: watch::Sender::new(0),
             next_id: AtomicU64::new(1),
             asides: Arc::new(Semaphore::new(ASIDES_MAX as usize)),
             downstream,

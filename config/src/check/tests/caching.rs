@@ -115,6 +115,7 @@ fn a_tag_names_arguments_that_the_tool_has() {
     assert_snapshot!(tools(&[
         "t: { …, effect: read, cache: { fresh_for: 1m, tags: ['customer:{customer_id}', 'customer:{result.id}'] } }",
         "t: { …, effect: read, cache: { fresh_for: 1m, tags: ['customer:{customer}', 'x:{nothing}', 'x:{customer_id.x}', 'x:{customer_id[]}'] } }",
+        "t: { …, effect: read, cache: { fresh_for: 1m, not_found_for: 1s, tags: ['customer:{result.id}'] } }",
         "t: { …, effect: write, invalidates: ['customer:{costumer_id}'] }",
         "t: { sql: 'select $1', description: d, arguments: { a: { type: string, required: false } }, effect: read, cache: { fresh_for: 1m, tags: ['x:{a}'] } }",
         "t: { sql: 'select $1', description: d, arguments: { a: { type: string, default: b } }, effect: read, cache: { fresh_for: 1m, tags: ['x:{a}'] } }",
@@ -132,6 +133,9 @@ fn a_tag_names_arguments_that_the_tool_has() {
         help: a tag is made of texts, numbers, true and false; the items of a list stand as `{name[]}`, members of an object as `{name.member}`
       problem 1:250 `downstreams.d.tools.t.cache.tags[3]` is `x:{customer_id[]}`, but the argument `customer_id` is of type `string`
         help: a tag is made of texts, numbers, true and false; the items of a list stand as `{name[]}`, members of an object as `{name.member}`
+    t: { …, effect: read, cache: { fresh_for: 1m, not_found_for: 1s, tags: ['customer:{result.id}'] } }
+      warning 1:199 `downstreams.d.tools.t.cache.not_found_for` means nothing: an answer that there is no such thing does not name what a tag takes from the result, and is not kept
+        help: take all tags from arguments, or remove it
     t: { …, effect: write, invalidates: ['customer:{costumer_id}'] }
       problem 1:175 `downstreams.d.tools.t.invalidates[0]` is `customer:{costumer_id}`, but the tool has no argument `costumer_id`
         help: did you mean `customer_id`?

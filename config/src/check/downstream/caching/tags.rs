@@ -21,6 +21,12 @@ pub(super) fn tags(downstream: &Downstream, scope: &Scope<'_>) {
                 template_can_be_filled(downstream, name, template, &scope);
             }
         }
+        if scope.key("cache").key("not_found_for").given() && tags.iter().any(TagTemplate::is_of_result) {
+            scope.key("cache").key("not_found_for").warn(
+                "means nothing: an answer that there is no such thing does not name what a tag takes from the result, and is not kept",
+                "take all tags from arguments, or remove it",
+            );
+        }
         if downstream.effect_of(name) == Effect::Read && tool.cache.is_some() {
             reads_hear_of_writes(downstream, tags, &scope.key("cache"));
         }
