@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use adapters::json::{self, Object};
 
-/// How deep in objects the array is looked for.
+use super::text::take;
+
+/// How deep is looked for the array, and for what is to be shortened.
 const DEPTH_MAX: usize = 8;
 
 /// An array, and the text around it.
@@ -67,24 +69,29 @@ fn longest(text: &str, depth: usize) -> Option<&str> {
 
 /// The same JSON, its texts and arrays cut so that none has more than `characters_max` characters.
 pub(super) fn shortened(text: &str, characters_max: usize) -> String {
+    shortened_at(text, characters_max, 0)
+}
+
+fn shortened_at(text: &str, characters_max: usize, depth: usize) -> String {
+    let shorter = |item| shortened_at(item, characters_max, depth + 1);
     match text.as_bytes().first() {
-        Some(b'"') if text.len() > characters_max => {
-            let taken = super::text::take(&text[1..text.len() - 1], characters_max);
-            format!("\"{}\"", taken.text)
-        }
-        Some(b'[') if text.len() > characters_max => {
+        _ if text.len() <= characters_max => text.to_owned(),
+        Some(b'"') => format!("\"{}\"", take(&text[1..text.len() - 1], characters_max).text),
+        Some(b'[') if depth < DEPTH_MAX => {
             let mut used = 0;
-            let items = json::items(text).unwrap_or_default().into_iter().map(|item| shortened(item, characters_max));
+            let items = json::items(text).unwrap_or_default().into_iter().map(shorter);
             let kept = items.take_while(|item| {
                 used += item.chars().count() + 1;
                 used <= characters_max
             });
             format!("[{}]", kept.collect::<Vec<_>>().join(","))
         }
-        Some(b'{') => Object::parse(text).map_or_else(
+        Some(b'{') if depth < DEPTH_MAX => Object::parse(text).map_or_else(
             || text.to_owned(),
-            |object| object.rewrite(&[], |_, value| json::Change::Replace(shortened(value, characters_max))),
+            |object| object.rewrite(&[], |_, value| json::Change::Replace(shorter(value))),
         ),
+        Some(b'[') => "[]".to_owned(),
+        Some(b'{') => "{}".to_owned(),
         _ => text.to_owned(),
     }
 }
@@ -113,5 +120,7 @@ mod tests {
         let expected = r#"{"id":9007199254740993,"text":"line\n","labels":["a"],"nested":{"t":"01234567"}}"#;
         assert_eq!(shortened(text, 8), expected);
         assert_eq!(shortened(text, 1000), text);
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(shortened(&deep, 100), "[[[[[[[[[]]]]]]]]]");
     }
 }

@@ -141,21 +141,20 @@ fn as_text(items: &[Item<'_>], structured: &str, is_repeated: bool, room: usize,
     let added = (!is_repeated).then(|| Item::read(&added));
     let mut cut = of_content(&items.iter().chain(&added).collect::<Vec<_>>(), room);
     // Clients refuse a result without the structured content that its tool promises.
-    cut.parts[0].structured = promises.then(|| short(structured, room));
+    cut.parts[0].structured = promises.then(|| short(structured, room)).flatten();
     cut.as_text = true;
     cut
 }
 
-/// The structured content, its longest texts and arrays cut short.
-fn short(structured: &str, room: usize) -> String {
+/// The structured content, its longest texts and arrays cut short. `None` when it is made of too much else.
+fn short(structured: &str, room: usize) -> Option<String> {
     let mut characters_max = room / 2;
-    loop {
-        let short = shortened(structured, characters_max);
-        if characters_max == 0 || short.chars().count() <= room {
-            return short;
-        }
+    let mut short = shortened(structured, characters_max);
+    while characters_max > 0 && short.chars().count() > room {
         characters_max /= 2;
+        short = shortened(&short, characters_max);
     }
+    (short.chars().count() <= room).then_some(short)
 }
 
 /// Pages of content, each with how much has been shown with it.

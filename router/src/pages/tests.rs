@@ -162,6 +162,10 @@ fn one_item_that_is_too_long_is_cut_within_its_text() {
             assert!(short["story"].as_str().is_some_and(|story| story.starts_with("once once")), "{short}");
         }
     }
+    let wide: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("m{n}"), json!(n))).collect();
+    let parts = parted(&json!({ "content": [], "structuredContent": wide }).to_string(), 1200, OPEN);
+    assert_eq!(said(&parts), json!(wide).to_string());
+    assert!(parts[0].get("structuredContent").is_none(), "there is nothing in it to be cut short");
     // What a model could read nowhere else is added as a text.
     let other = json!({ "content": [{ "type": "text", "text": "Found it." }], "structuredContent": structured });
     assert_eq!(said(&parted(&other.to_string(), 1200, NONE)), format!("Found it.{structured}"));

@@ -71,6 +71,7 @@ async fn rows_of_a_database_and_tickets_come_in_parts_that_keep_their_schema() -
             "crm__list" => ensure!(json!(all) == whole, "{} rows", all.len()),
             _ => {
                 let mut ids: Vec<String> = all.iter().map(|ticket| ticket["id"].to_string()).collect();
+                ids.sort();
                 ids.dedup();
                 ensure!(ids.len() == 40, "each ticket once: {ids:?}");
             }
