@@ -27,35 +27,36 @@ struct Asked {
 pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
     let tags = match serde_json::from_slice(body) {
         Ok(asked) => tags(router, asked),
-        Err(_) => Err(problem(StatusCode::BAD_REQUEST, FORM)),
+        Err(_) => Err(Box::new(problem(StatusCode::BAD_REQUEST, FORM))),
     };
     let tags = match tags {
         Ok(tags) => tags,
-        Err(mistake) => return mistake,
+        Err(mistake) => return *mistake,
     };
     let reached = raise(&router.tags, "operator", &tags).await;
     tracing::info!(tags = tags.len(), ?reached, "an operator ended cached answers");
     raised_json(tags.len(), reached)
 }
 
-fn tags(router: &Router, asked: Asked) -> Result<Vec<Tag>, Response<Body>> {
+fn tags(router: &Router, asked: Asked) -> Result<Vec<Tag>, Box<Response<Body>>> {
     match asked {
         Asked { tags: Some(tags), tool: None, all: false } if !tags.is_empty() => named(router, &tags),
         Asked { tags: None, tool: Some(name), all: false } => {
             let view = router.catalog.view();
-            let (_, tool) = view.resolve(&name).ok_or_else(|| no_such_tool(&view, &name))?;
+            let (_, tool) = view.resolve(&name).ok_or_else(|| Box::new(no_such_tool(&view, &name)))?;
             Ok(vec![invalidate::of_tool(tool.name.downstream.as_str(), &tool.name.local)])
         }
         Asked { tags: None, tool: None, all: true } => Ok(vec![invalidate::everything()]),
-        _ => Err(problem(StatusCode::BAD_REQUEST, FORM)),
+        _ => Err(Box::new(problem(StatusCode::BAD_REQUEST, FORM))),
     }
 }
 
-fn named(router: &Router, tags: &[String]) -> Result<Vec<Tag>, Response<Body>> {
+fn named(router: &Router, tags: &[String]) -> Result<Vec<Tag>, Box<Response<Body>>> {
     if tags.len() > TAGS_AT_ONCE_MAX {
         let text = format!("There are more than {TAGS_AT_ONCE_MAX} tags: send them in several requests.");
-        return Err(problem(StatusCode::BAD_REQUEST, &text));
+        return Err(Box::new(problem(StatusCode::BAD_REQUEST, &text)));
     }
     let named = router.strict.named(tags.iter().map(String::as_str));
-    named.map_err(|error| problem(StatusCode::BAD_REQUEST, &format!("One of the tags is none: {error}.")))
+    let mistake = |error| Box::new(problem(StatusCode::BAD_REQUEST, &format!("One of the tags is none: {error}.")));
+    named.map_err(mistake)
 }

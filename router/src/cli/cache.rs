@@ -62,11 +62,9 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         What { all: true, .. } => "all cached answers".to_owned(),
         What { tags, .. } => format!("all cached answers about {}", count(tags.len(), "tag")),
     };
-    match answer["reached"].as_str() {
-        Some("everywhere") => writeln!(stdout, "Ended {ended}.")?,
-        _ => {
-            writeln!(stdout, "Ended {ended} in this replica. Redis cannot be reached: the others follow when it can.")?
-        }
-    }
+    let everywhere = answer["reached"] == "everywhere";
+    let so_far =
+        if everywhere { "" } else { " in this replica. Redis cannot be reached: the others follow when it can" };
+    writeln!(stdout, "Ended {ended}{so_far}.")?;
     Ok(Exit::Done)
 }
