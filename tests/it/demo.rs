@@ -235,7 +235,8 @@ async fn every_tickets_tool(ready: &Ready) {
 #[tokio::test]
 async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     let temporary = temporary();
-    let mut demo = Started::new(&mut demo(&temporary, &["--mainframe-delay", "500ms..1s"]));
+    // With the wait for a stale answer it is longer than an idle connection lives.
+    let mut demo = Started::new(&mut demo(&temporary, &["--mainframe-delay", "7s..8s"]));
     let mut shown = String::new();
     while !shown.contains("Ctrl-C ends all of it.") {
         shown += &demo.line().await;
@@ -245,7 +246,7 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     let (tour, ready) = shown.split_once("\nReady\n").unwrap_or_else(|| panic!("{shown}"));
     for part in [
         "15 tools",
-        "takes 0.5 to 1 s",
+        "takes 7 to 8 s",
         "mainframe__get_account account_number=90",
         "    balance ",
         "    out of the cache: fresh, ",

@@ -39,20 +39,21 @@ impl Tour<'_> {
     pub(super) async fn run(self, endpoint: &str, credentials: &Credentials) -> anyhow::Result<()> {
         let Self { screen, has_crm, mainframe_delay, mainframe, audit } = self;
         let mut agent = Visitor::arrive("support_agent", endpoint, &credentials.support_agent).await?;
-        let mut admin = Visitor::arrive("admin", endpoint, &credentials.admin).await?;
+        // Each time anew: an idle connection is closed after ten seconds, and the mainframe takes as long.
+        let admin = async || Visitor::arrive("admin", endpoint, &credentials.admin).await;
         list_the_tools(screen, &mut agent).await?;
         let (mut account, mut top_customer) = (ACCOUNT.to_owned(), CUSTOMER.to_owned());
         if has_crm {
             account = ask_for_a_customer(screen, &mut agent).await?;
             top_customer = rank_by_revenue(screen, &mut agent).await?;
         }
-        enrich_a_transaction(screen, &mut agent, &mut admin, &top_customer).await?;
+        enrich_a_transaction(screen, &mut agent, &mut admin().await?, &top_customer).await?;
         ask_the_mainframe(screen, &mut agent, &account, mainframe_delay).await?;
         ask_it_again(screen, &mut agent, &account, audit).await?;
         let ticket = open_a_ticket(screen, &mut agent).await?;
         comment_on_it(screen, &mut agent, &ticket).await?;
         switch_the_mainframe_off(screen, &mut agent, &account, mainframe).await?;
-        be_refused(screen, &mut agent, &mut admin, has_crm).await
+        be_refused(screen, &mut agent, &mut admin().await?, has_crm).await
     }
 }
 
