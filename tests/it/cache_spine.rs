@@ -65,10 +65,16 @@ impl Counting {
 
     /// A router in front of it, with these settings of its tools.
     async fn router(&self, tools: Value) -> Result<TestRouter> {
+        self.router_with(tools, json!({})).await
+    }
+
+    /// The same, with this section `cache`.
+    async fn router_with(&self, tools: Value, cache: Value) -> Result<TestRouter> {
         let mut config = open_house(&[("raw", &self.server.url)]);
         config["downstreams"]["raw"]["effects"] =
             json!([{ "match": "set", "effect": "write" }, { "match": "*", "effect": "read" }]);
         config["downstreams"]["raw"]["tools"] = tools;
+        config["cache"] = cache;
         TestRouter::ready(&config.to_string()).await
     }
 }
@@ -256,5 +262,26 @@ async fn a_server_that_was_away_for_a_moment_leaves_answers_as_they_are() -> Res
     counting.server.wait_until(|all| lists(all) > before).await?;
     let answer = router.ask(&get).await?.result()?;
     ensure!(answer["_meta"]["weir/cache"]["state"] == "fresh" && count(&answer) == Some(1), "{answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_fetches_that_may_run_a_call_goes_to_the_downstream_by_itself() -> Result<()> {
+    let counting = Counting::start().await?;
+    let cached = json!({ "deadline": "20s", "cache": { "fresh_for": "10m" } });
+    let router = counting.router_with(json!({ "slow": cached, "get": cached }), json!({ "fetches_max": 1 })).await?;
+    let slow = Ask::call("raw__slow", json!({ "n": 1 }));
+    let held = async {
+        counting.server.wait_until(|all| all.iter().any(|message| message.tool().is_some())).await?;
+        let answers = [(); 2].map(|()| Ask::call("raw__get", json!({ "n": 1 })));
+        let mut counts = Vec::new();
+        for ask in &answers {
+            counts.push(count(&router.ask(ask).await?.result()?));
+        }
+        counting.go_on.notify_one();
+        anyhow::Ok(counts)
+    };
+    let (first, counts) = tokio::join!(router.ask(&slow), held);
+    ensure!(count(&first?.result()?) == Some(1) && counts? == [Some(2), Some(3)], "each for itself, and none refused");
     Ok(())
 }

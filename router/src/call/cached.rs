@@ -47,15 +47,21 @@ pub(super) async fn answer(
         request: for_all(request),
         starter: ctx.clone(),
     });
+    let alone = fetch.clone();
     let serving = router.cache.serve(ask, move || {
         let fetch = fetch.clone();
         async move { fetch.run().await }
     });
-    tokio::select! {
-        served = serving => settled(served, ctx, tool),
+    let served = tokio::select! {
+        served = serving => served,
         // Whoever fetches for others goes on.
-        () = ctx.cancel.cancelled() => (Err(CallError::Cancelled), None),
+        () = ctx.cancel.cancelled() => return (Err(CallError::Cancelled), None),
+    };
+    if matches!(served, Served::Nothing(Failure::FlightsFull)) {
+        let reply = super::fetch(ctx, tool, alone.request.clone()).await;
+        return (reply.map(Answered::from), Some(Outcome::Miss));
     }
+    settled(served, ctx, tool)
 }
 
 /// The request without what belongs to one caller's hop: its result is for others too.
@@ -132,8 +138,8 @@ fn trouble(cause: Option<&SharedAnswer>, downstream: &str) -> String {
 fn nothing(failure: Failure, ctx: &CallContext, tool: &Tool) -> CallError {
     let downstream = tool.downstream.name.to_string();
     let message = match failure {
-        Failure::FlightsFull | Failure::WaitersFull => return overloaded("the cache of Weir".to_owned()),
-        Failure::Lost => return CallError::Internal,
+        Failure::WaitersFull => return overloaded("the cache of Weir".to_owned()),
+        Failure::FlightsFull | Failure::Lost => return CallError::Internal,
         Failure::WaitDeadline => {
             format!(
                 "{downstream} gave no answer in time. It is still being asked: the same call a little later may find its answer."
