@@ -11,7 +11,7 @@ use standins::{
 };
 use tests::{TestRouter, until};
 
-use super::{Got, MASTER, REDIS, Scene, long, reads};
+use super::{Got, MASTER, REDIS, Scene, long, reads, redis_settings};
 
 /// At each of three replicas.
 const CALLERS: usize = 100;
@@ -86,7 +86,7 @@ async fn many_callers_of_a_slow_system_ask_it_once_for_each_key_and_never_more_t
     tests::private_file(dir.path().join("master"), MASTER)?;
     let config = json!({
         "secrets": { "master": { "file": "master" } },
-        "redis": { "url": { "file": "redis_url" }, "prefix": "slow" },
+        "redis": redis_settings("slow"),
         "identity": { "local": { "roles": ["all"] } },
         "policy": { "roles": { "all": { "allow": ["*"] } } },
         "downstreams": { "mainframe": {
@@ -100,6 +100,12 @@ async fn many_callers_of_a_slow_system_ask_it_once_for_each_key_and_never_more_t
         } },
     });
     let router = Arc::new(TestRouter::ready_in(dir, &config.to_string()).await?);
+    // What is fetched before that is not for those who come after it.
+    until("Redis is connected", async || {
+        let cache = router.admin("/admin/cache").await?.json()?;
+        Ok((cache["redis"]["state"] == "up").then_some(()))
+    })
+    .await?;
     let calls = (0..500).map(|caller| {
         let router = router.clone();
         let order = ORDER_FIRST + 2 * (caller % i64::try_from(KEYS).expect("a small number"));
