@@ -21,6 +21,8 @@ pub(crate) use webhook::{Webhook, receive};
 
 /// How many tags may be named at once from outside.
 pub(crate) const TAGS_AT_ONCE_MAX: usize = 1000;
+/// How many events of a downstream are taken together.
+const EVENTS_AT_ONCE_MAX: usize = 64;
 /// How many tags are raised in one step.
 const STEP_TAGS: usize = 256;
 
@@ -54,14 +56,14 @@ impl StrictFamilies {
     /// # Errors
     /// The first of `names` that is no tag.
     pub(crate) fn named<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Tag>, TagError> {
-        let mut tags = Tags::default();
+        let mut tags = Vec::new();
         for name in names {
             tag::check(name)?;
             let family = tag::family(name);
-            tags.add(self.any_of(family));
-            tags.add(if name.strip_prefix(family) == Some(":*") { self.all_of(family) } else { self.tag(name) });
+            let is_whole = name.strip_prefix(family) == Some(":*");
+            tags.extend([self.any_of(family), if is_whole { self.all_of(family) } else { self.tag(name) }]);
         }
-        Ok(tags.0)
+        Ok(distinct(tags))
     }
 }
 
@@ -94,29 +96,29 @@ pub(crate) async fn raise(all: &cache::Tags, by: &'static str, tags: &[Tag]) -> 
 
 /// Raises what one downstream says, as long as the router lives. Apart from the refreshing of its list, which waits for answers.
 pub(crate) async fn follow(all: cache::Tags, strict: Arc<StrictFamilies>, downstream: Arc<Downstream>) {
-    let mut events = downstream.adapter.events().ready_chunks(STEP_TAGS);
+    let mut events = downstream.adapter.events().ready_chunks(EVENTS_AT_ONCE_MAX);
     let whole = of_downstream(downstream.name.as_str());
     while let Some(events) = events.next().await {
         let mut by = "database";
-        let mut tags = Tags::default();
+        let mut tags = Vec::new();
         for event in events {
             match event {
                 // A tool that is another one now has other keys in any case.
                 AdapterEvent::State(_) | AdapterEvent::ListUnknown => {}
                 AdapterEvent::ListChanged => {
                     by = "list";
-                    tags.add(whole);
+                    tags.push(whole);
                 }
-                AdapterEvent::ChangedUnknown => tags.add(whole),
+                AdapterEvent::ChangedUnknown => tags.push(whole),
                 AdapterEvent::Changed(names) => match strict.named(names.iter().map(String::as_str)) {
-                    Ok(named) => named.into_iter().for_each(|tag| tags.add(tag)),
+                    Ok(named) => tags.extend(named),
                     // The adapter lets none pass that is no tag; if one did, more than it names may have changed.
-                    Err(_) => tags.add(whole),
+                    Err(_) => tags.push(whole),
                 },
             }
         }
-        if !tags.0.is_empty() {
-            raise(&all, by, &tags.0).await;
+        if !tags.is_empty() {
+            raise(&all, by, &distinct(tags)).await;
         }
     }
 }
@@ -130,7 +132,13 @@ pub(crate) fn raised_json(count: usize, reached: Raised) -> Response<Body> {
     front::json_answer(&json!({ "raised": count, "reached": reached }))
 }
 
-/// Tags without repetition, in the order in which they came.
+/// The tags without repetition, in the order in which they came.
+fn distinct(tags: Vec<Tag>) -> Vec<Tag> {
+    let mut seen = HashSet::with_capacity(tags.len());
+    tags.into_iter().filter(|tag| seen.insert(*tag)).collect()
+}
+
+/// The few tags of one call, without repetition, in the order in which they came.
 #[derive(Debug, Default)]
 struct Tags(Vec<Tag>);
 
@@ -139,5 +147,22 @@ impl Tags {
         if !self.0.contains(&tag) {
             self.0.push(tag);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cache::Tag;
+
+    use super::StrictFamilies;
+
+    #[test]
+    fn what_is_named_from_outside_is_raised_after_what_stands_for_it() {
+        let strict = StrictFamilies::new(&config::Cache { strict: vec!["account".to_owned()], ..Default::default() });
+        let named = strict.named(["account:1", "account:2", "account:1", "ticket:*"]).expect("tags");
+        let (account, ticket) = (|name: &str| Tag::new(name, true), |name: &str| Tag::new(name, false));
+        let accounts = ["account:*", "account:1", "account:2"].map(account);
+        assert_eq!(named, [&accounts[..], &["ticket:*", "weir:family:ticket"].map(ticket)].concat());
+        assert!(strict.named(["account:1", "weir:all"]).is_err());
     }
 }
