@@ -63,7 +63,7 @@ async fn while_redis_is_gone_relaxed_entries_are_unverified_and_strict_ones_unkn
 #[tokio::test]
 async fn while_redis_is_silent_the_view_serves_for_a_second_and_raises_wait() -> Result<()> {
     let (server, _) = started(0).await?;
-    let timeout = Duration::from_millis(50);
+    let timeout = Duration::from_millis(200);
     let here = Replica::start_with(redis::Kind::Single, server.url(), timeout).await?;
     let there = Replica::start_with(redis::Kind::Single, server.url(), timeout).await?;
     let entry = here.store(&[relaxed("ticket:1"), relaxed("weir:all")]).await?;
@@ -82,7 +82,7 @@ async fn while_redis_is_silent_the_view_serves_for_a_second_and_raises_wait() ->
         check == Check::Unverified
     })
     .await?;
-    ensure!(paused.elapsed() < Duration::from_millis(1_500), "relied on for {:?}", paused.elapsed());
+    ensure!(paused.elapsed() < Duration::from_millis(2_500), "relied on for {:?}", paused.elapsed());
     // One command, and what the machine adds.
     ensure!(slowest < timeout * 8, "a check took {slowest:?}");
     assert_eq!(here.tags.raise(&[relaxed("ticket:1")]).await, Raised::Queued);
