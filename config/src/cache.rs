@@ -15,10 +15,11 @@ pub struct Cache {
     pub value_bytes_max: ByteSize,
     /// How long a replica that fetches may be silent before another one takes over.
     pub lease: Period,
-    /// How many fetches for the cache run at once in this process; a call beyond that is given an older answer where there is one, else refused
-    /// with the advice to try again.
+    /// How many fetches for the cache run at once in this process; a call beyond that is given an older answer where there is one, else goes to
+    /// the downstream by itself.
     pub fetches_max: usize,
-    /// How many calls of this process wait for such fetches at once; the same goes for a call beyond that.
+    /// How many calls of this process wait for such fetches at once; a call beyond that is given an older answer where there is one, else refused
+    /// with the advice to try again.
     pub waiters_max: usize,
     /// The families of tags, the part before the first `:`, of which no read may ever miss an acknowledged write: they are compared in
     /// Redis at every hit. All others are at most a second behind.
