@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
-use standins::redis::{PrivateRedis, RedisOptions};
+use standins::redis::{PrivateRedis, RedisOptions, Reply};
 use tests::{Ask, TestRouter};
 
-use super::{MASTER, NEXT_PAGE, Scene, Surface, config, items, next, server, shared_dir, texts};
+use super::{NEXT_PAGE, Scene, Surface, config, items, next, server, shared_dir, texts};
 
 /// The names that a caller is shown in `tools/list`, and over the plain API in both forms.
 async fn listed(router: &TestRouter, key: &str) -> Result<[Vec<String>; 3]> {
@@ -133,9 +133,30 @@ async fn any_replica_serves_the_next_part() -> Result<()> {
         part = Surface::Modern.call(replica, None, NEXT_PAGE, json!({ "handle": handle })).await?;
     }
     ensure!(all == items(), "{} items", all.len());
-    // Nothing of it lies there for whoever reads Redis.
-    let keys = redis.command(&["KEYS", "weir:*p"]).await?;
-    ensure!(!format!("{keys:?}").contains("raw__closed") && !format!("{keys:?}").contains(MASTER), "{keys:?}");
+    // Nothing of it lies there for whoever reads Redis, nothing for longer than it is promised, and nothing changed is served.
+    let last = next(&Surface::Modern.call(&one, None, "raw__closed", json!({})).await?).context("a handle")?;
+    let keys = redis.command(&["KEYS", "weir:*}p"]).await?.list()?;
+    ensure!(!keys.is_empty(), "nothing lies there");
+    for key in keys {
+        let key = key.bytes()?;
+        let left_ms = redis.command(&[b"PTTL".as_slice(), &key]).await?.integer()?;
+        ensure!((1..=300_000).contains(&left_ms), "{left_ms}");
+        let held = redis.command(&[b"HGETALL".as_slice(), &key]).await?.list()?;
+        let held: Vec<Vec<u8>> = held.into_iter().map(Reply::bytes).collect::<Result<_>>()?;
+        ensure!(held.len() >= 6, "{} pages", held.len() / 2);
+        for pair in held.chunks_exact(2) {
+            let text = String::from_utf8_lossy(&pair[1]);
+            ensure!(!text.contains("item") && !text.contains("weir"), "it can be read: {text}");
+            let mut changed = pair[1].clone();
+            let middle = changed.len() / 2;
+            changed[middle] ^= 1;
+            redis.command(&[b"HSET".as_slice(), &key, &pair[0], &changed]).await?;
+        }
+    }
+    for replica in [&one, &two] {
+        let refused = Surface::Modern.call(replica, None, NEXT_PAGE, json!({ "handle": last })).await?;
+        ensure!(refused["isError"] == true && texts(&refused)[0].contains("no next part"), "{refused}");
+    }
     // Without Redis each serves its own.
     redis.kill().await?;
     let parts = Surface::Modern.all(&one, None, "raw__closed", json!({})).await?;
