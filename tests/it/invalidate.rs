@@ -16,6 +16,11 @@ use tokio_postgres::{Client, NoTls};
 
 const WEBHOOK_SECRET: &str = "the secret of the webhook in these tests";
 
+const TRIGGER: &str = "
+    CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_notify('weir', 'customer:' || NEW.id); RETURN NULL; END $$;
+    CREATE TRIGGER tell AFTER UPDATE ON customer FOR EACH ROW EXECUTE FUNCTION tell();";
+
 /// Two routers with one config in front of a database, and a Redis between them.
 struct Scene {
     routers: [TestRouter; 2],
@@ -130,12 +135,7 @@ async fn read(router: &TestRouter, tool: &str) -> Result<(String, bool)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_a_trigger_tells_ends_the_answers_about_it_in_every_replica() -> Result<()> {
-    let mut scene = Scene::start(
-        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN PERFORM pg_notify('weir', 'customer:' || NEW.id); RETURN NULL; END $$;
-         CREATE TRIGGER tell AFTER UPDATE ON customer FOR EACH ROW EXECUTE FUNCTION tell();",
-    )
-    .await?;
+    let mut scene = Scene::start(TRIGGER).await?;
     for _ in 0..3 {
         scene.cached().await?;
         scene.rename().await?;
@@ -147,6 +147,21 @@ async fn a_change_that_a_trigger_tells_ends_the_answers_about_it_in_every_replic
     scene.database.batch_execute("INSERT INTO customer VALUES ('B', 'b')").await?;
     for router in &scene.routers {
         ensure!(read(router, "crm__get").await?.1, "it was not about this customer");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_very_much_at_once_is_noticed_too() -> Result<()> {
+    // More than wait in a queue, and more than the tags that a list may have.
+    let mut scene = Scene::start(&format!(
+        "{TRIGGER}; INSERT INTO customer SELECT 'A' || number, '0' FROM generate_series(1, 20000) AS number"
+    ))
+    .await?;
+    for _ in 0..2 {
+        tests::until("it is cached", async || Ok(read(&scene.routers[1], "crm__get").await?.1.then_some(()))).await?;
+        scene.rename().await?;
+        scene.noticed(&["crm__get"]).await?;
     }
     Ok(())
 }
