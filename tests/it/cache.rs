@@ -1,8 +1,10 @@
 //! The cache tier as callers and downstreams see it: several `weir serve` on one real Redis.
 //!
 //! Every test has a count that shows that what it is about did happen; without that it fails, for it would prove nothing.
+#![allow(clippy::needless_pass_by_value, reason = "a test writes JSON in its place")]
 
 mod faults;
+mod kinds;
 mod meaning;
 mod never;
 mod one_fetch;
@@ -56,9 +58,28 @@ impl Scene {
 
     /// The same on a Redis of its own.
     async fn start_on(redis: &PrivateRedis, replicas: usize, prefix: &str, tools: Value) -> Result<Self> {
+        Self::start_with(&redis.url(), redis_settings(prefix), replicas, tools).await
+    }
+
+    /// The same with these settings of `redis`, and this address.
+    async fn start_with(url: &str, redis: Value, replicas: usize, tools: Value) -> Result<Self> {
+        Self::start_beside(&[], url, redis, replicas, tools).await
+    }
+
+    /// The same with these files, by name and content, beside the config.
+    async fn start_beside(
+        files: &[(&str, &str)],
+        url: &str,
+        redis: Value,
+        replicas: usize,
+        tools: Value,
+    ) -> Result<Self> {
         let (source, dir) = (Source::start().await?, tempfile::tempdir()?);
+        for (name, content) in files {
+            tests::private_file(dir.path().join(name), content)?;
+        }
         let key = tests::keys(dir.path(), &[("someone", &["all"])])?.remove(0);
-        let config = config(&source, redis, dir.path(), prefix, tools)?;
+        let config = config(&source, url, dir.path(), redis, tools)?;
         let fleet = Fleet::start(replicas, dir, config).await?;
         Ok(Self { fleet, source, key })
     }
@@ -111,12 +132,12 @@ impl Got {
 }
 
 /// The config of a replica; keys are in `keys.yaml`.
-fn config(source: &Source, redis: &PrivateRedis, dir: &std::path::Path, prefix: &str, tools: Value) -> Result<Value> {
-    tests::private_file(dir.join("redis_url"), redis.url())?;
+fn config(source: &Source, url: &str, dir: &std::path::Path, redis: Value, tools: Value) -> Result<Value> {
+    tests::private_file(dir.join("redis_url"), url)?;
     tests::private_file(dir.join("master"), MASTER)?;
     Ok(json!({
         "secrets": { "master": { "file": "master" } },
-        "redis": redis_settings(prefix),
+        "redis": redis,
         "cache": { "strict": ["strict"], "lease": "1s" },
         "identity": { "api_keys": { "file": "keys.yaml" } },
         "policy": { "roles": { "all": { "allow": ["*"] }, "other": { "allow": ["*"] } } },

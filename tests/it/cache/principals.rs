@@ -12,7 +12,7 @@ use serde_json::json;
 use standins::redis::{PrivateRedis, RedisOptions};
 use tests::Fleet;
 
-use super::{Got, REDIS, Source, config, folder_with_keys, long, reads};
+use super::{Got, REDIS, Source, config, folder_with_keys, long, reads, redis_settings};
 
 const CALLS: usize = 2000;
 const KEYS: usize = 4;
@@ -36,7 +36,7 @@ async fn an_answer_is_shared_by_those_who_may_have_it_and_by_nobody_else() -> Re
     let token = reads(cache.clone());
     cache["partition"] = json!("shared");
     let tools = json!({ "private": private, "token": token, "shared": reads(cache) });
-    let config = config(&source, redis, dir.path(), "principals", tools)?;
+    let config = config(&source, &redis.url(), dir.path(), redis_settings("principals"), tools)?;
     let fleet = Arc::new(Fleet::start(3, dir, config).await?);
 
     let seed = rand::random::<u64>();
