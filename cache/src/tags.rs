@@ -77,7 +77,9 @@ pub enum Settled {
 
 /// Nothing may be sent: others would go on serving what it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cache could not be told of this write, and it holds answers that must not outlive it; nothing was sent; try again when Redis is back")]
+#[error(
+    "the cache could not be told of this write, and it holds answers that must not outlive it; nothing was sent; try again when Redis is back"
+)]
 pub struct Unannounced;
 
 /// A write that is under way. While it is, no answer that it may change is stored.
@@ -120,8 +122,9 @@ impl Tags {
         Self { kind: Arc::new(Kind::Memory(Box::new(Memory::new(tags_max)))) }
     }
 
-    /// For processes that share what Redis holds, and stay true to their word while it is gone. The view knows up to `tags_max` tags. A raise
-    /// of a strict tag waits for a replica of the server, where there are any, up to `replica_timeout`. Called within a tokio runtime.
+    /// For processes that share what Redis holds, and stay true to their word while it is gone. The view knows up to `tags_max` tags. Before
+    /// a write of a strict tag is sent, a replica of the server must have heard of it, where there are any, within `replica_timeout`. Called
+    /// within a tokio runtime.
     #[must_use]
     pub fn shared(redis: Redis, tags_max: usize, replica_timeout: Duration) -> Self {
         let remote = Box::new(InRedis::new(redis, replica_timeout));
@@ -172,12 +175,7 @@ impl Tags {
     }
 
     /// A write that changes what `tags` and `templates` stand for is about to be sent, and will have ended after `pending_for`.
-    pub async fn begin(
-        &self,
-        tags: &[Tag],
-        templates: &[Tag],
-        pending_for: Duration,
-    ) -> Result<Pending, Unannounced> {
+    pub async fn begin(&self, tags: &[Tag], templates: &[Tag], pending_for: Duration) -> Result<Pending, Unannounced> {
         let concerned = [templates, tags].concat();
         let write = random();
         match &*self.kind {

@@ -9,6 +9,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Tag,
@@ -22,6 +23,8 @@ use crate::redis::{Channel, Gone, Message, Redis, Script};
 const KEPT: Duration = Duration::from_secs(48 * 60 * 60);
 /// Marks beyond these on one tag become one.
 const MARKS_MAX: usize = 256;
+/// After no replica was there in time, so long none is waited for.
+const SLOW_REPLICAS_REST: Duration = Duration::from_secs(1);
 /// In what is told of a raise, the server comes first, then the generation, then the tags.
 const SERVER_BYTES: usize = 40;
 const GENERATION_BYTES: usize = size_of::<Generation>();
@@ -58,8 +61,14 @@ pub(super) struct Raise<'a> {
     pub(super) tags: &'a [Tag],
     pub(super) generation: Generation,
     pub(super) mark: Mark,
-    /// Whether it must outlive the server: it is done when a replica has it, where there are any.
-    pub(super) lasting: bool,
+    pub(super) lasting: Lasting,
+}
+
+/// Whether it must outlive the server: then it is done when a replica of the server has it, where there are any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasting {
+    Yes,
+    No,
 }
 
 /// What becomes of the marks of a write.
@@ -72,7 +81,7 @@ pub(super) enum Mark {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotRaised {
-    /// Perhaps it was nevertheless.
+    /// It was not, or it is not known whether it was.
     Gone,
     /// The server has it, and none of its replicas.
     Unreplicated,
@@ -93,6 +102,9 @@ pub(super) enum Heard {
 pub(super) struct InRedis {
     redis: Redis,
     replica_timeout: Duration,
+    /// Who waits for replicas. One after the other, since they hold up each other on the connection; and it says until when nobody tries,
+    /// because they were too slow for the last one.
+    replicas_slow_until: Mutex<Option<Instant>>,
     beat_key: String,
     beat_channel: String,
     tags_channel: String,
@@ -105,6 +117,7 @@ impl InRedis {
     pub(super) fn new(redis: Redis, replica_timeout: Duration) -> Self {
         Self {
             replica_timeout,
+            replicas_slow_until: Mutex::new(None),
             beat_key: redis.key(HASH_TAG, "beat"),
             beat_channel: redis.channel(Channel::Beat),
             tags_channel: redis.channel(Channel::Tags),
@@ -154,21 +167,29 @@ impl InRedis {
             self.tags_channel.as_bytes(),
             &ids,
         ];
-        let (now_ms, server, _replicas): (u64, Vec<u8>, u64) = if raise.lasting {
-            let has_replicas = |(_, _, replicas): &(u64, Vec<u8>, u64)| *replicas > 0;
-            let asked = self.redis.lasting(&self.raise, &keys, &args, self.replica_timeout, has_replicas).await;
-            let (answer, reached) = asked.map_err(|_| NotRaised::Gone)?;
-            if !reached {
-                return Err(NotRaised::Unreplicated);
-            }
-            answer
-        } else {
-            self.redis.small(&self.raise, &keys, &args).await.map_err(|_| NotRaised::Gone)?
+        let (now_ms, server, _replicas) = match raise.lasting {
+            Lasting::Yes => self.run_lasting(&keys, &args).await?,
+            Lasting::No => self.redis.small(&self.raise, &keys, &args).await.map_err(|_gone| NotRaised::Gone)?,
         };
         self.redis.clock().sample(now_ms);
         Ok(at_server(&server, &raise.generation))
     }
+
+    async fn run_lasting(&self, keys: &[&str], args: &[&[u8]]) -> Result<RaiseAnswer, NotRaised> {
+        let mut slow_until = self.replicas_slow_until.lock().await;
+        if slow_until.is_some_and(|until| Instant::now() < until) {
+            return Err(NotRaised::Gone);
+        }
+        let has_replicas = |(_, _, replicas): &RaiseAnswer| *replicas > 0;
+        let ran = self.redis.lasting(&self.raise, keys, args, self.replica_timeout, has_replicas).await;
+        let (answer, reached) = ran.map_err(|_gone| NotRaised::Gone)?;
+        *slow_until = (!reached).then(|| Instant::now() + SLOW_REPLICAS_REST);
+        if reached { Ok(answer) } else { Err(NotRaised::Unreplicated) }
+    }
 }
+
+/// Time in ms, the server, its replicas.
+type RaiseAnswer = (u64, Vec<u8>, u64);
 
 impl Remote for InRedis {
     fn is_up(&self) -> bool {

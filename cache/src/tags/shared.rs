@@ -15,7 +15,7 @@ use self::replica::Replica;
 use super::{
     Before, Check, Raised, Settled, Tag, Unannounced,
     marks::WriteId,
-    remote::{Mark, NotRaised, Remote},
+    remote::{Lasting, Mark, NotRaised, Remote},
 };
 use crate::entry::TagGeneration;
 
@@ -82,15 +82,21 @@ impl Shared {
     ) -> Result<(), Unannounced> {
         let replica = &*self.replica;
         replica.marks.set(concerned.iter().copied(), write, Instant::now() + pending_for);
-        let Err(not_raised) = replica.raise(concerned, Mark::Pending(write, pending_for)).await else { return Ok(()) };
-        if !concerned.iter().any(|tag| tag.strict) {
+        let strict = concerned.iter().any(|tag| tag.strict);
+        // The marks must outlive the server: should it fail while the write is under way, nothing is stored under its successor either. What
+        // is raised later need not: what entries know of one server is of no use at another.
+        let lasting = if strict { Lasting::Yes } else { Lasting::No };
+        let Err(not_raised) = replica.raise(concerned, Mark::Pending(write, pending_for), lasting).await else {
+            return Ok(());
+        };
+        if !strict {
             replica.raise_later(concerned);
             return Ok(());
         }
         replica.marks.end(concerned.iter().copied(), write, None);
         if not_raised == NotRaised::Unreplicated {
             // Nothing will be sent, so nothing is pending. If this fails as well, the marks end by themselves.
-            let _ = replica.raise(concerned, Mark::Ended(write)).await;
+            let _ = replica.raise(concerned, Mark::Ended(write), Lasting::No).await;
         }
         Err(Unannounced)
     }
@@ -121,10 +127,9 @@ impl Shared {
     }
 
     async fn raise_with(&self, tags: &[Tag], mark: Mark) -> Raised {
-        match self.replica.raise(tags, mark).await {
-            // Should another server take the place of the only one that has it: what entries know of the one is of no use at the other.
-            Ok(()) | Err(NotRaised::Unreplicated) => Raised::Everywhere,
-            Err(NotRaised::Gone) => {
+        match self.replica.raise(tags, mark, Lasting::No).await {
+            Ok(()) => Raised::Everywhere,
+            Err(_not_raised) => {
                 self.replica.raise_later(tags);
                 Raised::Queued
             }

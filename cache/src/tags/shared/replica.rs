@@ -12,7 +12,7 @@ use crate::{
         generation::{Generation, random},
         marks::Marks,
         queue::Queue,
-        remote::{Mark, NotRaised, Raise, Readings, Remote},
+        remote::{Lasting, Mark, NotRaised, Raise, Readings, Remote},
         view::View,
     },
 };
@@ -78,13 +78,13 @@ impl Replica {
         known.iter().filter(|known| known.tag.strict || !same(known)).copied().collect()
     }
 
-    /// Raises tags in the order that is given, and marks them. It is done only when a replica of the server has it, if one is strict.
-    pub(super) async fn raise(&self, tags: &[Tag], mark: Mark) -> Result<(), NotRaised> {
+    /// Raises tags in the order that is given, and marks them.
+    pub(super) async fn raise(&self, tags: &[Tag], mark: Mark, lasting: Lasting) -> Result<(), NotRaised> {
         if tags.is_empty() {
             return Ok(());
         }
         self.flush().await.map_err(|_gone| NotRaised::Gone)?;
-        self.tell(tags, mark).await
+        self.tell(tags, mark, lasting).await
     }
 
     /// As far as this process goes the tags are raised now.
@@ -105,10 +105,8 @@ impl Replica {
                 return Ok(());
             }
             let tags: Vec<Tag> = first.iter().map(|(tag, _)| *tag).collect();
-            match self.tell(&tags, Mark::None).await {
-                Ok(()) | Err(NotRaised::Unreplicated) => self.queue.told(&first),
-                Err(NotRaised::Gone) => return Err(Gone::Down),
-            }
+            self.tell(&tags, Mark::None, Lasting::No).await.map_err(|_not_raised| Gone::Down)?;
+            self.queue.told(&first);
         }
     }
 
@@ -121,8 +119,7 @@ impl Replica {
         Ok(readings)
     }
 
-    async fn tell(&self, tags: &[Tag], mark: Mark) -> Result<(), NotRaised> {
-        let lasting = tags.iter().any(|tag| tag.strict);
+    async fn tell(&self, tags: &[Tag], mark: Mark, lasting: Lasting) -> Result<(), NotRaised> {
         let generation = self.remote.raise(Raise { tags, generation: random(), mark, lasting }).await?;
         self.answers.fetch_add(1, Ordering::AcqRel);
         self.view.raised(tags, generation);
