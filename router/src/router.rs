@@ -128,14 +128,24 @@ impl Router {
             config,
         });
         for downstream in downstreams {
-            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream.clone());
+            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream);
             let closing = router.closing.clone();
             tokio::spawn(async move { closing.run_until_cancelled(keeper).await });
-            let follower = invalidate::follow(router.tags.clone(), router.strict.clone(), downstream);
-            let closing = router.closing.clone();
-            tokio::spawn(async move { closing.run_until_cancelled(follower).await });
+        }
+        if router.cache.redis().is_none() {
+            router.follow_changes();
         }
         Ok(router)
+    }
+
+    /// Ends cached answers when downstreams say so. Whoever begins to listen cannot know what was said before, and ends more: so where
+    /// answers are shared, only the processes that serve do it, and not each command that makes a router for one call.
+    pub(crate) fn follow_changes(&self) {
+        for downstream in &self.downstreams {
+            let follower = invalidate::follow(self.tags.clone(), self.strict.clone(), downstream.clone());
+            let closing = self.closing.clone();
+            tokio::spawn(async move { closing.run_until_cancelled(follower).await });
+        }
     }
 
     /// Every tool of the catalog, for the operator.

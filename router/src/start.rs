@@ -84,6 +84,9 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
     let admin_listener = listen("server.admin", settings.admin).await?;
     let (callers, admin) = (local_address(&listener, settings.listen), local_address(&admin_listener, settings.admin));
     let router = Router::new(&loaded, &surroundings)?;
+    if router.cache.redis().is_some() {
+        router.follow_changes();
+    }
     router.gatekeeper.listens_on(callers);
 
     let readiness = Arc::<Readiness>::default();
