@@ -188,8 +188,10 @@ impl<T: Passing> Cache<T> {
             return;
         }
         let (key, deadline) = (ask.key, Instant::now() + inner.flight_period(&ask));
-        let errand = Errand { inner: inner.clone(), ask: Arc::new(ask), fetch, newer_than: Some(than) };
-        inner.flights.launch(key, deadline, move || errand.run_in_background());
+        let errand = Errand { inner: inner.clone(), ask: Arc::new(ask), fetch, known: Some(than), in_background: true };
+        if inner.flights.launch(key, deadline, move || errand.run()) {
+            inner.counts.refreshes.one_more();
+        }
     }
 }
 

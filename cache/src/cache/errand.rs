@@ -28,8 +28,10 @@ pub(super) struct Errand<T, F> {
     pub(super) inner: Arc<Inner<T>>,
     pub(super) ask: Arc<Ask>,
     pub(super) fetch: Arc<F>,
-    /// Only what is fresh and not this one will do.
-    pub(super) newer_than: Option<Version>,
+    /// What is known already and will not do.
+    pub(super) known: Option<Version>,
+    /// Nobody waits: only what is fresh will do.
+    pub(super) in_background: bool,
 }
 
 /// What an errand came to, for all who wait for it.
@@ -85,16 +87,11 @@ where
     Fut: Future<Output = Fetched<T>> + Send + 'static,
 {
     pub(super) async fn run(self) -> Landed<T> {
-        let closed = self.inner.closed.clone();
-        closed.run_until_cancelled(self.go()).await.unwrap_or(Landed::Withdrawn)
-    }
-
-    /// As `run`, while nobody waits: if it fails, the key rests.
-    pub(super) async fn run_in_background(self) -> Landed<T> {
-        self.inner.counts.refreshes.one_more();
-        let (inner, key) = (self.inner.clone(), self.ask.key);
-        let landed = inner.closing.run_until_cancelled(self.go()).await.unwrap_or(Landed::Withdrawn);
-        if !matches!(landed, Landed::Held(_) | Landed::Fetched { .. }) {
+        let inner = self.inner.clone();
+        let until = if self.in_background { &inner.closing } else { &inner.closed };
+        let (key, in_background) = (self.ask.key, self.in_background);
+        let landed = until.run_until_cancelled(self.go()).await.unwrap_or(Landed::Withdrawn);
+        if in_background && !matches!(landed, Landed::Held(_) | Landed::Fetched { .. }) {
             inner.resting.rest(key);
         }
         landed
@@ -115,8 +112,8 @@ where
 
     fn wants(&self, held: &Held) -> bool {
         match held.usable {
-            Usable::AtOnce => self.newer_than != Some(held.entry.version),
-            Usable::WhileRefreshing => self.newer_than.is_none(),
+            Usable::AtOnce => self.known != Some(held.entry.version),
+            Usable::WhileRefreshing => !self.in_background,
             Usable::InNeed => false,
         }
     }
@@ -127,7 +124,7 @@ where
         let patience = Instant::now() + self.ask.fetch_period + GRACE + self.inner.settings.lease;
         // Before the first look, so that no notice falls between a look and the wait after it.
         let notices = store.listen(key);
-        let mut seen = self.newer_than.map_or_else(Vec::new, |version| version.0.to_vec());
+        let mut seen = self.known.map_or_else(Vec::new, |version| version.0.to_vec());
         let mut waits_for: Option<Token> = None;
         let mut late = 0;
         loop {

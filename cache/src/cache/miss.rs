@@ -34,7 +34,13 @@ impl<T: Passing> Cache<T> {
         let arrived = Instant::now();
         let (ask, fetch) = (Arc::new(ask), Arc::new(fetch));
         for _ in 0..BOARDINGS_MAX {
-            let errand = Errand { inner: self.inner.clone(), ask: ask.clone(), fetch: fetch.clone(), newer_than: None };
+            let errand = Errand {
+                inner: self.inner.clone(),
+                ask: ask.clone(),
+                fetch: fetch.clone(),
+                known: held.as_ref().map(|held| held.entry.version),
+                in_background: false,
+            };
             let Landing { seat, result } = match self.board(errand, arrived, held.as_ref()).await {
                 Waited::Landed(landing) => landing,
                 Waited::LongEnough(held) => return Served::Cached(held.serve(State::StaleAfterWaiting, None)),

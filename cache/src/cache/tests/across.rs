@@ -321,6 +321,37 @@ async fn what_another_replica_stored_is_served_in_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_to_be_stale_does_not_come_over_again() {
+    const VALUE_BYTES: usize = 512 * 1024;
+    let fleet = Fleet::start(1).await;
+    let brief = Contract { fresh_for_ms: 5, stale_while_refreshing_ms: 0, ..CONTRACT };
+    let ask = || Ask { contract: brief, ..ask(1) };
+    let mut value = vec![0; VALUE_BYTES];
+    aws_lc_rs::rand::fill(&mut value).expect("the system has random bytes");
+    let value = Bytes::from(value);
+    let fetch = move || {
+        let value = value.clone();
+        async move { Fetched::Answer { value, found: Found::Found, tags: Vec::new() } }
+    };
+    fleet.replicas[0].serve(ask(), fetch).await;
+    let stale_from_ms = fleet.replicas[0].clock().now_ms() + 100;
+    until("it is stale", || fleet.replicas[0].clock().now_ms() >= stale_from_ms).await;
+    let sent = async || -> usize {
+        let sent = fleet.server.info("total_net_output_bytes").await.expect("it answers");
+        sent.parse().expect("a number")
+    };
+    let before = sent().await;
+    let failing = Downstream::open();
+    failing.now(Does::Fail);
+    for _ in 0..10 {
+        let served = serve(&fleet.replicas[0], &failing, ask()).await;
+        assert!(matches!(served, Served::Cached(Cached { state: State::StaleOnError, .. })), "{served:?}");
+    }
+    assert_eq!(failing.asked(), 10);
+    assert!(sent().await - before < VALUE_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_replica_changed_no_other_serves_any_more() {
     let (fleet, downstream) = (Fleet::start(2).await, Downstream::open());
     let strict = || Ask { tags: Arc::new([Tag::new("customer:1", true)]), ..ask(1) };
