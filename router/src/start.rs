@@ -10,6 +10,7 @@ use std::{
 };
 
 use adapters::BuildError;
+use cache::redis::LinkState;
 use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -41,12 +42,17 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The secret of the webhook is not what it says.
-    #[error("cache.webhook.secret: begins with `whsec_`, and the rest of it is no base64: copy it as a whole, or choose a text that begins otherwise")]
+    #[error(
+        "cache.webhook.secret: begins with `whsec_`, and the rest of it is no base64: copy it as a whole, or choose a text that begins otherwise"
+    )]
     Webhook,
     /// Certificate or key cannot be used.
     #[error("server.tls: {0}")]
     Tls(String),
 }
+
+/// How long a start waits for a Redis of which nothing is heard.
+const REDIS_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A router that listens.
 #[derive(Debug)]
@@ -88,6 +94,7 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
         router.follow_changes();
     }
     router.gatekeeper.listens_on(callers);
+    redis_is_tried(&router).await;
 
     let readiness = Arc::<Readiness>::default();
     let (stop_accepting, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -147,6 +154,17 @@ impl Running {
         self.router.finish(until.saturating_duration_since(Instant::now())).await;
         self.stop_admin.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), self.serving_admin).await;
+    }
+}
+
+/// Waits until Redis is there, or known not to be. What is fetched without it is shared with nobody: replicas that restart together would ask
+/// the downstreams for all that lies there. Who connects meanwhile waits in the queue of the listener.
+async fn redis_is_tried(router: &Router) {
+    let Some(redis) = router.cache.redis() else { return };
+    let mut link = redis.link_changes();
+    let tried = link.wait_for(|link| link.state != LinkState::Connecting);
+    if tokio::time::timeout(REDIS_WAIT_MAX, tried).await.is_err() {
+        tracing::warn!("nothing is heard of Redis; serving without it until it is there");
     }
 }
 

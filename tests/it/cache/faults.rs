@@ -11,11 +11,14 @@ use std::{
 use anyhow::{Result, ensure};
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use standins::redis::{PrivateRedis, RedisOptions};
-use tests::{PATIENCE, until};
+use standins::{
+    proxy::{Fault, FaultProxy},
+    redis::{PrivateRedis, RedisOptions},
+};
+use tests::{PATIENCE, TestRouter, until};
 use tokio::task::JoinHandle;
 
-use super::{Scene, long, reads, writes_to};
+use super::{Got, Scene, config, folder_with_keys, long, reads, redis_settings, writes_to};
 
 const KEYS: usize = 12;
 
@@ -111,6 +114,32 @@ async fn replicas_that_all_restart_find_what_redis_kept_and_fetch_once_what_it_d
     }
     let seen = scene.source.seen();
     ensure!(seen.reads.values().all(|reads| *reads == 2), "empty: {seen:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_serves_as_soon_as_redis_is_there_or_is_known_not_to_be() -> Result<()> {
+    let redis = PrivateRedis::start(RedisOptions::default()).await?;
+    let scene = Scene::start_on(&redis, 1, "start", json!({ "get": reads(long()) })).await?;
+    scene.get(0, "k").await?.good()?;
+    let proxy = FaultProxy::start(redis.addr()).await?;
+    let read = async |url: String| {
+        let (dir, keys) = folder_with_keys(&[("someone", &["all"])])?;
+        let tools = json!({ "get": reads(long()) });
+        let config = config(&scene.source, &url, dir.path(), redis_settings("start"), tools)?;
+        let router = TestRouter::ready_in(dir, &config.to_string()).await?;
+        Got::of(&router.call(Some(&keys[0]), "source__get", json!({ "key": "k" })).await?)?.good()
+    };
+    // It takes several of these to connect.
+    proxy.set(Fault::Latency(Duration::from_millis(100))).await?;
+    let got = read(redis.url_at(proxy.addr())).await?;
+    ensure!(got.state() == Some("fresh") && scene.source.seen().all() == 1, "it did not wait: {}", got.result);
+    for fault in [Fault::Blackhole, Fault::Refuse] {
+        proxy.set(fault).await?;
+        let reads_before = scene.source.seen().all();
+        let got = read(redis.url_at(proxy.addr())).await?;
+        ensure!(got.mark.is_none() && scene.source.seen().all() == reads_before + 1, "{fault:?}: {}", got.result);
+    }
     Ok(())
 }
 
