@@ -137,6 +137,7 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
     // Caller side, before the cache: a cached answer is charged too.
     let _slot = router.calls.take().ok_or_else(|| overloaded("Weir".to_owned()))?;
 
+    let waits_its_time = call.patience.is_none();
     let period = call.patience.map_or(tool.deadline, |patience| patience.within(router.config.deadlines.max.0));
     let ctx = CallContext {
         request_id: call.request_id,
@@ -156,7 +157,9 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
     };
     let answered = match plan::cache_plan(router, &ctx.caller, tool, &request.params, request.arguments.as_ref()) {
         Ok(plan) => {
-            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request).await;
+            // Whoever waits as long as a fetch may take hears from the fetch that it failed.
+            let wait_by = ctx.deadline.at() + if waits_its_time { guard::LATE } else { Duration::ZERO };
+            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, wait_by).await;
             record.cache(outcome);
             answer
         }

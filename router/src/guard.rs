@@ -7,7 +7,7 @@ use adapters::{AdapterError, CallContext, ErrorClass, Reply, Request, Sent};
 use crate::catalog::Tool;
 
 /// How long after the deadline an adapter may still be busy saying that it passed, before it is dropped.
-const LATE: Duration = Duration::from_millis(100);
+pub(crate) const LATE: Duration = Duration::from_millis(100);
 
 /// Calls the downstream once. Retries, budget and breaker belong here.
 ///

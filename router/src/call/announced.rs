@@ -39,7 +39,7 @@ pub(super) async fn announce<'a>(
 ) -> Result<Option<Announced<'a>>, CallError> {
     let Some(settings) = tool.settings().filter(|settings| !settings.invalidates.is_empty()) else { return Ok(None) };
     let templates = settings.invalidates.as_slice();
-    let arguments = with_defaults(tool, request.arguments.as_ref());
+    let arguments = with_defaults(Some(settings), request.arguments.as_ref());
     let changes = tags_of_write(templates, &router.strict, Some(&arguments));
     let settles_within = settings.settles_within.map_or(Duration::ZERO, |period| period.0);
     let pending_for = ctx.deadline.remaining() + LATE + settles_within;

@@ -6,7 +6,6 @@ use adapters::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::error::CallError;
 
@@ -46,12 +45,10 @@ impl Note {
 
     /// What a program is to know of it: the value of [`NAME`](Self::NAME).
     pub(crate) fn meta(&self) -> String {
-        let fetched_at = self.fetched_at().map(|at| at.to_string());
-        let mut meta = json!({ "state": self.state, "age_ms": self.age_ms, "fetched_at": fetched_at });
-        if let Some(reason) = &self.reason {
-            meta["reason"] = json!(reason);
-        }
-        meta.to_string()
+        let at = self.fetched_at().map_or_else(|| "null".to_owned(), |at| format!("\"{at}\""));
+        let reason = self.reason.as_deref().map(|reason| format!(",\"reason\":{}", json::string(reason)));
+        let (state, age_ms, reason) = (self.state, self.age_ms, reason.unwrap_or_default());
+        format!("{{\"state\":\"{state}\",\"age_ms\":{age_ms},\"fetched_at\":{at}{reason}}}")
     }
 
     /// What a model can repeat; nothing of an answer that is fresh.

@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use adapters::{
-    AdapterError, CallContext, Deadline, ErrorClass, Method, Reply, Request, Sent,
+    AdapterError, CallContext, Deadline, ErrorClass, Reply, Request, Sent,
     json::{self, Change, Object},
 };
 use bytes::Bytes;
 use cache::{Ask, Cached, Failure, Fetched, Found, Seat, Served, State};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Answered, Note, fetch, outcome::Outcome, overloaded, plan::Plan, shared::SharedAnswer};
@@ -20,14 +21,15 @@ use crate::{
     telemetry,
 };
 
-/// What the cache holds, else what one fetch comes to for all who wait for it. The caller waits until its own deadline; the fetch has the
-/// tool's.
+/// What the cache holds, else what one fetch comes to for all who wait for it. This caller waits until `wait_by`; the fetch has the tool's
+/// deadline.
 pub(super) async fn answer(
     router: &Router,
     ctx: &CallContext,
     tool: &Arc<Tool>,
     plan: Plan,
     request: Request,
+    wait_by: Instant,
 ) -> (Answer, Option<Outcome>) {
     let caching = tool.caching.clone().expect("only a tool with a contract has a plan");
     let ask = Ask {
@@ -37,14 +39,14 @@ pub(super) async fn answer(
         tags: plan.tags,
         templates: plan.templates,
         fetch_period: tool.deadline,
-        wait_by: ctx.deadline.at(),
+        wait_by,
     };
     let fetch = Arc::new(Fetch {
         tool: tool.clone(),
         caching,
         strict: router.strict.clone(),
         arguments: plan.arguments,
-        request: for_all(request),
+        request,
         starter: ctx.clone(),
     });
     let alone = fetch.clone();
@@ -65,11 +67,11 @@ pub(super) async fn answer(
 }
 
 /// The request without what belongs to one caller's hop: its result is for others too.
-fn for_all(request: Request) -> Request {
+fn for_all(request: &Request) -> Request {
     let arguments = request.arguments.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
     let members = arguments.map_or_else(String::new, |arguments| format!(",\"arguments\":{arguments}"));
     let params = format!("{{\"name\":{}{members}}}", json::string(&request.local_name));
-    Request { method: Method::CallTool, params: params.into(), ..request }
+    Request { params: params.into(), ..request.clone() }
 }
 
 /// What the cache did for the call, in the form that callers get.
@@ -172,7 +174,7 @@ impl Fetch {
             gate: Arc::default(),
             ..self.starter.clone()
         };
-        match fetch(&ctx, &self.tool, self.request.clone()).await {
+        match fetch(&ctx, &self.tool, for_all(&self.request)).await {
             Ok(Reply::Complete(bytes)) if is_tool_error(&bytes) || is_cut(&bytes) => {
                 Fetched::Shared(SharedAnswer(Ok(Reply::Complete(bytes))))
             }

@@ -51,7 +51,7 @@ pub(crate) fn cache_plan(
     }
     let roles = router.policy.known_roles(caller);
     let partition = partition(tool, caching, caller, roles.iter().map(AsRef::as_ref).collect())?;
-    let arguments = with_defaults(tool, arguments);
+    let arguments = with_defaults(tool.settings(), arguments);
     let canonical = Canonical::of(&arguments).map_err(Bypass::Arguments)?;
     let about = tags_of_arguments(&caching.templates, &router.strict, Some(&arguments));
     if about.unresolved {
@@ -117,9 +117,9 @@ fn says_more(params: &[u8]) -> bool {
 
 /// The arguments with what Weir itself adds where the caller says nothing: the defaults of the config. A foreign schema's `default` is never
 /// applied.
-pub(super) fn with_defaults(tool: &Tool, given: Option<&Bytes>) -> Bytes {
+pub(super) fn with_defaults(settings: Option<&config::Tool>, given: Option<&Bytes>) -> Bytes {
     let given = given.cloned().unwrap_or(Bytes::from_static(b"{}"));
-    let stated = tool.settings().map(|settings| &settings.arguments);
+    let stated = settings.map(|settings| &settings.arguments);
     let defaults = stated.into_iter().flatten().filter_map(|(name, argument)| {
         let default = argument.default.as_ref().filter(|default| !default.is_null())?;
         Some((name.as_str(), default))
@@ -138,7 +138,28 @@ pub(super) fn with_defaults(tool: &Tool, given: Option<&Bytes>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::says_more;
+    use bytes::Bytes;
+
+    use super::{says_more, with_defaults};
+
+    #[test]
+    fn what_weir_adds_is_the_same_as_what_a_caller_says() {
+        let tool = r#"{"arguments":{"a":{"type":"string","default":"x\"y"},"b":{"type":"integer","default":5},"c":{"type":"string","default":null}}}"#;
+        let tool: config::Tool = serde_json::from_str(tool).expect("a tool");
+        let whole = r#"{"a":"x\"y","b":5}"#;
+        for (given, expected) in [
+            (None, whole),
+            (Some("{}"), whole),
+            (Some(r#"{"b":null}"#), whole),
+            (Some(r#"{"a":"x\"y"}"#), r#"{"b":5,"a":"x\"y"}"#),
+            (Some(r#"{ "b" : 6,"a":"", "d":null }"#), r#"{ "b" : 6,"a":"", "d":null }"#),
+        ] {
+            let given = given.map(|text| Bytes::from_static(text.as_bytes()));
+            assert_eq!(with_defaults(Some(&tool), given.as_ref()), expected);
+            let unstated = given.clone().unwrap_or(Bytes::from_static(b"{}"));
+            assert_eq!(with_defaults(None, given.as_ref()), unstated);
+        }
+    }
 
     #[test]
     fn only_a_name_and_arguments_make_a_cached_call() {
