@@ -1,17 +1,17 @@
 //! The rest of long answers, kept for a few minutes for the caller who got the beginning, and for nobody else.
 //!
 //! A page lies under a key that only its handle together with its owner gives: in Redis sealed, so that any replica serves it, else in the
-//! memory of this process. A handle is random; nothing can be read from it, and without its owner it is worth nothing.
+//! memory of this process. A handle cannot be guessed, nothing can be read from it, and without its owner it is worth nothing.
 
 use std::{fmt, time::Duration};
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{digest, hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
 use crate::{
     Clock, Contract, Entry, Found, Key, Local, Sealer,
-    redis::{Redis, Script},
+    redis::{Gone, Redis, Script},
 };
 
 /// The parts of a handle: which answer, and which page of it.
@@ -25,6 +25,8 @@ pub struct Pages {
     redis: Option<Redis>,
     clock: Clock,
     sealer: Sealer,
+    /// Of this process alone: replicas find each other's pages by handle.
+    mac_key: hmac::Key,
     keep: Script,
     find: Script,
 }
@@ -54,12 +56,15 @@ impl Pages {
     /// Keeps pages in Redis while it is there, sealed by `sealer`, which seals values of `answer_bytes_max`.
     #[must_use]
     pub fn new(settings: Settings, redis: Option<Redis>, sealer: Sealer) -> Self {
+        let mut secret = [0; 32];
+        rand::fill(&mut secret).expect("the system has random bytes");
         Self {
             settings,
             local: Local::new(settings.local_bytes_max),
             clock: redis.as_ref().map_or_else(Clock::local, |redis| redis.clock().clone()),
             redis,
             sealer,
+            mac_key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             keep: Script::new(KEEP),
             find: Script::new(FIND),
         }
@@ -70,15 +75,22 @@ impl Pages {
         &self.settings
     }
 
-    /// Handles for the pages of one answer, to be [kept](Self::keep) under.
+    /// Handles for the pages of one answer to `owner`, to be [kept](Self::keep) under. The same `answer` (all that decides what its pages
+    /// are), given again by this process, has the same ones: it takes no more room, and what a model reads is the same.
     #[must_use]
-    pub fn handles(&self, pages: usize) -> Vec<Handle> {
-        let mut answer = [0; ANSWER_BYTES];
-        rand::fill(&mut answer).expect("the system has random bytes");
-        let handle = |_| {
+    pub fn handles(&self, owner: &[u8], answer: &[&[u8]], pages: usize) -> Vec<Handle> {
+        let mut mac = hmac::Context::with_key(&self.mac_key);
+        for part in [owner].iter().chain(answer) {
+            // Where a part begins and ends is a part of it.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        let mac = mac.sign();
+        let handle = |page: usize| {
+            let of_page = hmac::sign(&self.mac_key, &[mac.as_ref(), &page.to_be_bytes()].concat());
             let mut handle = [0; ANSWER_BYTES + PAGE_BYTES];
-            handle[..ANSWER_BYTES].copy_from_slice(&answer);
-            rand::fill(&mut handle[ANSWER_BYTES..]).expect("the system has random bytes");
+            handle[..ANSWER_BYTES].copy_from_slice(&mac.as_ref()[..ANSWER_BYTES]);
+            handle[ANSWER_BYTES..].copy_from_slice(&of_page.as_ref()[..PAGE_BYTES]);
             Handle(handle)
         };
         (0..pages).map(handle).collect()
@@ -115,14 +127,18 @@ impl Pages {
     }
 
     /// The page that `handle` stands for, if it is `owner`'s and its time is not over.
-    pub async fn find(&self, owner: &[u8], handle: &str) -> Option<Bytes> {
-        let handle = Handle::parse(handle)?;
+    ///
+    /// # Errors
+    /// When Redis, where the page may lie, cannot be asked.
+    pub async fn find(&self, owner: &[u8], handle: &str) -> Result<Option<Bytes>, Gone> {
+        let Some(handle) = Handle::parse(handle) else { return Ok(None) };
         let key = handle.key(owner);
-        let entry = match self.local.get(&key) {
-            Some(entry) => Entry::clone(&entry),
-            None => self.find_shared(&handle, &key).await?,
-        };
-        (self.clock.now_ms() < entry.fresh_until_ms).then_some(entry.value)
+        let is_current = |entry: &Entry| self.clock.now_ms() < entry.fresh_until_ms;
+        // One that is over here may have been kept again there.
+        if let Some(entry) = self.local.get(&key).filter(|entry| is_current(entry)) {
+            return Ok(Some(entry.value.clone()));
+        }
+        Ok(self.find_shared(&handle, &key).await?.filter(is_current).map(|entry| entry.value))
     }
 
     async fn keep_in(&self, redis: &Redis, owner: &[u8], place: &str, entries: &[(Handle, Entry)]) -> bool {
@@ -137,11 +153,11 @@ impl Pages {
         redis.bulk::<i64>(&self.keep, &[&redis.key(place, "p")], &args).await.is_ok()
     }
 
-    async fn find_shared(&self, handle: &Handle, key: &Key) -> Option<Entry> {
-        let redis = self.redis.as_ref()?;
+    async fn find_shared(&self, handle: &Handle, key: &Key) -> Result<Option<Entry>, Gone> {
+        let Some(redis) = &self.redis else { return Ok(None) };
         let place = redis.key(&handle.place(), "p");
-        let sealed: Option<Bytes> = redis.bulk(&self.find, &[&place], &[handle.page()]).await.ok()?;
-        self.sealer.open(key, &sealed?).ok()
+        let sealed: Option<Bytes> = redis.bulk(&self.find, &[&place], &[handle.page()]).await?;
+        Ok(sealed.and_then(|sealed| self.sealer.open(key, &sealed).ok()))
     }
 }
 

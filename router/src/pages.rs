@@ -67,15 +67,19 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
     if bytes.len() <= characters_max {
         return bytes;
     }
-    let (promise, pages, whole) = (tool.promise(), router.pages.clone(), bytes.clone());
-    let part = move || Parted::of(&whole, characters_max, promise, |count| pages.handles(count));
+    let owner = owner(caller);
+    let (pages, name, whose, whole) = (router.pages.clone(), tool.name.shown.clone(), owner.clone(), bytes.clone());
+    let promise = tool.promise();
+    // The budget is that of the tool.
+    let handles = move |count, whole: &[u8]| pages.handles(&whose, &[name.as_bytes(), whole], count);
+    let part = move || Parted::of(&whole, characters_max, promise, |count| handles(count, &whole));
     let parted = if bytes.len() < BLOCKING_FROM_BYTES { Ok(part()) } else { tokio::task::spawn_blocking(part).await };
     let parted = match parted {
         Ok(Some(parted)) => parted,
         Ok(None) => return bytes,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     };
-    match router.pages.keep(&owner(caller), parted.rest).await {
+    match router.pages.keep(&owner, parted.rest).await {
         Ok(()) => parted.first,
         Err(cache::TooLarge) => parted.first_alone,
     }

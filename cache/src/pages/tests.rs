@@ -14,10 +14,14 @@ fn pages(lifetime: Duration) -> Pages {
 
 /// Keeps these pages for an owner and gives their handles.
 async fn kept(pages: &Pages, owner: &[u8], texts: &[&'static str]) -> Result<Vec<String>, TooLarge> {
-    let handles = pages.handles(texts.len());
+    let handles = pages.handles(owner, &[texts.concat().as_bytes()], texts.len());
     let shown = handles.iter().map(ToString::to_string).collect();
     let bytes = texts.iter().map(|text| Bytes::from_static(text.as_bytes()));
     pages.keep(owner, handles.into_iter().zip(bytes).collect()).await.map(|()| shown)
+}
+
+async fn found(pages: &Pages, owner: &[u8], handle: &str) -> Option<Bytes> {
+    pages.find(owner, handle).await.expect("there is no Redis that could be gone")
 }
 
 #[tokio::test]
@@ -25,16 +29,20 @@ async fn a_page_is_found_by_its_owner_alone_as_often_as_it_asks() {
     let pages = pages(LONG);
     let handles = kept(&pages, b"ann", &["two", "three"]).await.expect("kept");
     for _ in 0..2 {
-        assert_eq!(pages.find(b"ann", &handles[0]).await.as_deref(), Some(&b"two"[..]));
-        assert_eq!(pages.find(b"ann", &handles[1]).await.as_deref(), Some(&b"three"[..]));
+        assert_eq!(found(&pages, b"ann", &handles[0]).await.as_deref(), Some(&b"two"[..]));
+        assert_eq!(found(&pages, b"ann", &handles[1]).await.as_deref(), Some(&b"three"[..]));
     }
-    assert_eq!(pages.find(b"bob", &handles[0]).await, None);
-    assert_eq!(pages.find(b"", &handles[0]).await, None);
+    assert_eq!(found(&pages, b"bob", &handles[0]).await, None);
+    assert_eq!(found(&pages, b"", &handles[0]).await, None);
     let mixed = format!("{}{}", &handles[0][..16], &handles[1][16..]);
     for unknown in ["", "x", "AAAA", &handles[0][1..], &"A".repeat(32), &format!("{}=", handles[0]), "not base64!"] {
-        assert_eq!(pages.find(b"ann", unknown).await, None, "{unknown}");
+        assert_eq!(found(&pages, b"ann", unknown).await, None, "{unknown}");
     }
-    assert_eq!(pages.find(b"ann", &mixed).await.as_deref(), Some(&b"three"[..]), "it is the second page's own handle");
+    assert_eq!(
+        found(&pages, b"ann", &mixed).await.as_deref(),
+        Some(&b"three"[..]),
+        "it is the second page's own handle"
+    );
 }
 
 #[tokio::test]
@@ -42,12 +50,12 @@ async fn a_page_is_gone_when_its_time_is_over() {
     let pages = pages(Duration::from_millis(40));
     let before = pages.clock.now_ms();
     let handles = kept(&pages, b"ann", &["two"]).await.expect("kept");
-    let mut found = 0;
-    while pages.find(b"ann", &handles[0]).await.is_some() {
-        found += 1;
+    let mut seen = 0;
+    while found(&pages, b"ann", &handles[0]).await.is_some() {
+        seen += 1;
         tokio::task::yield_now().await;
     }
-    assert!(found > 0 && pages.clock.now_ms() >= before + 40);
+    assert!(seen > 0 && pages.clock.now_ms() >= before + 40);
 }
 
 #[tokio::test]
@@ -62,9 +70,18 @@ async fn an_answer_is_kept_as_a_whole_or_not_at_all() {
 #[tokio::test]
 async fn handles_say_nothing() {
     let pages = pages(LONG);
-    let handles = pages.handles(2);
+    let handles = pages.handles(b"ann", &[b"answer"], 2);
     assert!(handles[0].to_string().len() == 32 && handles[0] != handles[1]);
-    assert_ne!(handles[0].to_string(), pages.handles(1)[0].to_string());
+    assert!(handles == pages.handles(b"ann", &[b"answer"], 2), "the same answer takes no more room");
+    for other in [
+        pages.handles(b"bob", &[b"answer"], 1),
+        pages.handles(b"ann", &[b"another"], 1),
+        pages.handles(b"anna", &[b"nswer"], 1),
+        pages.handles(b"ann", &[b"ans", b"wer"], 1),
+        self::pages(LONG).handles(b"ann", &[b"answer"], 1),
+    ] {
+        assert_ne!(handles[0].to_string()[..8], other[0].to_string()[..8]);
+    }
     assert_eq!(format!("{:?}", handles[0]), "Handle(…)");
     assert!(!handles[0].place().contains(&handles[0].to_string()[..8]));
 }

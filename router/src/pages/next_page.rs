@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use adapters::{
-    Adapter, AdapterError, AdapterEvent, CallContext, CallerInput, CallerInputs, Offer, OfferedTool, Reply, Request,
+    Adapter, AdapterError, AdapterEvent, CallContext, CallerInput, CallerInputs, ErrorClass, Offer, OfferedTool, Reply,
+    Request,
     json::{self, Object},
 };
 use cache::Pages;
@@ -23,6 +24,9 @@ const DESCRIPTION: &str = "Gives the next part of a long answer. When an answer 
 /// The same for a handle that never was, that is somebody else's, and whose time is over.
 const UNKNOWN: &str = "There is no next part for this handle: it is not one that was given to you, or its time is over. Give the handle exactly \
     as the part before names it, or call the tool itself again.";
+
+/// Redis holds it, and is not there.
+const GONE: &str = "What is kept of long answers cannot be reached now. Try again in a few seconds with the same handle, or call the tool itself again.";
 
 /// Serves the rest of long answers.
 #[derive(Debug)]
@@ -53,16 +57,15 @@ impl NextPage {
         Offer { tools: vec![tool], ..Offer::default() }
     }
 
-    async fn page(&self, ctx: &CallContext, request: &Request) -> Reply {
+    async fn page(&self, ctx: &CallContext, request: &Request) -> Result<Reply, AdapterError> {
         let arguments = request.arguments.as_deref().map(std::str::from_utf8).and_then(Result::ok);
         let handle = arguments.and_then(Object::parse).and_then(|arguments| arguments.get("handle"));
-        let found = match handle.and_then(json::unquote) {
-            Some(handle) => self.0.find(&owner(&ctx.caller), &handle).await,
-            None => None,
-        };
-        Reply::Complete(found.unwrap_or_else(|| {
+        let handle = handle.and_then(json::unquote).unwrap_or_default();
+        let gone = |_gone| AdapterError::not_sent(ErrorClass::Unreachable, GONE);
+        let found = self.0.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
+        Ok(Reply::Complete(found.unwrap_or_else(|| {
             json!({ "content": [{ "type": "text", "text": UNKNOWN }], "isError": true }).to_string().into()
-        }))
+        })))
     }
 }
 
@@ -72,7 +75,7 @@ impl Adapter for NextPage {
     }
 
     fn call<'a>(&'a self, ctx: &'a CallContext, request: Request) -> BoxFuture<'a, Result<Reply, AdapterError>> {
-        async move { Ok(self.page(ctx, &request).await) }.boxed()
+        async move { self.page(ctx, &request).await }.boxed()
     }
 
     fn events(&self) -> BoxStream<'static, AdapterEvent> {

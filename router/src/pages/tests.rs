@@ -12,7 +12,7 @@ const NONE: Promise = Promise { exists: false, takes_more: true, counts_rows: fa
 fn handles(count: usize) -> Vec<Handle> {
     let settings =
         PageSettings { lifetime: super::LIFETIME, answer_bytes_max: 1, answer_pages_max: 1, local_bytes_max: 1 };
-    Pages::new(settings, None, cache::Sealer::new(&[0; 32], &[], 1)).handles(count)
+    Pages::new(settings, None, cache::Sealer::new(&[0; 32], &[], 1)).handles(b"", &[], count)
 }
 
 /// The parts of a result, each checked to say where the next one is; nothing when it is not parted.

@@ -158,7 +158,10 @@ async fn any_replica_serves_the_next_part() -> Result<()> {
         ensure!(refused["isError"] == true && texts(&refused)[0].contains("no next part"), "{refused}");
     }
     // Without Redis each serves its own.
+    let shared = next(&Surface::Modern.call(&one, None, "raw__closed", json!({})).await?).context("a handle")?;
     redis.kill().await?;
+    let gone = Surface::Modern.call(&one, None, NEXT_PAGE, json!({ "handle": shared })).await?;
+    ensure!(gone["isError"] == true && texts(&gone)[0].contains("Try again in a few seconds"), "{gone}");
     let parts = Surface::Modern.all(&one, None, "raw__closed", json!({})).await?;
     ensure!(parts.iter().all(|part| part["isError"] != true) && parts.len() > 3, "{parts:?}");
     Ok(())
