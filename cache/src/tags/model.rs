@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use self::world::{Random, World};
@@ -54,6 +54,29 @@ fn tell_all(in_memory: bool) -> ServedCount {
         served.unverified += more.unverified;
     }
     served
+}
+
+/// The raise at its end is told late, and before whoever wrote is answered.
+#[tokio::test(start_paused = true)]
+async fn a_strict_write_at_whose_end_redis_is_out_of_reach_is_answered_when_it_is_back_or_after_two_seconds() {
+    for (strict, gone_ms, expected) in
+        [(true, 1_500, Raised::Everywhere), (true, 4_000, Raised::Queued), (false, 1_500, Raised::Queued)]
+    {
+        let world = Arc::new(World::new(1, 1));
+        let tags = Tags { kind: Arc::new(Kind::Shared(Shared::new(Box::new(world.remote(0)), 64))) };
+        let pending = tags.begin(&[tag(strict, 0)], &[], PENDING).await.expect("Redis is there");
+        world.cut(0, true);
+        let mending = world.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(gone_ms)).await;
+            mending.mend(0);
+        });
+        let ended = Instant::now();
+        assert_eq!(pending.end(&[], Settled::Yes).await, expected);
+        let waited = ended.elapsed();
+        assert_eq!(waited > Duration::from_secs(1), strict, "{waited:?}");
+        assert!(waited < Duration::from_millis(2_100), "{waited:?}");
+    }
 }
 
 /// How many answers came out of the cache.

@@ -8,7 +8,7 @@ mod replica;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::replica::Replica;
@@ -18,6 +18,11 @@ use super::{
     remote::{Lasting, Mark, NotRaised, Remote},
 };
 use crate::entry::TagGeneration;
+
+/// A strict write whose end Redis cannot be told of keeps its caller waiting for so long: others may still serve what it changed. A link
+/// that was merely lost is there again by then.
+const STRICT_PATIENCE: Duration = Duration::from_secs(2);
+const TRY_EACH: Duration = Duration::from_millis(50);
 
 pub(super) struct Shared {
     replica: Arc<Replica>,
@@ -106,10 +111,25 @@ impl Shared {
             Settled::Yes => (Mark::Ended(write), None),
             Settled::Unknown(within) => (Mark::Pending(write, within), Some(Instant::now() + within)),
         };
-        let raised = self.raise_with(concerned, mark).await;
+        let mut raised = self.raise_with(concerned, mark).await;
+        if raised == Raised::Queued && concerned.iter().any(|tag| tag.strict) {
+            raised = self.try_again().await;
+        }
         // After the raise: what is stored in this process alone is about the old generations until then.
         self.replica.marks.end(concerned.iter().copied(), write, until);
         raised
+    }
+
+    /// Whether Redis could be told of what waits after all.
+    async fn try_again(&self) -> Raised {
+        let by = Instant::now() + STRICT_PATIENCE;
+        while Instant::now() < by {
+            sleep(TRY_EACH).await;
+            if self.replica.is_up() && self.replica.flush().await.is_ok() {
+                return Raised::Everywhere;
+            }
+        }
+        Raised::Queued
     }
 
     /// Raises as soon as may be, by whoever cannot wait for it.
