@@ -23,8 +23,8 @@ use crate::{Downstream, name::ToolName};
 
 pub(crate) use caching::Caching;
 pub(crate) use refresh::keep_fresh;
-pub use rights::{Page, Rights};
 use rights::Sources;
+pub use rights::{Page, Rights};
 pub use tool::Tool;
 
 /// How long after its start the router waits for first lists before it answers without them.
@@ -128,7 +128,8 @@ impl Catalog {
         if !Arc::ptr_eq(view, &self.view.load()) {
             return Duration::ZERO;
         }
-        let left = |expires: Timestamp| Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
+        let left =
+            |expires: Timestamp| Duration::try_from(expires.duration_since(Timestamp::now())).unwrap_or_default();
         caller.expires.map_or(holds, |expires| holds.min(left(expires)))
     }
 

@@ -36,7 +36,12 @@ impl ToolName {
     #[must_use]
     pub fn own(local: &Arc<str>) -> Self {
         let downstream = DownstreamName::own();
-        Self { shown: format!("{downstream}{SEPARATOR}{local}").into(), downstream, local: local.clone(), is_alias: false }
+        Self {
+            shown: format!("{downstream}{SEPARATOR}{local}").into(),
+            downstream,
+            local: local.clone(),
+            is_alias: false,
+        }
     }
 
     /// Another alias with a longer hash, for the case that the first one is some other tool's name; a different one for each `attempt`.
