@@ -285,3 +285,45 @@ async fn beyond_the_fetches_that_may_run_a_call_goes_to_the_downstream_by_itself
     ensure!(count(&first?.result()?) == Some(1) && counts? == [Some(2), Some(3)], "each for itself, and none refused");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_strict_writes_are_refused_and_everything_else_says_what_it_lacks() -> Result<()> {
+    let (counting, dir) = (Counting::start().await?, tempfile::tempdir()?);
+    tests::private_file(dir.path().join("master"), "k3J9-vQ2x_8Lw0ZrT5yB7nHd6fGs1aPe")?;
+    // Nobody listens on the port of a listener that is gone.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    tests::private_file(dir.path().join("redis"), format!("redis://{nobody}"))?;
+    let mut config = open_house(&[("raw", &counting.server.url)]);
+    config["secrets"] = json!({ "master": { "file": "master" } });
+    config["redis"] = json!({ "url": { "file": "redis" } });
+    config["cache"] = json!({ "strict": ["thing"] });
+    let raw = &mut config["downstreams"]["raw"];
+    raw["effects"] = json!([{ "match": "set", "effect": "write" }, { "match": "*", "effect": "read" }]);
+    raw["tools"] = json!({
+        "get": { "cache": { "fresh_for": "10m", "tags": ["thing:{n}"] } },
+        "about": { "cache": { "fresh_for": "10m", "tags": ["other:{n}"] } },
+        "set": { "invalidates": ["thing:{n}"] },
+    });
+    let router = TestRouter::ready_in(dir, &config.to_string()).await?;
+    let one = json!({ "n": 1 });
+    for tool in ["get", "about"] {
+        let answer = router.ask(&Ask::call(&format!("raw__{tool}"), one.clone())).await?.result()?;
+        ensure!(answer["isError"] != true && answer["_meta"].get("weir/cache").is_none(), "{answer}");
+    }
+    let again = router.ask(&Ask::call("raw__about", one.clone())).await?.result()?;
+    let mark = &again["_meta"]["weir/cache"];
+    ensure!(mark["state"] == "fresh" && mark["reason"].as_str().is_some_and(|why| why.contains("Redis")), "{again}");
+    ensure!(again["content"].as_array().is_some_and(|texts| texts.len() == 1), "it is not stale: {again}");
+
+    let before = counting.calls().len();
+    let refused = router.ask(&Ask::call("raw__set", one.clone())).await?.result()?;
+    let text = refused["content"][0]["text"].as_str().context("a text")?;
+    ensure!(refused["isError"] == true && text.contains("Nothing was sent. Try again in 2 s."), "{refused}");
+    ensure!(refused["_meta"]["weir/limit"]["retry_after_ms"] == 2000, "{refused}");
+    let refused = plain(&router, "raw__set", &one).await?;
+    ensure!(refused.status == 503 && refused.headers["retry-after"] == "2", "{refused:?}");
+    ensure!(refused.json()?["outcome"] == "unannounced" && counting.calls().len() == before, "{refused:?}");
+    let expected = ["bypass_redis_gone_strict", "miss", "hit_local", "bypass_write", "bypass_write"];
+    ensure!(outcomes(&router).await? == expected, "{:?}", outcomes(&router).await?);
+    Ok(())
+}
