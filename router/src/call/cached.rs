@@ -239,3 +239,62 @@ fn of_no_era(result: Bytes) -> Bytes {
     let Some(object) = Object::parse(text) else { return result };
     object.rewrite(&[], |key, _| if key == "resultType" { Change::Remove } else { Change::Keep }).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use adapters::{AdapterError, ErrorClass, Sent};
+    use bytes::Bytes;
+
+    use super::{SharedAnswer, is_cut, is_trouble, of_no_era, trouble};
+    use crate::error::CallError;
+
+    #[test]
+    fn an_answer_of_which_a_part_was_left_out_says_so_in_its_structured_result() {
+        for (result, cut) in [
+            (r#"{"content":[],"structuredContent":{"rows":[],"truncated":true}}"#, true),
+            (r#"{"content":[],"structuredContent":{"rows":[],"truncated": true }}"#, true),
+            (r#"{"content":[],"structuredContent":{"rows":[],"truncated":false}}"#, false),
+            (r#"{"content":[],"structuredContent":{"rows":[{"truncated":true}]}}"#, false),
+            (r#"{"content":[{"type":"text","text":"\"truncated\":true"}]}"#, false),
+            (r#"{"truncated":true,"content":[]}"#, false),
+        ] {
+            assert_eq!(is_cut(&Bytes::from_static(result.as_bytes())), cut, "{result}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_callers_of_all_eras() {
+        for (given, kept) in [
+            (r#"{"resultType":"complete", "content":[]}"#, r#"{ "content":[]}"#),
+            (r#"{"content":["resultType"]}"#, r#"{"content":["resultType"]}"#),
+        ] {
+            assert_eq!(of_no_era(Bytes::from_static(given.as_bytes())), kept);
+        }
+    }
+
+    #[test]
+    fn an_older_answer_stands_in_for_trouble_and_not_for_a_no() {
+        let error = |class| {
+            let error = Box::new(AdapterError::new(class, Sent::Unknown, "It went wrong."));
+            CallError::Downstream { tool: "crm__get".into(), downstream: "crm".to_owned(), error }
+        };
+        let overloaded = CallError::Overloaded { limit: "the downstream crm".to_owned(), retry_after_ms: 1000 };
+        for (error, said) in [
+            (error(ErrorClass::Unreachable), Some("crm is not answering")),
+            (error(ErrorClass::ConnectionLost), Some("crm is not answering")),
+            (error(ErrorClass::Timeout), Some("crm is not answering")),
+            (error(ErrorClass::Busy), Some("crm is busy")),
+            (overloaded, Some("crm is busy")),
+            (error(ErrorClass::Protocol), Some("what crm answers now cannot be used")),
+            (error(ErrorClass::TooLarge), Some("what crm answers now cannot be used")),
+            (error(ErrorClass::Rejected), None),
+            (error(ErrorClass::InvalidArguments), None),
+            (error(ErrorClass::Unauthorized), None),
+            (error(ErrorClass::Cancelled), None),
+            (CallError::Internal, None),
+        ] {
+            let told = is_trouble(&error).then(|| trouble(Some(&SharedAnswer(Err(error.clone()))), "crm"));
+            assert_eq!(told.as_deref(), said, "{error:?}");
+        }
+    }
+}
