@@ -20,7 +20,7 @@ use crate::{
     mcp::Sessions,
     pages,
     policy::Policy,
-    seal::{Masters, Sealer},
+    seal::Masters,
     server::body::Room,
     shared, telemetry,
 };
@@ -106,7 +106,7 @@ impl Router {
             policy: Policy::new(&config.policy),
             authenticator: Authenticator::new(&config.identity, &surroundings.keys),
             gatekeeper: Gatekeeper::new(&config.server),
-            sessions: Sessions::new(Sealer::new(masters.current(), "session")),
+            sessions: Sessions::new(masters.sealer("session")),
             calls: Slots::new(config.server.calls_max),
             body_room: Room::new(config.server.body_bytes_max.bytes()),
             audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,

@@ -37,8 +37,10 @@ impl Masters {
         }
     }
 
-    pub(crate) fn current(&self) -> &[u8] {
-        &self.current
+    /// What seals values that leave Weir and come back: under the current secret, opening those of before too.
+    pub(crate) fn sealer(&self, purpose: &str) -> Sealer {
+        let previous = self.previous.iter().map(|master| purpose_key(master, purpose)).collect();
+        Sealer { previous, ..Sealer::new(&self.current, purpose) }
     }
 
     /// What seals stored values of one purpose: under the current secret, opening those of before too.
@@ -55,13 +57,14 @@ impl Masters {
 
 /// Seals and opens values of one purpose.
 pub(crate) struct Sealer {
-    purpose_key: Prk,
+    current: Prk,
+    previous: Vec<Prk>,
 }
 
 impl Sealer {
     /// A sealer for `purpose` under the master secret.
     pub(crate) fn new(master: &[u8], purpose: &str) -> Self {
-        Self { purpose_key: Prk::new_less_safe(HKDF_SHA256, &derived(master, purpose)) }
+        Self { current: purpose_key(master, purpose), previous: Vec::new() }
     }
 
     /// Seals `value` as text for a header or a JSON string.
@@ -69,7 +72,7 @@ impl Sealer {
         let mut salt = [0; SALT_BYTES];
         rand::fill(&mut salt).expect("the system has random bytes");
         let mut sealed = value.to_vec();
-        self.subkey(&salt)
+        subkey(&self.current, &salt)
             .seal_in_place_append_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from([FORMAT]), &mut sealed)
             .expect("a value in memory is within what AES-GCM can seal");
         let mut out = Vec::with_capacity(1 + SALT_BYTES + sealed.len());
@@ -87,18 +90,14 @@ impl Sealer {
         if format != FORMAT {
             return None;
         }
-        let mut value = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key([0; 12]);
-        let opened = self.subkey(salt).open_in_place(nonce, Aad::from([format]), &mut value).ok()?.len();
-        value.truncate(opened);
-        Some(value)
-    }
-
-    fn subkey(&self, salt: &[u8]) -> LessSafeKey {
-        let mut key = [0; 32];
-        let derived = self.purpose_key.expand(&[salt], Aes256).and_then(|key_material| key_material.fill(&mut key));
-        derived.expect("32 bytes are within what HKDF can derive");
-        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("the key has the length of AES-256"))
+        std::iter::once(&self.current).chain(&self.previous).find_map(|purpose_key| {
+            // A key that is not the right one leaves nothing of use in what it was tried on.
+            let mut value = sealed.to_vec();
+            let nonce = Nonce::assume_unique_for_key([0; 12]);
+            let opened = subkey(purpose_key, salt).open_in_place(nonce, Aad::from([format]), &mut value).ok()?.len();
+            value.truncate(opened);
+            Some(value)
+        })
     }
 }
 
@@ -106,6 +105,17 @@ impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sealer(…)")
     }
+}
+
+fn purpose_key(master: &[u8], purpose: &str) -> Prk {
+    Prk::new_less_safe(HKDF_SHA256, &derived(master, purpose))
+}
+
+fn subkey(purpose_key: &Prk, salt: &[u8]) -> LessSafeKey {
+    let mut key = [0; 32];
+    let derived = purpose_key.expand(&[salt], Aes256).and_then(|key_material| key_material.fill(&mut key));
+    derived.expect("32 bytes are within what HKDF can derive");
+    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("the key has the length of AES-256"))
 }
 
 /// The secret of one purpose.
@@ -128,7 +138,7 @@ impl KeyType for Aes256 {
 
 #[cfg(test)]
 mod tests {
-    use super::Sealer;
+    use super::{Masters, Sealer};
 
     const MASTER: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -140,6 +150,18 @@ mod tests {
         assert_eq!(Sealer::new(MASTER, "page").open(&sealed), None);
         assert_eq!(Sealer::new(b"another master secret of 32 bytes", "session").open(&sealed), None);
         assert_ne!(sealed, sealer.seal(b"value"));
+    }
+
+    #[test]
+    fn what_a_previous_master_sealed_is_opened_and_nothing_new_is_sealed_under_it() {
+        let masters = |current: &[u8], previous: &[&[u8]]| Masters {
+            current: current.to_vec(),
+            previous: previous.iter().map(|master| master.to_vec()).collect(),
+        };
+        let (old, new) = (masters(b"old", &[]).sealer("session"), masters(b"new", &[b"old"]).sealer("session"));
+        assert_eq!(new.open(&old.seal(b"value")).as_deref(), Some(b"value".as_slice()));
+        assert_eq!(old.open(&new.seal(b"value")), None);
+        assert_eq!(masters(b"new", &[b"old"]).sealer("page").open(&old.seal(b"value")), None);
     }
 
     #[test]
