@@ -29,6 +29,8 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// How much of one answer is kept, and in how many parts: what is over it would not be read to its end by any model.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_PAGES_MAX: usize = 1000;
+/// The first part is not kept: its caller has it.
+const PARTS_MAX: usize = ANSWER_PAGES_MAX + 1;
 /// An answer from this size on is parted beside the work for other calls.
 const BLOCKING_FROM_BYTES: usize = 256 << 10;
 /// What the memory of one process holds without Redis.
@@ -103,19 +105,30 @@ impl Parted {
     ) -> Option<Self> {
         let result = Object::parse(std::str::from_utf8(result).ok()?)?;
         let cut = cut::cut(&result, characters_max, promise.exists)?;
-        let count = cut.parts.len();
-        // Of an answer that goes on and on, the last part that is kept says that there is more.
-        let kept = count.min(ANSWER_PAGES_MAX + 1);
-        let handles = handles(kept - 1);
+        let handles = handles(cut.parts.len() - 1);
         let shown: Vec<String> = handles.iter().map(ToString::to_string).collect();
         let next = |index: usize| match shown.get(index) {
             Some(handle) => Next::Handle(handle),
-            None if kept < count => Next::Gone,
+            None if cut.goes_on => Next::Gone,
             None => Next::End,
         };
         let render = |index: usize, next: Next<'_>| Bytes::from(part::render(&result, &cut, index, next, promise));
-        let rest = handles.iter().zip(1..kept).map(|(handle, index)| (handle.clone(), render(index, next(index))));
-        Some(Self { first: render(0, next(0)), first_alone: render(0, Next::Gone), rest: rest.collect() })
+        let (mut first, first_alone) = (render(0, next(0)), render(0, Next::Gone));
+        let (mut rest, mut bytes) = (Vec::with_capacity(handles.len()), 0);
+        for (index, handle) in (1..).zip(handles) {
+            let part = render(index, next(index));
+            bytes += part.len();
+            if bytes > ANSWER_BYTES_MAX {
+                // Of an answer that goes on and on, the last part that is kept says that there is more.
+                match rest.last_mut() {
+                    None => first = first_alone.clone(),
+                    Some((_, last)) => *last = render(index - 1, Next::Gone),
+                }
+                break;
+            }
+            rest.push((handle, part));
+        }
+        Some(Self { first, first_alone, rest })
     }
 }
 

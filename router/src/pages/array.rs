@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use adapters::json::{self, Object};
 
-use super::text::take;
+use super::{PARTS_MAX, text::take};
 
 /// How deep is looked for the array, and for what is to be shortened.
 const DEPTH_MAX: usize = 8;
@@ -31,7 +31,8 @@ impl<'a> Array<'a> {
         format!("{}[{}]{}", self.before, self.items[items].join(","), self.after)
     }
 
-    /// Ranges of items, so that the text with each of them has at most `room` characters. `None` when that cannot be.
+    /// Ranges of items, so that the text with each of them has at most `room` characters, up to one more than are kept. `None` when that
+    /// cannot be.
     pub(super) fn split(&self, room: usize) -> Option<Vec<Range<usize>>> {
         let frame = self.before.chars().count() + 2 + self.after.chars().count();
         let (mut ranges, mut start, mut used) = (Vec::new(), 0, frame);
@@ -43,6 +44,9 @@ impl<'a> Array<'a> {
             let comma = usize::from(index > start);
             if used + comma + characters > room {
                 ranges.push(start..index);
+                if ranges.len() > PARTS_MAX {
+                    return Some(ranges);
+                }
                 (start, used) = (index, frame + characters);
             } else {
                 used += comma + characters;

@@ -1,14 +1,18 @@
 //! The items of a result's `content`, packed into pages in their order.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::LazyCell};
 
 use adapters::json::{self, Object};
 use serde_json::{Value, value::RawValue};
 
 use super::{
+    ANSWER_BYTES_MAX, PARTS_MAX,
     array::Array,
     text::{count, take},
 };
+
+/// What a piece of content takes besides its bytes.
+const PIECE_BYTES: usize = 64;
 
 /// One item of `content`.
 #[derive(Debug)]
@@ -42,8 +46,10 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) pages: Vec<Page>,
-    /// Whether all that was cut was one JSON array.
-    pub(super) by_items: bool,
+    /// How many items the JSON array has that was all that was cut.
+    pub(super) items_of_array: Option<usize>,
+    /// Whether there is more than is kept of one answer: the pages end before the content does.
+    pub(super) goes_on: bool,
 }
 
 impl<'a> Item<'a> {
@@ -66,11 +72,13 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Whether its text is the same JSON as `structured`: servers repeat it for clients that read only text.
-    pub(super) fn repeats(&self, structured: &str) -> bool {
-        let Some(text) = self.json() else { return false };
+    /// The place of the item whose text is the same JSON as `structured`: servers repeat it for clients that read only text.
+    pub(super) fn repeating(items: &[Self], structured: &str) -> Option<usize> {
         let parsed = |text: &str| serde_json::from_str::<Value>(text).ok();
-        text == structured || parsed(&text).is_some_and(|value| Some(value) == parsed(structured))
+        // Read once, however many items there are that could be the same.
+        let whole = LazyCell::new(|| parsed(structured));
+        let repeats = |text: &str| text == structured || whole.is_some() && parsed(text) == *whole;
+        items.iter().position(|item| item.json().is_some_and(|text| repeats(&text)))
     }
 
     /// The item with another text, as it stands between the quotes.
@@ -105,25 +113,31 @@ impl<'a> Item<'a> {
 /// Packs `items` into pages of at most `room` characters each: at the ends of items where that does, else of the items of a JSON array,
 /// else of lines, else of characters.
 pub(super) fn pack(items: &[&Item<'_>], room: usize) -> Packed {
-    let mut packer = Packer { pages: vec![Page::default()], room };
-    let (mut arrays, mut texts) = (0, 0);
+    let mut packer = Packer { pages: vec![Page::default()], room, later_bytes: 0, is_full: false };
+    let (mut arrays, mut texts) = (Vec::new(), 0);
     for item in items {
-        if item.characters <= room || matches!(item.kind, Kind::Whole) {
-            packer.place(item.raw.to_owned(), item.characters, 0);
+        if packer.is_full || item.characters <= room || matches!(item.kind, Kind::Whole) {
+            packer.place(item.raw, item.characters, 0);
             texts += usize::from(item.characters > 0);
-        } else if packer.array(item) {
-            arrays += 1;
+        } else if let Some(items) = packer.array(item) {
+            arrays.push(items);
         } else {
             packer.lines(item);
             texts += 1;
         }
     }
-    Packed { pages: packer.pages, by_items: arrays == 1 && texts == 0 }
+    let items_of_array = arrays.first().copied().filter(|_| arrays.len() == 1 && texts == 0);
+    Packed { pages: packer.pages, items_of_array, goes_on: packer.is_full }
 }
 
 struct Packer {
     pages: Vec<Page>,
     room: usize,
+    /// The bytes on all pages but the first. What stands around a text is on each page that has a piece of the text, so they can be far
+    /// more than the answer has.
+    later_bytes: usize,
+    /// Whether no more is kept.
+    is_full: bool,
 }
 
 impl Packer {
@@ -136,32 +150,42 @@ impl Packer {
     }
 
     /// Puts a whole item on this page, or on the next one where it has no room.
-    fn place(&mut self, item: String, characters: usize, items: usize) {
-        if characters > self.left() && !self.last().content.is_empty() {
+    fn place(&mut self, item: impl Into<String>, characters: usize, items: usize) {
+        let needs_page = characters > self.left() && !self.last().content.is_empty();
+        self.is_full |= self.later_bytes > ANSWER_BYTES_MAX || needs_page && self.pages.len() == PARTS_MAX;
+        if self.is_full {
+            return;
+        }
+        if needs_page {
             self.pages.push(Page::default());
         }
+        let (item, is_first) = (item.into(), self.pages.len() == 1);
+        self.later_bytes += if is_first { 0 } else { item.len() + PIECE_BYTES };
         let page = self.last();
         page.content.push(item);
         page.characters += characters;
         page.items += items;
     }
 
-    /// Parts a text that is JSON by the items of its longest array; false where it is none, or one item is too long.
-    fn array(&mut self, item: &Item<'_>) -> bool {
-        let Some(text) = item.json() else { return false };
-        let Some(array) = Array::longest_in(&text) else { return false };
-        let Some(ranges) = array.split(self.room) else { return false };
-        for range in ranges {
+    /// Parts a text that is JSON by the items of its longest array, and says how many it has; `None` where it has none, or one item is too
+    /// long.
+    fn array(&mut self, item: &Item<'_>) -> Option<usize> {
+        let text = item.json()?;
+        let array = Array::longest_in(&text)?;
+        for range in array.split(self.room)? {
             let (items, text) = (range.len(), array.with(range));
             let quoted = json::string(&text);
             self.place(item.with_text(&quoted[1..quoted.len() - 1]), text.chars().count(), items);
+            if self.is_full {
+                break;
+            }
         }
-        true
+        Some(array.items.len())
     }
 
     fn lines(&mut self, item: &Item<'_>) {
         let (Kind::Text(mut rest) | Kind::Resource(mut rest)) = item.kind else { return };
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.is_full {
             let left = self.left();
             let mut taken = take(rest, left);
             if !taken.is_whole && left < self.room {

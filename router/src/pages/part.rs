@@ -36,11 +36,11 @@ const MADE: [&str; 3] = ["content", "structuredContent", "_meta"];
 /// The part at `index` of the parted `result`.
 pub(super) fn render(result: &Object<'_>, cut: &Cut, index: usize, next: Next<'_>, promise: Promise) -> String {
     let part = &cut.parts[index];
-    let is_only = cut.parts.len() == 1;
+    let is_only = cut.parts.len() == 1 && !cut.goes_on;
     let structured =
         part.structured.as_deref().map(|text| if is_only { text.to_owned() } else { told(text, next, promise) });
     let mut content = part.content.clone();
-    if let (Some(Repeats { item, is_first }), Some(structured)) = (&part.repeats, &structured) {
+    if let (Some(Repeats { item, is_first }), Some(structured)) = (&cut.repeats, &structured) {
         let item = Object::parse(item).map(|item| {
             item.rewrite(
                 &[],
