@@ -1,6 +1,7 @@
 //! A cache, or several on one Redis, in front of a downstream that does what the test says.
 
 mod across;
+mod crowds;
 mod order;
 mod together;
 mod troubles;

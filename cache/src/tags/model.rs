@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -76,6 +77,26 @@ async fn a_strict_write_at_whose_end_redis_is_out_of_reach_is_answered_when_it_i
         let waited = ended.elapsed();
         assert_eq!(waited > Duration::from_secs(1), strict, "{waited:?}");
         assert!(waited < Duration::from_millis(2_100), "{waited:?}");
+    }
+}
+
+/// All who wait for one reading drive it on; and one that is under way already is not enough for whoever comes now.
+#[tokio::test(start_paused = true)]
+async fn a_comparison_does_not_depend_on_whoever_began_it() {
+    let world = Arc::new(World::new(1, 1));
+    let tags = Tags { kind: Arc::new(Kind::Shared(Shared::new(Box::new(world.remote(0)), 64))) };
+    let before = tags.before(&[tag(true, 0)], &[]).await;
+    let known = tags.after(before, &[]).await.expect("nothing is pending");
+    for (raised, expected) in [(false, Check::Valid), (true, Check::Moved)] {
+        let mut first = Box::pin(tags.check(&known));
+        assert!((&mut first).now_or_never().is_none(), "it asks");
+        if raised {
+            tags.raise(&[tag(true, 0)]).await;
+        }
+        let mut second = Box::pin(tags.check(&known));
+        assert!((&mut second).now_or_never().is_none(), "it waits for that");
+        drop(first);
+        assert_eq!(second.await, expected);
     }
 }
 

@@ -5,13 +5,14 @@
 
 mod keeper;
 mod replica;
+mod rounds;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::replica::Replica;
+use self::{replica::Replica, rounds::Rounds};
 use super::{
     Before, Check, Raised, Settled, Tag, Unannounced,
     marks::WriteId,
@@ -26,6 +27,7 @@ const TRY_EACH: Duration = Duration::from_millis(50);
 
 pub(super) struct Shared {
     replica: Arc<Replica>,
+    rounds: Rounds,
     /// Ends the tasks that keep the view, and with them their hold on Redis.
     _stop: DropGuard,
 }
@@ -36,7 +38,7 @@ impl Shared {
         let replica = Arc::new(Replica::new(remote, tags_max));
         let stop = CancellationToken::new();
         keeper::start(&replica, &stop);
-        Self { replica, _stop: stop.drop_guard() }
+        Self { replica, rounds: Rounds::default(), _stop: stop.drop_guard() }
     }
 
     pub(super) async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
@@ -72,7 +74,7 @@ impl Shared {
         if in_doubt.is_empty() {
             return Check::Valid;
         }
-        match self.replica.compare(&in_doubt).await {
+        match self.rounds.compare(&self.replica, &in_doubt).await {
             Ok(true) => Check::Valid,
             Ok(false) => Check::Moved,
             Err(_gone) => self.replica.check_alone(tags),

@@ -61,13 +61,6 @@ impl Replica {
         Ok((known.collect::<Option<_>>().ok_or(Gone::Failed)?, pending))
     }
 
-    /// Whether all of these are as they were.
-    pub(super) async fn compare(&self, known: &[TagGeneration]) -> Result<bool, Gone> {
-        let tags: Vec<Tag> = known.iter().map(|known| known.tag).collect();
-        let read = self.ask(&tags, None).await?.generations;
-        Ok(known.iter().zip(read).all(|(known, read)| read == Some(known.generation)))
-    }
-
     /// Those of which the view does not say that they are as they were.
     pub(super) fn in_doubt(&self, known: &[TagGeneration]) -> Vec<TagGeneration> {
         let epoch = self.view.trusted_epoch().filter(|_| self.queue.is_empty());
@@ -110,7 +103,8 @@ impl Replica {
         }
     }
 
-    async fn ask(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {
+    /// What Redis has of `tags`. Those of which it has nothing begin with `start`, if one is given.
+    pub(super) async fn ask(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {
         self.flush().await?;
         let moment = self.view.moment(tags);
         let readings = self.remote.read(tags, start).await?;
