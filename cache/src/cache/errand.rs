@@ -91,7 +91,8 @@ where
         let until = if self.in_background { &inner.closing } else { &inner.closed };
         let (key, in_background) = (self.ask.key, self.in_background);
         let landed = until.run_until_cancelled(self.go()).await.unwrap_or(Landed::Withdrawn);
-        if in_background && !matches!(landed, Landed::Held(_) | Landed::Fetched { .. }) {
+        // What was not stored, the next caller would fetch again at once.
+        if in_background && !matches!(landed, Landed::Held(_) | Landed::Fetched { stored: true, .. }) {
             inner.resting.rest(key);
         }
         landed

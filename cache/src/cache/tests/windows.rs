@@ -159,22 +159,24 @@ async fn what_is_about_to_be_stale_is_fetched_anew_by_one_while_all_are_served()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_downstream_that_fails_in_the_background_is_left_alone_for_a_moment() {
-    let (cache, downstream) = (in_memory(), Downstream::open());
-    serve(&cache, &downstream, ask(1)).await;
-    downstream.now(Does::Fail);
-    later(&cache, 60_000);
-    for _ in 0..100 {
-        let served = short(serve(&cache, &downstream, ask(1)).await);
-        assert_eq!(served, stale("answer 1", State::StaleWhileRefreshing));
+async fn a_downstream_that_gives_nothing_to_keep_in_the_background_is_left_alone_for_a_moment() {
+    for does in [Does::Fail, Does::Overflow] {
+        let (cache, downstream) = (in_memory(), Downstream::open());
+        serve(&cache, &downstream, ask(1)).await;
+        downstream.now(does);
+        later(&cache, 60_000);
+        for _ in 0..100 {
+            let served = short(serve(&cache, &downstream, ask(1)).await);
+            assert_eq!(served, stale("answer 1", State::StaleWhileRefreshing));
+            until_waiting(&cache, 0, 0).await;
+        }
+        assert_eq!(downstream.asked(), 2, "{does:?}");
+        downstream.now(Does::Answer);
+        advance(Duration::from_millis(500)).await;
+        serve(&cache, &downstream, ask(1)).await;
         until_waiting(&cache, 0, 0).await;
+        assert_eq!(short(serve(&cache, &downstream, ask(1)).await), fresh("answer 3"));
     }
-    assert_eq!(downstream.asked(), 2);
-    downstream.now(Does::Answer);
-    advance(Duration::from_millis(500)).await;
-    serve(&cache, &downstream, ask(1)).await;
-    until_waiting(&cache, 0, 0).await;
-    assert_eq!(short(serve(&cache, &downstream, ask(1)).await), fresh("answer 3"));
 }
 
 #[tokio::test(start_paused = true)]
