@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod keeper;
 mod lane;
+mod probe;
 mod reason;
 mod script;
 
@@ -25,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Clock;
 use lane::{Lane, Lanes};
+use probe::Probe;
 pub(crate) use script::Script;
 
 /// How many messages a reader may be behind before it has missed some.
@@ -83,7 +85,7 @@ pub struct Redis {
 struct Shared {
     settings: Settings,
     servers: Vec<ConnectionInfo>,
-    probe_key: String,
+    probe: Probe,
     lanes: ArcSwapOption<Lanes>,
     link: watch::Sender<Link>,
     messages: broadcast::Sender<Message>,
@@ -155,7 +157,7 @@ impl Redis {
         let servers = address::servers(&settings.url, &settings.kind)?;
         let shared = Arc::new(Shared {
             servers,
-            probe_key: key(&settings.prefix, "probe", ""),
+            probe: Probe::new(&settings),
             settings,
             lanes: ArcSwapOption::empty(),
             link: watch::Sender::new(Link { state: LinkState::Connecting, reason: None, since: SystemTime::now() }),

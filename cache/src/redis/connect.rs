@@ -1,6 +1,6 @@
 //! One attempt to connect: to the server, by way of sentinels, or to a cluster.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use redis::{
@@ -12,24 +12,16 @@ use redis::{
 use secrecy::ExposeSecret;
 
 use super::{
-    Gone, Kind, Script, Settings,
+    Kind, Settings,
     address::{self, with_credentials},
     lane::{Connection, Lanes},
+    probe::{Probe, Unusable},
     reason,
 };
 
 /// How often a command to a cluster is tried: a moved slot needs a second attempt, a replaced server a third.
 const CLUSTER_RETRIES: u32 = 2;
 const CLUSTER_RETRY_WAIT_MS: u64 = 20;
-
-/// Tells the time, and that this server takes writes.
-static PROBE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local now = redis.call('TIME')
-         redis.call('SET', KEYS[1], '', 'PX', 10000)
-         return math.floor(now[1] * 1000 + now[2] / 1000)",
-    )
-});
 
 /// What one attempt came to: connections that were seen to work.
 pub(super) struct Connected {
@@ -50,7 +42,7 @@ pub(super) struct Subscription {
 pub(super) async fn connect(
     settings: &Settings,
     servers: &[ConnectionInfo],
-    probe_key: &str,
+    probe: &Probe,
 ) -> Result<Connected, String> {
     let limit = settings.connect_timeout;
     let servers = match &settings.kind {
@@ -67,10 +59,13 @@ pub(super) async fn connect(
             vec![found.set_redis_settings(own)]
         }
     };
-    within(limit, "nothing answered", Box::pin(connected(settings, servers, probe_key))).await
+    match tokio::time::timeout(limit, Box::pin(connected(settings, servers, probe))).await {
+        Ok(connected) => connected.map_err(|Unusable(reason)| reason),
+        Err(_) => Err(format!("nothing answered within {} ms", limit.as_millis())),
+    }
 }
 
-async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe_key: &str) -> RedisResult<Connected> {
+async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe: &Probe) -> Result<Connected, Unusable> {
     let limit = settings.connect_timeout;
     let connections = match (&settings.kind, servers.first()) {
         (Kind::Cluster, _) => {
@@ -85,18 +80,13 @@ async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe_key:
             let (small, bulk, lasting) = future::try_join3(open(), open(), open()).await?;
             [small, bulk, lasting].map(Connection::Server)
         }
-        (_, None) => return Err((ErrorKind::InvalidClientConfig, "no address").into()),
+        (_, None) => return Err(RedisError::from((ErrorKind::InvalidClientConfig, "no address")).into()),
     };
-    let mut asked = connections[0].clone();
-    let now_ms = redis::from_redis_value(asked.run(&PROBE, &[probe_key], &[]).await?)?;
+    let [mut small, _, mut lasting] = connections.clone();
+    let now_ms = probe.first(&mut small, &mut lasting).await?;
     let subscription = subscribe(&servers, &settings.channels(), limit).await?;
     let lanes = Lanes::new(connections, settings.command_timeout, settings.value_timeout);
     Ok(Connected { lanes, subscription, servers, now_ms })
-}
-
-/// Asks whether the server is there still, within the time of any small command.
-pub(super) async fn probe(lanes: &Lanes, probe_key: &str) -> Result<u64, Gone> {
-    lanes.run(&lanes.small, &PROBE, &[probe_key], &[]).await
 }
 
 /// Whether the sentinels name another server than the one that is used. They tell the old one only after a while that it
@@ -192,12 +182,4 @@ async fn ask_sentinel(sentinel: &ConnectionInfo, master_name: &str) -> RedisResu
         _ => ConnectionAddr::Tcp(host, port),
     };
     Ok(sentinel.clone().set_addr(address))
-}
-
-async fn within<T>(limit: Duration, what: &str, attempt: impl Future<Output = RedisResult<T>>) -> Result<T, String> {
-    match tokio::time::timeout(limit, attempt).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(reason::of(&error)),
-        Err(_) => Err(format!("{what} within {} ms", limit.as_millis())),
-    }
 }

@@ -27,7 +27,7 @@ pub(super) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
 async fn keep_on(shared: &Shared) {
     let mut wait = FIRST_WAIT;
     loop {
-        let attempt = connect::connect(&shared.settings, &shared.servers, &shared.probe_key).await;
+        let attempt = connect::connect(&shared.settings, &shared.servers, &shared.probe).await;
         match attempt {
             Ok(connected) => {
                 wait = FIRST_WAIT;
@@ -68,7 +68,7 @@ async fn tend(shared: &Shared, connected: Connected) -> bool {
 async fn watch(shared: &Shared, lanes: &Lanes, used: &[ConnectionInfo]) {
     loop {
         // One that was slow is asked again at once: either it answers, or three in a row end it.
-        let Ok(now_ms) = connect::probe(lanes, &shared.probe_key).await else {
+        let Ok(now_ms) = shared.probe.again(lanes).await else {
             tokio::time::sleep(shared.settings.command_timeout).await;
             continue;
         };

@@ -187,7 +187,7 @@ impl Connection {
         }
     }
 
-    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+    pub(super) async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
             Self::Server(connection) => connection.send_packed_command(command).await?.extract_error(),
             Self::Cluster(connection) => connection.req_packed_command(command).await?.extract_error(),
@@ -195,7 +195,7 @@ impl Connection {
     }
 
     /// Sends a command that names no key to the server that holds `key`.
-    async fn on_primary_of(&mut self, key: &str, command: Cmd) -> RedisResult<Value> {
+    pub(super) async fn on_primary_of(&mut self, key: &str, command: Cmd) -> RedisResult<Value> {
         match self {
             Self::Server(_) => self.ask(&command).await,
             Self::Cluster(connection) => {

@@ -16,9 +16,7 @@ pub(super) fn of(error: &RedisError) -> String {
             said("MASTERDOWN", "it is a replica that has lost its primary")
         }
         ErrorKind::Server(ServerErrorKind::ClusterDown) => said("CLUSTERDOWN", "part of the cluster has no server"),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            said("NOPERM", "the user of redis.url may not run a command or touch a key that Weir needs")
-        }
+        ErrorKind::Server(ServerErrorKind::NoPerm) => forbidden_by(error.detail().unwrap_or_default()),
         ErrorKind::MasterNameNotFoundBySentinel => "no sentinel knows a server by redis.master_name".to_owned(),
         ErrorKind::ClusterConnectionNotFound => "no server of the cluster could be reached".to_owned(),
         ErrorKind::InvalidClientConfig => "redis.url names something that cannot be connected to".to_owned(),
@@ -38,6 +36,32 @@ pub(super) fn of(error: &RedisError) -> String {
             Some(code) => format!("the server answered {}", plain(code)),
             None => "the server could not be asked".to_owned(),
         },
+    }
+}
+
+/// That the user with whom Weir comes lacks a right.
+pub(super) fn forbidden(commands: &str) -> String {
+    format!("its user may not run {commands}: docs/caching.md lists the rights that Weir needs, under \"Redis\"")
+}
+
+/// Which right that is, where a server says it in one of the ways that are known.
+fn forbidden_by(said: &str) -> String {
+    // The name of the user stands before that, if it is told.
+    let what = said.rsplit_once("permissions to ").map_or("", |(_, what)| what);
+    let command = what.strip_prefix("run the '").and_then(|rest| rest.split_once('\''));
+    match command.map(|(command, _)| command.to_ascii_uppercase()) {
+        Some(command)
+            if command.len() <= 32 && command.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'|') =>
+        {
+            forbidden(&command)
+        }
+        _ if what.starts_with("access") && what.contains("key") => {
+            "its user may not use the keys that begin with `redis.prefix`".to_owned()
+        }
+        _ if what.starts_with("access") => {
+            "its user may not use the channels that begin with `redis.prefix`".to_owned()
+        }
+        _ => forbidden("a command that is needed"),
     }
 }
 

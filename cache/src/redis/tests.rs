@@ -1,6 +1,7 @@
 //! Against real servers.
 
 mod cluster;
+mod rights;
 mod sentinels;
 
 use std::{

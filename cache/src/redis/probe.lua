@@ -1,0 +1,39 @@
+-- KEYS: a text, a hash. ARGV: a channel. Answers: time in ms, whether INFO says which server this is, the commands that its user may not run.
+local refused, trouble = {}, nil
+
+local function try(command, ...)
+    local answer = redis.pcall(command, ...)
+    if type(answer) ~= 'table' or not answer.err then
+        return answer
+    end
+    -- As version 7.0 says it, and as others do.
+    if string.find(answer.err, 'The user executing the script', 1, true) or string.find(answer.err, 'NOPERM', 1, true) then
+        if refused[#refused] ~= command then
+            refused[#refused + 1] = command
+        end
+    else
+        trouble = trouble or answer
+    end
+    return nil
+end
+
+local time = try('TIME') or {0, 0}
+local server, replication = try('INFO', 'server') or '', try('INFO', 'replication') or ''
+try('SET', KEYS[1], 'text', 'PX', 10000)
+try('GET', KEYS[1])
+try('GETRANGE', KEYS[1], 0, 15)
+try('STRLEN', KEYS[1])
+try('PTTL', KEYS[1])
+try('HSET', KEYS[2], 'g', 'text')
+try('HGET', KEYS[2], 'g')
+try('HLEN', KEYS[2])
+try('HGETALL', KEYS[2])
+try('HDEL', KEYS[2], 'w')
+try('PEXPIRE', KEYS[2], 10000)
+try('DEL', KEYS[1])
+try('PUBLISH', ARGV[1], '')
+if trouble then
+    return trouble
+end
+local known = #(string.match(server, 'run_id:(%x+)') or '') == 40 and string.find(replication, 'connected_slaves:%d')
+return {time[1] * 1000 + math.floor(time[2] / 1000), known and 1 or 0, refused}

@@ -1,0 +1,88 @@
+//! Whether Redis can be used: whether it takes writes, and lets its user do all that Weir does there.
+
+use std::sync::LazyLock;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::{
+    Gone, Script, Settings, key,
+    lane::{Broken, Connection, Lanes},
+    reason,
+};
+
+static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("probe.lua")));
+
+/// What is tried, and on which keys: a text and a hash in one slot.
+pub(super) struct Probe {
+    keys: [String; 2],
+    channel: String,
+}
+
+/// Time in ms, whether the server says which one it is, the commands that are refused.
+type Answer = (u64, bool, Vec<String>);
+
+/// Why a server is of no use, in words for an operator.
+pub(super) struct Unusable(pub(super) String);
+
+impl Probe {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let key = |suffix| key(&settings.prefix, "probe", suffix);
+        Self { keys: [key("t"), key("h")], channel: format!("{}:probe", settings.prefix) }
+    }
+
+    /// Tries all that is needed over new connections, and tells the time in ms.
+    pub(super) async fn first(&self, small: &mut Connection, lasting: &mut Connection) -> Result<u64, Unusable> {
+        let [text, hash] = &self.keys;
+        let (keys, args) = ([text.as_str(), hash], [self.channel.as_bytes()]);
+        // In full as well, since the server may know the script from before, and will not know all that come after it.
+        small.ask(&PROBE.in_full(&keys, &args)).await?;
+        let answer = small.run(&PROBE, &keys, &args).await?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(1);
+        match lasting.on_primary_of(text, wait).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Err(error.into()),
+            // Whoever has no replicas may do without it.
+            _ => judge(redis::from_redis_value(answer).map_err(RedisError::from)?),
+        }
+    }
+
+    /// Asks whether all is still as it was, within the time of any small command. Connections that are of no use any more are given up.
+    pub(super) async fn again(&self, lanes: &Lanes) -> Result<u64, Gone> {
+        let [text, hash] = &self.keys;
+        let answer = lanes.run(&lanes.small, &PROBE, &[text, hash], &[self.channel.as_bytes()]).await;
+        let judged = match answer {
+            Ok(answer) => judge(answer),
+            // The log has what was refused.
+            Err(Gone::Failed) => Err(Unusable("it refuses what it allowed before".to_owned())),
+            Err(gone) => return Err(gone),
+        };
+        judged.map_err(|Unusable(reason)| {
+            lanes.break_off(Broken { reason, slow: false });
+            Gone::Down
+        })
+    }
+}
+
+fn judge((now_ms, is_known, refused): Answer) -> Result<u64, Unusable> {
+    // Nothing but commands of our own is repeated.
+    let refused: Vec<&str> = refused.iter().map(String::as_str).filter(|word| is_command(word)).collect();
+    if !refused.is_empty() {
+        return Err(Unusable(reason::forbidden(&refused.join(", "))));
+    }
+    if !is_known {
+        return Err(Unusable(
+            "its INFO has no `run_id` and `connected_slaves`, as that of Redis and Valkey has".to_owned(),
+        ));
+    }
+    Ok(now_ms)
+}
+
+fn is_command(word: &str) -> bool {
+    word.len() <= 16 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+impl From<RedisError> for Unusable {
+    fn from(error: RedisError) -> Self {
+        Self(reason::of(&error))
+    }
+}
