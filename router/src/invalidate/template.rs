@@ -32,7 +32,7 @@ pub(crate) struct Resolved {
 /// What a write raises before it is sent.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    /// Those that the arguments name; whole families where an argument is missing.
+    /// Those that the arguments name; whole families where an argument is missing, and strict ones of which only the result will name tags.
     pub(crate) tags: Vec<Tag>,
     /// One for each family.
     pub(crate) templates: Vec<Tag>,
@@ -80,9 +80,16 @@ pub(crate) fn tags_of_write(templates: &[TagTemplate], strict: &StrictFamilies, 
     let source = Source::new(templates, arguments, None);
     let (mut tags, mut stand_ins) = (Tags::default(), Tags::default());
     for template in templates {
+        let whole = strict.all_of(template.family());
         stand_ins.add(strict.any_of(template.family()));
-        if !template.is_of_result() && fill(template, &source, strict, &mut tags).is_none() {
-            tags.add(strict.all_of(template.family()));
+        // Should Redis be gone when the result could say more, what was said before counts for all: a strict family has to end as a whole.
+        let is_known = if template.is_of_result() {
+            !whole.is_strict()
+        } else {
+            fill(template, &source, strict, &mut tags).is_some()
+        };
+        if !is_known {
+            tags.add(whole);
         }
     }
     Changes { tags: tags.0, templates: stand_ins.0 }

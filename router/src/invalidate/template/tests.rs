@@ -115,3 +115,12 @@ fn a_write_that_cannot_say_what_it_changes_ends_the_whole_family() {
     assert_eq!(after(Some("{}")), relaxed(&["weir:family:ticket"]));
     assert_eq!(after(None), relaxed(&["weir:family:ticket"]));
 }
+
+/// Others would serve what the write changed if its end could not be told, and they store nothing meanwhile.
+#[test]
+fn a_write_that_only_its_result_explains_ends_a_strict_family_before_it_is_sent() {
+    let of_result = templates(&["account:{result.id}", "account:{result.other}", "ticket:{result.key}"]);
+    let before = tags_of_write(&of_result, &strict(), None);
+    assert_eq!(before.templates, [Tag::new("account:*", true), Tag::new("ticket:*", false)]);
+    assert_eq!(before.tags, [Tag::new("weir:family:account", true)]);
+}
