@@ -100,13 +100,13 @@ where
 
     async fn go(self) -> Landed<T> {
         // The flight before this one may have landed since the caller looked.
-        if let Some(held) = self.inner.held_here(&self.ask).await
-            && self.wants(&held)
-        {
+        let held = self.inner.held_here(&self.ask).await;
+        let created_ms = held.as_ref().map_or(0, |held| held.entry.created_ms);
+        if let Some(held) = held.filter(|held| self.wants(held)) {
             return Landed::Held(held);
         }
         match &self.inner.store {
-            Some(store) if store.redis().is_up() => self.by_lease(store).await,
+            Some(store) if store.redis().is_up() => self.by_lease(store, created_ms).await,
             _ => self.fetch(Right::Here).await,
         }
     }
@@ -119,8 +119,8 @@ where
         }
     }
 
-    /// What another replica has stored or is about to, else a fetch that the others wait for.
-    async fn by_lease(&self, store: &Store) -> Landed<T> {
+    /// What another replica has stored or is about to, else a fetch that the others wait for. What is held here was created at `created_ms`.
+    async fn by_lease(&self, store: &Store, created_ms: u64) -> Landed<T> {
         let key = &self.ask.key;
         let patience = Instant::now() + self.ask.fetch_period + GRACE + self.inner.settings.lease;
         // Before the first look, so that no notice falls between a look and the wait after it.
@@ -133,7 +133,7 @@ where
             late = if turn.is_err() { late + 1 } else { 0 };
             match turn {
                 Ok(Turn::Value { version, entry }) => {
-                    if let Some(held) = self.consider(entry).await {
+                    if let Some(held) = self.consider(entry, created_ms).await {
                         return Landed::Held(held);
                     }
                     (seen, waits_for) = (version, None);
@@ -162,9 +162,11 @@ where
         }
     }
 
-    /// What was found in Redis, if it is good enough. If it is only better than nothing, it is held for whoever comes to need it.
-    async fn consider(&self, entry: Option<Entry>) -> Option<Held> {
-        let held = self.inner.judge(&self.ask, Arc::new(entry?), Tier::Shared).await?;
+    /// What was found in Redis, if it is good enough. If it is only better than nothing, it is held for whoever comes to need it; but it takes
+    /// the place of nothing newer, which Redis may not have heard of.
+    async fn consider(&self, entry: Option<Entry>, created_ms: u64) -> Option<Held> {
+        let entry = entry.filter(|entry| entry.created_ms >= created_ms)?;
+        let held = self.inner.judge(&self.ask, Arc::new(entry), Tier::Shared).await?;
         self.inner.hold(&self.ask, &held.entry);
         self.wants(&held).then_some(held)
     }

@@ -109,6 +109,26 @@ async fn what_one_replica_fetched_another_finds_and_it_is_not_in_the_clear() {
 }
 
 #[tokio::test]
+async fn what_is_held_here_is_not_given_up_for_something_older_in_redis() {
+    let (fleet, downstream) = (Fleet::start(1).await, Downstream::open());
+    let (cache, [value_name, _]) = (&fleet.replicas[0], fleet.names(1));
+    serve(cache, &downstream, ask(1)).await;
+    let older = fleet.server.command(&["GETRANGE", &value_name, "0", "-1"]).await.expect("it answers");
+    let standins::redis::Reply::Bytes(older) = older else { panic!("it is stored: {older:?}") };
+    fleet.server.command(&["DEL", &value_name]).await.expect("it answers");
+    cache.inner.local.clear();
+    assert_eq!(short(serve(cache, &downstream, ask(1)).await), fetched("answer 2"));
+    // As when Redis did not answer to the second one.
+    fleet.server.command(&[b"SET", value_name.as_bytes(), &older]).await.expect("it answers");
+    downstream.now(Does::Fail);
+    let in_need = Contract { fresh_for_ms: 0, stale_while_refreshing_ms: 0, ..CONTRACT };
+    for _ in 0..2 {
+        let served = short(serve(cache, &downstream, Ask { contract: in_need, ..ask(1) }).await);
+        assert!(matches!(&served, Short::Instead(text, State::StaleOnError, _) if text == "answer 2"), "{served:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_value_comes_back_as_it_was() {
     let fleet = Fleet::start(2).await;
     let value: Bytes = (0..SETTINGS.value_bytes_max).map(|at| ((at * at) >> 7) as u8).collect::<Vec<_>>().into();
