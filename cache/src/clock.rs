@@ -1,4 +1,4 @@
-//! One time for all replicas: that of Redis, as last sampled, carried on by this machine's monotonic clock.
+//! One time for all replicas: that of Redis, as last sampled, carried on by this machine's monotonic clock. Without Redis, this machine's.
 
 use std::{
     sync::{
@@ -32,15 +32,13 @@ struct State {
 }
 
 impl Clock {
-    /// By the system's clock now, and by monotonic time from then on.
+    /// By the system's clock, until it is told of another. It is never set back: what is held would seem younger than it is.
     #[must_use]
     pub fn local() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start_us = u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX / 2);
         Self {
             state: Arc::new(State {
                 started: Instant::now(),
-                start_us: AtomicU64::new(start_us),
+                start_us: AtomicU64::new(system_us()),
                 followed_us: AtomicU64::new(0),
             }),
         }
@@ -49,7 +47,22 @@ impl Clock {
     /// Milliseconds since the epoch.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.state.start_us.load(Ordering::Relaxed).saturating_add(self.elapsed_us()) / 1_000
+        let elapsed_us = self.elapsed_us();
+        if self.state.followed_us.load(Ordering::Relaxed) == 0 {
+            self.catch_up(system_us(), elapsed_us);
+        }
+        self.state.start_us.load(Ordering::Relaxed).saturating_add(elapsed_us) / 1_000
+    }
+
+    /// Monotonic time stands still while a laptop sleeps, and what it holds grows older all the same.
+    fn catch_up(&self, system_us: u64, elapsed_us: u64) {
+        let start_us = self.state.start_us.load(Ordering::Relaxed);
+        let system_start_us = system_us.saturating_sub(elapsed_us);
+        if system_start_us > start_us {
+            // Whoever was told of another time meanwhile is right.
+            let _ =
+                self.state.start_us.compare_exchange(start_us, system_start_us, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Redis said that it was `redis_now_ms` when it answered; called as soon as the answer is here.
@@ -82,9 +95,27 @@ impl Clock {
     }
 }
 
+fn system_us() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_slept_is_as_late_as_its_clock_says_and_one_that_is_set_back_is_no_earlier() {
+        let clock = Clock::local();
+        let now_ms = clock.now_ms();
+        let (system_us, elapsed_us) = (now_ms * 1_000, clock.elapsed_us());
+        clock.catch_up(system_us + 8 * 3_600_000_000, elapsed_us);
+        assert!(clock.now_ms() >= now_ms + 8 * 3_600_000);
+        clock.catch_up(system_us, elapsed_us);
+        assert!(clock.now_ms() >= now_ms + 8 * 3_600_000);
+        clock.sample(now_ms);
+        assert!(clock.now_ms() < now_ms + 60_000, "Redis knows better");
+    }
 
     /// What the clock says `elapsed_us` after its start.
     fn at_ms(clock: &Clock, elapsed_us: u64) -> u64 {
