@@ -3,7 +3,7 @@
 //! A page lies under a key that only its handle together with its owner gives: in Redis sealed, so that any replica serves it, else in the
 //! memory of this process. A handle cannot be guessed, nothing can be read from it, and without its owner it is worth nothing.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::{digest, hmac, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -17,6 +17,8 @@ use crate::{
 /// The parts of a handle: which answer, and which page of it.
 const ANSWER_BYTES: usize = 16;
 const PAGE_BYTES: usize = 8;
+/// Pages of so many bytes in all are sealed beside the work for other calls.
+const ASIDE_FROM_BYTES: usize = 256 << 10;
 
 /// The rest of long answers.
 pub struct Pages {
@@ -24,7 +26,7 @@ pub struct Pages {
     local: Local,
     redis: Option<Redis>,
     clock: Clock,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
     /// Of this process alone: replicas find each other's pages by handle.
     mac_key: hmac::Key,
     keep: Script,
@@ -63,7 +65,7 @@ impl Pages {
             local: Local::new(settings.local_bytes_max),
             clock: redis.as_ref().map_or_else(Clock::local, |redis| redis.clock().clone()),
             redis,
-            sealer,
+            sealer: Arc::new(sealer),
             mac_key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             keep: Script::new(KEEP),
             find: Script::new(FIND),
@@ -116,7 +118,8 @@ impl Pages {
         });
         let entries: Vec<(Handle, Entry)> = entries.collect();
         if let Some(redis) = self.redis.as_ref().filter(|redis| redis.is_up())
-            && self.keep_in(redis, owner, &place, &entries).await
+            && let Some(sealed) = self.seal(owner, &entries, bytes).await
+            && self.keep_in(redis, &place, &sealed).await
         {
             return Ok(());
         }
@@ -141,15 +144,22 @@ impl Pages {
         Ok(self.find_shared(&handle, &key).await?.filter(is_current).map(|entry| entry.value))
     }
 
-    async fn keep_in(&self, redis: &Redis, owner: &[u8], place: &str, entries: &[(Handle, Entry)]) -> bool {
+    /// The pages, each after its name in the hash.
+    async fn seal(&self, owner: &[u8], entries: &[(Handle, Entry)], bytes: usize) -> Option<Vec<Vec<u8>>> {
+        let (sealer, owner, entries) = (self.sealer.clone(), owner.to_vec(), entries.to_vec());
+        let seal = move || {
+            let sealed = entries
+                .iter()
+                .map(|(handle, entry)| Some([handle.page().to_vec(), sealer.seal(&handle.key(&owner), entry).ok()?]));
+            Some(sealed.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        };
+        if bytes < ASIDE_FROM_BYTES { seal() } else { tokio::task::spawn_blocking(seal).await.ok()? }
+    }
+
+    async fn keep_in(&self, redis: &Redis, place: &str, sealed: &[Vec<u8>]) -> bool {
         let lifetime_ms = self.settings.lifetime.as_millis().to_string();
-        let mut args: Vec<Vec<u8>> = vec![lifetime_ms.into_bytes()];
-        for (handle, entry) in entries {
-            let Ok(sealed) = self.sealer.seal(&handle.key(owner), entry) else { return false };
-            args.push(handle.page().to_vec());
-            args.push(sealed);
-        }
-        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let args: Vec<&[u8]> =
+            std::iter::once(lifetime_ms.as_bytes()).chain(sealed.iter().map(Vec::as_slice)).collect();
         redis.bulk::<i64>(&self.keep, &[&redis.key(place, "p")], &args).await.is_ok()
     }
 

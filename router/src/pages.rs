@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cache::{Handle, PageSettings, Pages, redis::Redis};
 use config::Config;
 
-use crate::{Downstream, Router, catalog::Tool};
+use crate::{Downstream, Router, catalog::Tool, policy::Policy};
 
 use next_page::NextPage;
 use part::Next;
@@ -26,9 +26,13 @@ pub(crate) use part::Promise;
 pub(crate) const NEXT_PAGE: &str = "weir__next_page";
 
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
+/// Stands in no name, and in no JSON.
+const NAME_END: u8 = 0;
 /// How much of one answer is kept, and in how many parts: what is over it would not be read to its end by any model.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_PAGES_MAX: usize = 1000;
+/// What a part takes besides its bytes: the name of its tool.
+const PART_BYTES: usize = 256;
 /// The first part is not kept: its caller has it.
 const PARTS_MAX: usize = ANSWER_PAGES_MAX + 1;
 /// An answer from this size on is parted beside the work for other calls.
@@ -51,7 +55,7 @@ pub(crate) fn store(sealer: cache::Sealer, redis: Option<Redis>) -> Pages {
 pub(crate) fn own_tools(config: &Config, pages: &Arc<Pages>) -> Option<Downstream> {
     let mut tools = config.downstreams.values().flat_map(|downstream| downstream.tools.values());
     let any = tools.any(|tool| tool.answer_characters_max.is_some());
-    any.then(|| Downstream::own(Arc::new(NextPage::new(pages.clone())), NextPage::offer()))
+    any.then(|| Downstream::own(Arc::new(NextPage::new(pages.clone(), Policy::new(&config.policy))), NextPage::offer()))
 }
 
 /// The reply, or its first part where it is longer than what the tool may give at once.
@@ -81,7 +85,8 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
         Ok(None) => return bytes,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     };
-    match router.pages.keep(&owner, parted.rest).await {
+    let rest = parted.rest.into_iter().map(|(handle, part)| (handle, kept(&tool.name.shown, &part)));
+    match router.pages.keep(&owner, rest.collect()).await {
         Ok(()) => parted.first,
         Err(cache::TooLarge) => parted.first_alone,
     }
@@ -117,7 +122,7 @@ impl Parted {
         let (mut rest, mut bytes) = (Vec::with_capacity(handles.len()), 0);
         for (index, handle) in (1..).zip(handles) {
             let part = render(index, next(index));
-            bytes += part.len();
+            bytes += part.len() + PART_BYTES;
             if bytes > ANSWER_BYTES_MAX {
                 // Of an answer that goes on and on, the last part that is kept says that there is more.
                 match rest.last_mut() {
@@ -130,6 +135,17 @@ impl Parted {
         }
         Some(Self { first, first_alone, rest })
     }
+}
+
+/// A part as it is kept, with the tool whose answer it is of: who may no longer use that gets no more of its answers.
+fn kept(tool_name: &str, part: &[u8]) -> Bytes {
+    [tool_name.as_bytes(), &[NAME_END], part].concat().into()
+}
+
+/// The tool, and the part.
+fn read_kept(kept: &Bytes) -> Option<(&str, Bytes)> {
+    let end = memchr::memchr(NAME_END, kept)?;
+    Some((std::str::from_utf8(&kept[..end]).ok()?, kept.slice(end + 1..)))
 }
 
 /// Whose a page is: one caller with the roles that it has now.

@@ -15,13 +15,14 @@ use futures_util::{
 };
 use serde_json::{json, value::to_raw_value};
 
-use super::owner;
+use super::{owner, read_kept};
+use crate::policy::Policy;
 
 /// Its name below the name of Weir's own tools.
 const LOCAL_NAME: &str = "next_page";
 const DESCRIPTION: &str = "Gives the next part of a long answer. When an answer of another tool ends by saying that it is a part, call this \
     with the handle that it names; the parts after that are had in the same way.";
-/// The same for a handle that never was, that is somebody else's, and whose time is over.
+/// The same for a handle that never was, that is somebody else's, and whose time is over, and for an answer of a tool that is denied by now.
 const UNKNOWN: &str = "There is no next part for this handle: it is not one that was given to you, or its time is over. Give the handle exactly \
     as the part before names it, or call the tool itself again.";
 
@@ -30,11 +31,14 @@ const GONE: &str = "What is kept of long answers cannot be reached now. Try agai
 
 /// Serves the rest of long answers.
 #[derive(Debug)]
-pub(crate) struct NextPage(Arc<Pages>);
+pub(crate) struct NextPage {
+    pages: Arc<Pages>,
+    policy: Policy,
+}
 
 impl NextPage {
-    pub(crate) fn new(pages: Arc<Pages>) -> Self {
-        Self(pages)
+    pub(crate) fn new(pages: Arc<Pages>, policy: Policy) -> Self {
+        Self { pages, policy }
     }
 
     /// The one tool.
@@ -62,8 +66,11 @@ impl NextPage {
         let handle = arguments.and_then(Object::parse).and_then(|arguments| arguments.get("handle"));
         let handle = handle.and_then(json::unquote).unwrap_or_default();
         let gone = |_gone| AdapterError::not_sent(ErrorClass::Unreachable, GONE);
-        let found = self.0.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
-        Ok(Reply::Complete(found.unwrap_or_else(|| {
+        let found = self.pages.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
+        // Another replica, or this one under another config, may have kept it.
+        let is_allowed = |tool_name: &str| self.policy.rule_for(&ctx.caller.roles, tool_name).is_some();
+        let page = found.as_ref().and_then(read_kept).filter(|(tool_name, _)| is_allowed(tool_name));
+        Ok(Reply::Complete(page.map(|(_, page)| page).unwrap_or_else(|| {
             json!({ "content": [{ "type": "text", "text": UNKNOWN }], "isError": true }).to_string().into()
         })))
     }

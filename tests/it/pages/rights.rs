@@ -166,3 +166,36 @@ async fn any_replica_serves_the_next_part() -> Result<()> {
     ensure!(parts.iter().all(|part| part["isError"] != true) && parts.len() > 3, "{parts:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_no_longer_use_a_tool_gets_no_more_of_its_answers() -> Result<()> {
+    let redis = PrivateRedis::start(RedisOptions::default()).await?;
+    let server = server(std::sync::Arc::default()).await?;
+    let mut config = config(&server);
+    config["secrets"] = json!({ "master": { "file": "master" } });
+    config["redis"] = json!({ "url": { "file": "redis_url" }, "command_timeout": "1s", "value_timeout": "2s" });
+    config["identity"] = json!({ "local": { "roles": ["all"] } });
+    let before = TestRouter::ready_in(shared_dir(&redis.url())?, &config.to_string()).await?;
+    // The same roles, under a policy of which one of them allows less.
+    config["policy"]["roles"]["all"]["deny"] = json!(["raw__closed"]);
+    let after = TestRouter::ready_in(shared_dir(&redis.url())?, &config.to_string()).await?;
+    let handle_of = async |tool: &str| {
+        let first = Surface::Modern.call(&before, None, tool, json!({})).await?;
+        next(&first).context("a handle")
+    };
+    tests::until("a part of one is known to the other", async || {
+        let second = Surface::Modern.call(&after, None, NEXT_PAGE, json!({ "handle": handle_of("raw__log").await? }));
+        Ok((second.await?["isError"] != true).then_some(()))
+    })
+    .await?;
+    let handle = handle_of("raw__closed").await?;
+    for surface in Surface::ALL {
+        let served = surface.call(&before, None, NEXT_PAGE, json!({ "handle": handle })).await?;
+        ensure!(served["isError"] != true, "{served}");
+        let refused = surface.call(&after, None, NEXT_PAGE, json!({ "handle": handle })).await?;
+        ensure!(refused["isError"] == true && texts(&refused)[0].contains("no next part"), "{refused}");
+        let unknown = surface.call(&after, None, NEXT_PAGE, json!({ "handle": "unknown" })).await?;
+        ensure!(refused == unknown, "both look the same: {refused} {unknown}");
+    }
+    Ok(())
+}
