@@ -148,8 +148,8 @@ impl<T: Passing> Cache<T> {
     }
 
     /// The clock by which entries age.
-    #[must_use]
-    pub fn clock(&self) -> &Clock {
+    #[cfg(test)]
+    pub(crate) fn clock(&self) -> &Clock {
         &self.inner.clock
     }
 

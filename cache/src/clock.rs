@@ -18,7 +18,7 @@ const FOLLOW_US_PER_S: u64 = 500;
 /// A sample is always late by what the reply took, so the clock takes the latest it was ever told, never the average: it
 /// is then never ahead of Redis, and a reader that samples before it judges an entry never sees one from the future.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub(crate) struct Clock {
     state: Arc<State>,
 }
 
@@ -34,7 +34,7 @@ struct State {
 impl Clock {
     /// By the system's clock, until it is told of another. It is never set back: what is held would seem younger than it is.
     #[must_use]
-    pub fn local() -> Self {
+    pub(crate) fn local() -> Self {
         Self {
             state: Arc::new(State {
                 started: Instant::now(),
@@ -46,7 +46,7 @@ impl Clock {
 
     /// Milliseconds since the epoch.
     #[must_use]
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         let elapsed_us = self.elapsed_us();
         if self.state.followed_us.load(Ordering::Relaxed) == 0 {
             self.catch_up(system_us(), elapsed_us);
@@ -66,7 +66,7 @@ impl Clock {
     }
 
     /// Redis said that it was `redis_now_ms` when it answered; called as soon as the answer is here.
-    pub fn sample(&self, redis_now_ms: u64) {
+    pub(crate) fn sample(&self, redis_now_ms: u64) {
         self.sample_at(redis_now_ms, self.elapsed_us());
     }
 

@@ -12,21 +12,21 @@ use crate::{freshness::Contract, tags::Tag};
 /// Times are milliseconds since the epoch, by the clock of whoever passes `now`: with a shared tier that is the shared
 /// tier's clock, so that replicas agree.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub version: Version,
+pub(crate) struct Entry {
+    pub(crate) version: Version,
     /// The result as it is sent to callers.
-    pub value: Bytes,
-    pub found: Found,
+    pub(crate) value: Bytes,
+    pub(crate) found: Found,
     /// When the answer came.
-    pub created_ms: u64,
+    pub(crate) created_ms: u64,
     /// The first moment at which it is no longer fresh.
-    pub fresh_until_ms: u64,
+    pub(crate) fresh_until_ms: u64,
     /// The first moment at which it is of no use to anyone.
-    pub stale_until_ms: u64,
+    pub(crate) stale_until_ms: u64,
     /// How long the fetch took: what a caller would wait for another one.
-    pub fetch_ms: u64,
+    pub(crate) fetch_ms: u64,
     /// The tags of this answer, each as it was read *before* the fetch: a write that began after that has moved them.
-    pub tags: Arc<[TagGeneration]>,
+    pub(crate) tags: Arc<[TagGeneration]>,
 }
 
 /// Whether the downstream had what was asked for.
@@ -39,18 +39,18 @@ pub enum Found {
 
 /// Tells an answer from every other one under the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version(pub(crate) [u8; 16]);
+pub(crate) struct Version(pub(crate) [u8; 16]);
 
 /// A tag and the random value it had. The value says nothing but whether the tag has moved since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TagGeneration {
-    pub tag: Tag,
-    pub generation: [u8; 16],
+pub(crate) struct TagGeneration {
+    pub(crate) tag: Tag,
+    pub(crate) generation: [u8; 16],
 }
 
 impl Version {
     #[must_use]
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).expect("the system has random bytes");
         Self(bytes)
@@ -60,7 +60,7 @@ impl Version {
 impl Entry {
     /// The answer that came at `now_ms` after a fetch of `fetch_ms`, with the times that `contract` gives it.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         value: Bytes,
         found: Found,
         tags: Arc<[TagGeneration]>,
@@ -70,7 +70,16 @@ impl Entry {
     ) -> Self {
         let fresh_until_ms = now_ms.saturating_add(contract.fresh_age_ms(found));
         let stale_until_ms = now_ms.saturating_add(contract.age_max_ms(found));
-        Self { version: Version::random(), value, found, created_ms: now_ms, fresh_until_ms, stale_until_ms, fetch_ms, tags }
+        Self {
+            version: Version::random(),
+            value,
+            found,
+            created_ms: now_ms,
+            fresh_until_ms,
+            stale_until_ms,
+            fetch_ms,
+            tags,
+        }
     }
 }
 

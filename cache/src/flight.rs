@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::key::Key;
 
 /// The fetches that run now. `V` is what they come to; each of those who wait gets a clone.
-pub struct Flights<V> {
+pub(crate) struct Flights<V> {
     shared: Arc<Shared<V>>,
     tracker: TaskTracker,
 }
@@ -40,18 +40,18 @@ pub struct Bounds {
 
 /// When to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
+pub(crate) struct Deadlines {
     /// The fetch, if this call starts it: the tool's, not the caller's.
-    pub fetch: Instant,
+    pub(crate) fetch: Instant,
     /// Waiting for it: the caller's.
-    pub wait: Instant,
+    pub(crate) wait: Instant,
 }
 
 /// What a flight came to for one of those who waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Landing<V> {
-    pub seat: Seat,
-    pub result: Result<V, Failure>,
+pub(crate) struct Landing<V> {
+    pub(crate) seat: Seat,
+    pub(crate) result: Result<V, Failure>,
 }
 
 /// Whose fetch it was.
@@ -84,14 +84,14 @@ pub enum Failure {
 
 impl<V: Clone + Send + Sync + 'static> Flights<V> {
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         let shared = Shared { bounds, flights: Mutex::default(), waiters: AtomicUsize::new(0) };
         Self { shared: Arc::new(shared), tracker: TaskTracker::new() }
     }
 
     /// What the fetch for `key` comes to: the one that runs, else the one that `fetch` makes. `fetch` is called, in a task of its own, only
     /// when none runs. Dropping the wait ends the wait alone.
-    pub async fn join<F, Fut>(&self, key: Key, deadlines: Deadlines, fetch: F) -> Landing<V>
+    pub(crate) async fn join<F, Fut>(&self, key: Key, deadlines: Deadlines, fetch: F) -> Landing<V>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = V> + Send + 'static,
@@ -116,7 +116,7 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
     }
 
     /// Starts a fetch for `key` that nobody waits for yet, unless one runs, or there is no room. Says whether it did.
-    pub fn launch<F, Fut>(&self, key: Key, fetch_deadline: Instant, fetch: F) -> bool
+    pub(crate) fn launch<F, Fut>(&self, key: Key, fetch_deadline: Instant, fetch: F) -> bool
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = V> + Send + 'static,
@@ -127,14 +127,14 @@ impl<V: Clone + Send + Sync + 'static> Flights<V> {
     }
 
     /// Ends when no fetch runs. Those that begin while it waits are waited for too.
-    pub async fn landed(&self) {
+    pub(crate) async fn landed(&self) {
         self.tracker.close();
         self.tracker.wait().await;
     }
 
     /// How many fetches run, and how many calls wait for them.
     #[must_use]
-    pub fn running(&self) -> (usize, usize) {
+    pub(crate) fn running(&self) -> (usize, usize) {
         (self.shared.flights().len(), self.shared.waiters.load(Ordering::Relaxed))
     }
 

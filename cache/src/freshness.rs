@@ -23,7 +23,7 @@ pub struct Contract {
 
 /// What may be done with an entry. Ages are those of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// Serve it.
     Fresh { age_ms: u64 },
     /// Serve it, and fetch in the background.
@@ -40,7 +40,7 @@ pub enum Freshness {
 /// and a looser one does not revive what was stored under less. An entry from the future is gone: a clock went wrong, and
 /// its age could not be told.
 #[must_use]
-pub fn freshness(entry: &Entry, contract: &Contract, now_ms: u64) -> Freshness {
+pub(crate) fn freshness(entry: &Entry, contract: &Contract, now_ms: u64) -> Freshness {
     if from_the_future(entry, now_ms) {
         return Freshness::Gone;
     }
@@ -68,7 +68,7 @@ pub fn freshness(entry: &Entry, contract: &Contract, now_ms: u64) -> Freshness {
 /// Probabilistic Cache Stampede Prevention", PVLDB 8(8), 2015. But never before two thirds of its time: under load, XFetch alone would
 /// fetch an answer that is slow to get again as soon as it came.
 #[must_use]
-pub fn due_early(entry: &Entry, contract: &Contract, now_ms: u64, random: f64) -> bool {
+pub(crate) fn due_early(entry: &Entry, contract: &Contract, now_ms: u64, random: f64) -> bool {
     let end_ms = fresh_until_ms(entry, contract);
     if now_ms >= end_ms || from_the_future(entry, now_ms) {
         return true;

@@ -16,12 +16,11 @@ mod tags;
 mod testing;
 
 pub use cache::{Ask, Cache, Cached, Fetched, Figures, Passing, Served, Settings, State, Tier};
-pub use clock::Clock;
-pub use entry::{Entry, Found, TagGeneration, Version};
-pub use flight::{Bounds, Deadlines, Failure, Flights, Landing, Seat};
-pub use freshness::{Contract, Freshness, due_early, freshness};
+pub use entry::Found;
+pub use flight::{Bounds, Failure, Seat};
+pub use freshness::Contract;
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable, exact_number};
-pub use local::{Holding, Local};
+pub use local::Holding;
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
-pub use sealed::{Damage, Sealer, Unsealable};
-pub use tags::{Before, Check, Pending, Raised, Settled, Tag, Tags, Unannounced};
+pub use sealed::{Damage, Sealer};
+pub use tags::{Pending, Raised, Settled, Tag, Tags, Unannounced};

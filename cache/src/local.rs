@@ -24,9 +24,9 @@ const TRAIL_SHARE: u64 = 16;
 
 /// Entries of this process, those used last when there is no room for all.
 ///
-/// How fresh an entry is does not show here: [`freshness`](crate::freshness()) decides that by the caller's `now`. Expiry, by the clock of
+/// How fresh an entry is does not show here: [`freshness`](crate::freshness::freshness) decides that by the caller's `now`. Expiry, by the clock of
 /// the map, only frees memory early.
-pub struct Local {
+pub(crate) struct Local {
     entries: Cache<Key, Held>,
     bytes_max: u64,
     /// Inserted since removals last caught up.
@@ -46,7 +46,7 @@ pub struct Holding {
 impl Local {
     /// Holds up to `bytes_max`, keys and bookkeeping included.
     #[must_use]
-    pub fn new(bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64) -> Self {
         let evictions = Arc::new(AtomicU64::new(0));
         let counted = evictions.clone();
         // The last used rather than the most used: an answer that was slow to get is there for whoever asks next, and large answers have
@@ -68,13 +68,13 @@ impl Local {
 
     /// The entry under `key`, however old it is.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key)?.slot.get()
     }
 
     /// Holds `entry` from `now_ms` until it is of no use, or others need its room. One that is of no use already, or too large for all the
     /// room there is, takes the place of the old one and is not held. Says whether it is.
-    pub fn insert(&self, key: Key, entry: Entry, now_ms: u64) -> bool {
+    pub(crate) fn insert(&self, key: Key, entry: Entry, now_ms: u64) -> bool {
         let weight = weight(&entry);
         let lifetime_ms = entry.stale_until_ms.saturating_sub(now_ms);
         if lifetime_ms == 0 || u64::from(weight) > self.bytes_max {
@@ -94,19 +94,20 @@ impl Local {
         true
     }
 
-    pub fn remove(&self, key: &Key) {
+    pub(crate) fn remove(&self, key: &Key) {
         self.entries.invalidate(key);
     }
 
     /// Forgets all entries. Those that are inserted while it runs may be forgotten too.
-    pub fn clear(&self) {
+    #[cfg(test)]
+    pub(crate) fn clear(&self) {
         self.entries.invalidate_all();
         self.catch_up();
     }
 
     /// What is held now, for metrics: it waits for removals to catch up.
     #[must_use]
-    pub fn holding(&self) -> Holding {
+    pub(crate) fn holding(&self) -> Holding {
         self.catch_up();
         Holding {
             entries: self.entries.entry_count(),

@@ -10,7 +10,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
 use crate::{
-    Clock, Contract, Entry, Found, Key, Local, Sealer,
+    Contract, Found, Key, Sealer,
+    clock::Clock,
+    entry::Entry,
+    local::Local,
     redis::{Gone, Redis, Script},
 };
 

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::Clock;
+use crate::clock::Clock;
 use lane::{Lane, Lanes};
 use probe::Probe;
 pub(crate) use script::Script;
@@ -189,7 +189,7 @@ impl Redis {
 
     /// The time by Redis, or until it was heard of by this machine.
     #[must_use]
-    pub fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 

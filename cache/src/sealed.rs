@@ -36,7 +36,7 @@ pub struct Sealer {
 
 /// Why an entry is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsealable {
+pub(crate) enum Unsealable {
     #[error("the value has {value_bytes} bytes; at most {value_bytes_max} are stored")]
     ValueTooLarge { value_bytes: usize, value_bytes_max: usize },
     #[error("the answer has too many tags; at most {max} are stored", max = layout::TAGS_MAX)]
@@ -70,7 +70,7 @@ impl Sealer {
     }
 
     /// The entry as it is stored under `key`.
-    pub fn seal(&self, key: &Key, entry: &Entry) -> Result<Vec<u8>, Unsealable> {
+    pub(crate) fn seal(&self, key: &Key, entry: &Entry) -> Result<Vec<u8>, Unsealable> {
         self.seal_as(b"", key, entry)
     }
 
@@ -85,7 +85,7 @@ impl Sealer {
     }
 
     /// What was sealed for `key`, or what is wrong with it. Costs at most the memory of one entry of the largest size, whatever came.
-    pub fn open(&self, key: &Key, sealed: &[u8]) -> Result<Entry, Damage> {
+    pub(crate) fn open(&self, key: &Key, sealed: &[u8]) -> Result<Entry, Damage> {
         self.open_as(b"", key, sealed)
     }
 

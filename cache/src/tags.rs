@@ -41,7 +41,7 @@ pub struct Tags {
 
 /// What a reader noted before its fetch.
 #[derive(Debug)]
-pub struct Before {
+pub(crate) struct Before {
     known: Vec<TagGeneration>,
     templates: Vec<TagGeneration>,
     storable: bool,
@@ -49,7 +49,7 @@ pub struct Before {
 
 /// Whether an entry may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     Valid,
     /// Redis is gone, and the tags, none of them strict, cannot be compared: only how long it is fresh bounds its age.
     Unverified,
@@ -132,7 +132,7 @@ impl Tags {
     }
 
     /// What an entry about `tags` needs from before its fetch. `templates` stand for the tags that only its answer will name.
-    pub async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
+    pub(crate) async fn before(&self, tags: &[Tag], templates: &[Tag]) -> Before {
         match &*self.kind {
             Kind::Memory(memory) => {
                 let (known, tags_settled) = memory.read(tags);
@@ -145,7 +145,7 @@ impl Tags {
 
     /// The tags of an answer, `result_tags` being those that it named itself. `None`: it must not be stored, since a write may have changed
     /// it while it was on its way.
-    pub async fn after(&self, before: Before, result_tags: &[Tag]) -> Option<Arc<[TagGeneration]>> {
+    pub(crate) async fn after(&self, before: Before, result_tags: &[Tag]) -> Option<Arc<[TagGeneration]>> {
         if !before.storable {
             return None;
         }
@@ -166,7 +166,7 @@ impl Tags {
     }
 
     /// Whether an entry with `tags` may be served now.
-    pub async fn check(&self, tags: &[TagGeneration]) -> Check {
+    pub(crate) async fn check(&self, tags: &[TagGeneration]) -> Check {
         match &*self.kind {
             Kind::Memory(memory) if memory.holds(tags) => Check::Valid,
             Kind::Memory(_) => Check::Moved,
@@ -203,7 +203,7 @@ impl Tags {
 impl Before {
     /// Whether the answer may be stored, as far as can be told before the fetch.
     #[must_use]
-    pub fn storable(&self) -> bool {
+    pub(crate) fn storable(&self) -> bool {
         self.storable
     }
 }
