@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -18,7 +18,8 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{Gone, Script, reason};
 
-/// After so many commands in a row without an answer in time none is tried for a while.
+/// After so many commands in a row without an answer in time none is tried for a while. Commands that were under way at the same time
+/// tell of the same moment and count once: a short halt, of Redis or of this process, is no reason to do without it.
 const SLOW_MAX: u32 = 3;
 
 /// A connection that many use at once. Giving up on a command leaves it in order: its answer is read and dropped.
@@ -33,6 +34,8 @@ pub(super) struct Lane {
     connection: Connection,
     limit: Duration,
     slow_in_a_row: AtomicU32,
+    /// When the last of those was given up.
+    slow_at: Mutex<Option<Instant>>,
 }
 
 /// The connections made together. They are used until one of them is found to be of no use; then all are made again.
@@ -133,26 +136,27 @@ impl Lanes {
         limit: Duration,
         answer: impl Future<Output = RedisResult<Value>>,
     ) -> Result<Value, Gone> {
-        match tokio::time::timeout_at(Instant::now() + limit, answer).await {
+        let began = Instant::now();
+        match tokio::time::timeout_at(began + limit, answer).await {
             Ok(Ok(answer)) => {
                 if lane.slow_in_a_row.load(Ordering::Relaxed) != 0 {
                     lane.slow_in_a_row.store(0, Ordering::Relaxed);
                 }
                 Ok(answer)
             }
-            Ok(Err(error)) => Err(self.failed(lane, &error)),
-            Err(_) => Err(self.slow(lane)),
+            Ok(Err(error)) => Err(self.failed(lane, &error, began)),
+            Err(_) => Err(self.slow(lane, began)),
         }
     }
 
-    fn failed(&self, lane: &Lane, error: &RedisError) -> Gone {
+    fn failed(&self, lane: &Lane, error: &RedisError, began: Instant) -> Gone {
         if reason::unusable(error) || lane.connection.is_lost(error) {
             self.break_off(Broken { reason: reason::of(error), slow: false });
             return Gone::Down;
         }
         if lane.connection.lost_a_server(error) {
             // The others of the cluster may well answer, and this one may come back or be replaced.
-            self.slow(lane);
+            self.slow(lane, began);
             return Gone::Down;
         }
         if !self.refusal_told.swap(true, Ordering::Relaxed) {
@@ -161,8 +165,8 @@ impl Lanes {
         Gone::Failed
     }
 
-    fn slow(&self, lane: &Lane) -> Gone {
-        if lane.slow_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_MAX {
+    fn slow(&self, lane: &Lane, began: Instant) -> Gone {
+        if lane.is_another_moment(began) && lane.slow_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_MAX {
             let limit_ms = lane.limit.as_millis();
             let reason = format!("{SLOW_MAX} commands in a row had no answer within {limit_ms} ms");
             self.break_off(Broken { reason, slow: true });
@@ -173,7 +177,17 @@ impl Lanes {
 
 impl Lane {
     fn new(connection: Connection, limit: Duration) -> Self {
-        Self { connection, limit, slow_in_a_row: AtomicU32::new(0) }
+        Self { connection, limit, slow_in_a_row: AtomicU32::new(0), slow_at: Mutex::default() }
+    }
+
+    /// Whether a command that began then and is given up now began after the last one was given up.
+    fn is_another_moment(&self, began: Instant) -> bool {
+        let mut slow_at = self.slow_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let another = slow_at.is_none_or(|last| last <= began);
+        if another {
+            *slow_at = Some(Instant::now());
+        }
+        another
     }
 }
 

@@ -186,6 +186,22 @@ async fn an_answer_that_comes_too_late_is_nobody_elses() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_server_that_halts_once_is_used_on_however_many_wait_for_it() -> Result<()> {
+    let server = PrivateRedis::start(RedisOptions::default()).await?;
+    let command_timeout = Duration::from_millis(300);
+    let redis = Redis::new(Settings { command_timeout, ..settings(Kind::Single, server.url()) })?;
+    until(&redis, LinkState::Up).await?;
+    let connected = redis.link();
+    server.pause().await?;
+    let asked = futures_util::future::join_all((0..50).map(|_| get(&redis, "a"))).await;
+    server.resume().await?;
+    ensure!(asked.contains(&Err(Gone::Timeout)), "void: {asked:?}");
+    assert_eq!(get(&redis, "a").await, Ok(None));
+    assert_eq!(redis.link(), connected, "{asked:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_dies_without_traffic_is_noticed() -> Result<()> {
     let (server, redis) = started().await?;
     server.pause().await?;
