@@ -48,6 +48,12 @@ impl TraceContext {
         Some(Self { trace_id, span_id: rand::rng().next_u64(), flags: u8::from_str_radix(flags, 16).ok()? & 1, state })
     }
 
+    /// The same place in the same trace, without what the caller said of it in its own words.
+    #[must_use]
+    pub fn without_state(&self) -> Self {
+        Self { state: None, ..*self }
+    }
+
     /// The `traceparent` for what this call calls.
     #[must_use]
     pub fn traceparent(&self) -> String {

@@ -236,6 +236,8 @@ async fn a_fetch_outlives_who_began_it_and_carries_nothing_of_him() -> Result<()
     let impatient = Ask::call("raw__slow", json!({ "n": 1 })).change(|body| {
         body["params"]["_meta"]["weir/deadline_ms"] = json!(50);
         body["params"]["_meta"]["com.example/whim"] = json!("canary-5531");
+        body["params"]["_meta"]["traceparent"] = json!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        body["params"]["_meta"]["tracestate"] = json!("vendor=canary-5531");
     });
     let told = router.ask(&impatient).await?.result()?;
     let text = told["content"][0]["text"].as_str().context("a text")?;
@@ -247,6 +249,7 @@ async fn a_fetch_outlives_who_began_it_and_carries_nothing_of_him() -> Result<()
     ensure!(later["_meta"]["weir/cache"]["state"] == "fresh", "{later}");
     let calls = counting.calls();
     ensure!(calls.len() == 1 && !calls[0].to_string().contains("canary"), "{calls:?}");
+    ensure!(calls[0].to_string().contains("4bf92f3577b34da6a3ce929d0e0e4736"), "it stands in the trace: {calls:?}");
     Ok(())
 }
 

@@ -172,6 +172,8 @@ impl Fetch {
             deadline: Deadline::after(self.tool.deadline),
             cancel: CancellationToken::new(),
             gate: Arc::default(),
+            // The trace is his who began it; his own words go no further, since the answer is for others too.
+            trace: self.starter.trace.without_state(),
             ..self.starter.clone()
         };
         match fetch(&ctx, &self.tool, for_all(&self.request)).await {
