@@ -19,6 +19,7 @@ mod limit;
 pub mod mcp;
 mod name;
 mod pages;
+pub mod pairs;
 mod plain;
 pub mod policy;
 mod router;

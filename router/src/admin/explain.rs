@@ -12,17 +12,20 @@ use crate::{
     Router, call,
     catalog::{Tool, View},
     front::{json_answer, problem},
+    pairs, scan,
     server::Body,
 };
 
 const FORM: &str = "Send {\"tool\": \"crm__get_customer\", \"arguments\": {…}, \"as\": {\"subject\": \"…\", \"roles\": [\"…\"]}}; \
-    all but the tool may be left out.";
+    all but the tool may be left out. Instead of the arguments, {\"pairs\": [[\"key\", \"value\"]]} holds them as they are typed in a shell.";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     tool: String,
     arguments: Option<Box<RawValue>>,
+    /// Instead of them, as they are written in a shell.
+    pairs: Option<Vec<(String, String)>>,
     #[serde(rename = "as")]
     caller: Option<AskedFor>,
 }
@@ -39,10 +42,13 @@ struct AskedFor {
 }
 
 pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
-    let Ok(Asked { tool: name, arguments, caller }) = serde_json::from_slice(body) else {
+    let Ok(Asked { tool: name, arguments, pairs, caller }) = serde_json::from_slice(body) else {
         return problem(StatusCode::BAD_REQUEST, FORM);
     };
-    let arguments = arguments.map(|raw| Bytes::from(String::from(Box::<str>::from(raw))));
+    if arguments.is_some() && pairs.is_some() {
+        return problem(StatusCode::BAD_REQUEST, FORM);
+    }
+    let arguments = arguments.map(as_bytes);
     if arguments.as_ref().is_some_and(|text| !text.starts_with(b"{")) {
         return problem(
             StatusCode::BAD_REQUEST,
@@ -57,13 +63,25 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
         },
     };
     let view = router.catalog.view_for(&name).await;
-    match view.resolve(&name) {
-        Some((index, tool)) => {
-            let policy = policy(router, &view, &caller, index);
-            json_answer(&explained(router, &caller, tool, arguments.as_ref(), policy).await)
-        }
-        None => no_such_tool(&view, &name),
-    }
+    let Some((index, tool)) = view.resolve(&name) else { return no_such_tool(&view, &name) };
+    let arguments = match pairs.map(|pairs| typed(&pairs, tool)).transpose() {
+        Ok(typed) => typed.or(arguments),
+        Err(mistake) => return problem(StatusCode::BAD_REQUEST, &mistake),
+    };
+    let policy = policy(router, &view, &caller, index);
+    json_answer(&explained(router, &caller, tool, arguments.as_ref(), policy).await)
+}
+
+/// What pairs are as arguments of the tool, as `weir call` would send them.
+fn typed(pairs: &[(String, String)], tool: &Tool) -> Result<Bytes, String> {
+    let refused = |why: &dyn std::fmt::Display| format!("The arguments cannot be read: {why}.");
+    let arguments = as_bytes(pairs::typed(pairs, tool.input_schema().as_ref()).map_err(|error| refused(&error))?);
+    scan::check(&arguments).map_err(|fault| refused(&fault.text()))?;
+    Ok(arguments)
+}
+
+fn as_bytes(raw: Box<RawValue>) -> Bytes {
+    Bytes::from(String::from(Box::<str>::from(raw)))
 }
 
 /// Whether the caller may use the tool at this place of the catalog, and by which role alone anybody may.

@@ -126,7 +126,7 @@ impl Tool {
         Promise::of(definition, self.downstream.config.postgres.is_some())
     }
 
-    fn input_schema(&self) -> Option<Value> {
+    pub(crate) fn input_schema(&self) -> Option<Value> {
         let text = std::str::from_utf8(&self.definition).ok()?;
         serde_json::from_str(Object::parse(text)?.get("inputSchema")?).ok()
     }

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read as _, Write as _};
 
-use adapters::json;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use router::pairs::typed;
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -83,10 +83,10 @@ impl Given {
     }
 
     /// The arguments as JSON. The schema, where it is known, says which pairs are text.
-    pub(super) fn values(self, schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
+    fn values(self, schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
         match self {
             Self::Object(object) => Ok(object),
-            Self::Pairs(pairs) => typed(&pairs, schema),
+            Self::Pairs(pairs) => Ok(typed(&pairs, schema)?),
         }
     }
 }
@@ -105,46 +105,18 @@ fn pair(word: &str) -> anyhow::Result<(String, String)> {
     }
 }
 
-/// What the pairs mean: text where the tool wants text, otherwise JSON where it is JSON.
-fn typed(pairs: &[(String, String)], schema: Option<&Value>) -> anyhow::Result<Box<RawValue>> {
-    let wants_text = |key: &str| schema.is_some_and(|schema| schema["properties"][key]["type"] == "string");
-    let is_json = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok();
-    let member = |(key, text): &(String, String)| {
-        let value = if !wants_text(key) && is_json(text) { text.clone() } else { json::string(text) };
-        format!("{}:{value}", json::string(key))
-    };
-    let members: Vec<_> = pairs.iter().map(member).collect();
-    Ok(RawValue::from_string(format!("{{{}}}", members.join(",")))?)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::{Given, typed};
+    use super::Given;
 
     fn words(words: &[&str]) -> anyhow::Result<Given> {
         Given::read(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
-    fn pairs_take_the_type_that_the_tool_wants() {
-        let schema = json!({ "properties": { "id": { "type": "string" }, "limit": { "type": "integer" } } });
-        let words = words(&[
-            "id=123",
-            "limit=5",
-            "labels=[\"a\"]",
-            "note=plain text",
-            "odd=a=b",
-            "none=",
-            "exact=0.12345678901234567890",
-            "limit=6",
-        ]);
-        let Ok(Given::Pairs(pairs)) = words else { panic!("not pairs") };
-        assert_eq!(
-            typed(&pairs, Some(&schema)).expect("JSON").get(),
-            r#"{"id":"123","limit":5,"labels":["a"],"note":"plain text","odd":"a=b","none":"","exact":0.12345678901234567890,"limit":6}"#
-        );
+    fn pairs_end_at_the_first_sign() {
+        let Ok(Given::Pairs(pairs)) = words(&["id=123", "odd=a=b", "none="]) else { panic!("not pairs") };
+        assert_eq!(pairs, [("id", "123"), ("odd", "a=b"), ("none", "")].map(|(key, value)| (key.into(), value.into())));
     }
 
     #[test]

@@ -31,14 +31,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let values = Given::read(&arguments.arguments)?.values(None)?;
+    // As text, so that the arguments stay as they were typed; the router knows the schema, which says what pairs mean.
+    let given = match Given::read(&arguments.arguments)? {
+        Given::Object(object) => format!(r#""arguments":{object}"#),
+        Given::Pairs(pairs) => format!(r#""pairs":{}"#, json!(pairs)),
+    };
     let caller = if arguments.subject.is_none() && arguments.roles.is_empty() {
         Value::Null
     } else {
         json!({ "subject": arguments.subject, "tenant": arguments.tenant, "roles": arguments.roles })
     };
-    // As text, so that the arguments stay as they were typed.
-    let asked = format!(r#"{{"tool":{},"arguments":{},"as":{caller}}}"#, json!(arguments.tool), values.get());
+    let asked = format!(r#"{{"tool":{},{given},"as":{caller}}}"#, json!(arguments.tool));
     let answer = arguments.admin.post("/admin/explain", asked).await?;
     let mut stdout = io::stdout();
     if arguments.json {

@@ -103,6 +103,8 @@ async fn explain_says_what_would_become_of_a_call_without_making_it() -> Result<
         (json!({ "tool": "crm__get", "as": { "roles": ["boss"] } }), 400, "it has all, listers, nobody"),
         (json!({ "tool": "crm__get", "arguments": [1] }), 400, "one JSON object"),
         (json!({ "name": "crm__get" }), 400, "Send {"),
+        (json!({ "tool": "crm__get", "arguments": {}, "pairs": [] }), 400, "Send {"),
+        (json!({ "tool": "crm__get", "pairs": [["id"]] }), 400, "Send {"),
     ] {
         let answer = router.admin_post("/admin/explain", asked).await?;
         ensure!(answer.status.as_u16() == status && answer.text.contains(words), "{status} {words}: {}", answer.text);
@@ -148,8 +150,17 @@ async fn the_command_line_purges_and_explains() -> Result<()> {
     let explained = weir(&["explain", "crm__get", r#"{"id":"A"}"#, "--json"]).await.with_code(0);
     ensure!(explained.json()["policy"]["decision"] == "allowed", "{explained:#?}");
 
+    // A text of digits is what the tool wants, and the digits that a double would lose are another answer.
+    let held = weir(&["explain", "crm__get", "id=9007199254740993", "--json"]).await.with_code(0).json();
+    ensure!(held["arguments"]["fit"] == true && held["cache"]["cached"] == true, "{held:#}");
+    let same = weir(&["explain", "crm__get", r#"{"id":"9007199254740993"}"#, "--json"]).await.with_code(0).json();
+    ensure!(held["cache"]["key"] == same["cache"]["key"], "{held:#} {same:#}");
+    let other = weir(&["explain", "crm__get", "id=9007199254740992", "--json"]).await.with_code(0).json();
+    ensure!(held["cache"]["key"] != other["cache"]["key"], "{held:#} {other:#}");
+
     for (words, told) in [
-        (&["explain", "crm__gte"][..], "Did you mean `crm__get`?"),
+        (&["explain", "crm__get", "id=A", "id=B"][..], "arguments cannot be read"),
+        (&["explain", "crm__gte"], "Did you mean `crm__get`?"),
         (&["cache", "purge", "--tool", "nothing__like"], "There is no tool `nothing__like`"),
         (&["cache", "purge", "--tag", "customer"], "family:rest"),
         (&["explain", "crm__get", "--admin", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
