@@ -154,13 +154,14 @@ impl<T: Passing> Cache<T> {
     }
 
     /// The process is ending: fetches that somebody started are waited for `within`, since other replicas may wait for them too; those in the
-    /// background are dropped. What still runs then is dropped, and its leases are given back.
+    /// background are dropped. What still runs then is dropped, its leases are given back, and the others are told of the raises that wait.
     pub async fn finish(&self, within: Duration) {
         self.inner.closing.cancel();
         if timeout(within, self.inner.flights.landed()).await.is_err() {
             self.inner.closed.cancel();
             let _elapsed = timeout(HANDING_BACK, self.inner.flights.landed()).await;
         }
+        let _elapsed = timeout(HANDING_BACK, self.inner.tags.tell_what_waits()).await;
         if let Some(store) = &self.inner.store {
             let _elapsed = timeout(HANDING_BACK, store.settled()).await;
         }

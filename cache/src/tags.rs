@@ -198,6 +198,13 @@ impl Tags {
             Kind::Shared(shared) => shared.raise(tags).await,
         }
     }
+
+    /// Before the process ends: the others are told of the raises that wait, if Redis is there.
+    pub(crate) async fn tell_what_waits(&self) {
+        if let Kind::Shared(shared) = &*self.kind {
+            shared.tell_what_waits().await;
+        }
+    }
 }
 
 impl Before {

@@ -100,6 +100,24 @@ async fn a_comparison_does_not_depend_on_whoever_began_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn raises_that_wait_are_told_before_the_process_ends() {
+    let world = Arc::new(World::new(1, 2));
+    let [one, other] = [0, 1].map(|replica| {
+        let remote = Box::new(world.remote(replica));
+        Tags { kind: Arc::new(Kind::Shared(Shared::new(remote, 64))) }
+    });
+    let before = other.before(&[tag(true, 0)], &[]).await;
+    let known = other.after(before, &[]).await.expect("nothing is pending");
+    world.cut(0, true);
+    assert_eq!(one.raise(&[tag(true, 0)]).await, Raised::Queued);
+    assert_eq!(other.check(&known).await, Check::Valid);
+    world.mend(0);
+    one.tell_what_waits().await;
+    drop(one);
+    assert_eq!(other.check(&known).await, Check::Moved);
+}
+
 /// How many answers came out of the cache.
 #[derive(Debug, Default, Clone, Copy)]
 struct ServedCount {

@@ -139,6 +139,11 @@ impl Shared {
         self.replica.raise_later(concerned);
     }
 
+    pub(super) async fn tell_what_waits(&self) {
+        // If Redis is gone, they are lost with this process: nothing but its ages ends what the others hold.
+        let _gone = self.replica.flush().await;
+    }
+
     pub(super) async fn raise(&self, tags: &[Tag]) -> Raised {
         self.raise_with(tags, Mark::None).await
     }
