@@ -19,6 +19,8 @@ use crate::{
 
 /// So many raises that waited are told at once: a script holds up all others.
 const FLUSHED_AT_ONCE: usize = 256;
+/// So often it is tried to read generations in time.
+const READINGS_MAX: usize = 3;
 
 pub(super) struct Replica {
     pub(super) remote: Box<dyn Remote>,
@@ -54,7 +56,16 @@ impl Replica {
 
     /// The generations of `tags` for an entry to come, and whether a write that concerns any of them is under way.
     pub(super) async fn read(&self, tags: &[Tag]) -> Result<(Vec<TagGeneration>, bool), Gone> {
-        let Readings { generations, pending } = self.ask(tags, Some(random())).await?;
+        // One that comes too late is asked for again: what is fetched without it is of no use to others, and a fetch may take long. Redis is
+        // given up by then if it goes on like that.
+        let mut read = self.ask(tags, Some(random())).await;
+        for _ in 1..READINGS_MAX {
+            if !matches!(read, Err(Gone::Timeout)) || !self.is_up() {
+                break;
+            }
+            read = self.ask(tags, Some(random())).await;
+        }
+        let Readings { generations, pending } = read?;
         let known = tags.iter().zip(generations);
         let known = known.map(|(tag, generation)| Some(TagGeneration { tag: *tag, generation: generation? }));
         // All have one, since a start was given.

@@ -18,6 +18,26 @@ async fn after_flushall_old_entries_are_dead_and_new_ones_live() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_reading_that_came_too_late_does_not_make_a_fetch_useless_to_others() -> Result<()> {
+    let server = PrivateRedis::start(RedisOptions::default()).await?;
+    let limit = Duration::from_millis(500);
+    let here = Replica::start_with(redis::Kind::Single, server.url(), limit).await?;
+    let there = Replica::start_with(redis::Kind::Single, server.url(), limit).await?;
+    let tags = [strict("account:1"), relaxed("weir:all")];
+    server.pause().await?;
+    let began = Instant::now();
+    let (entry, resumed) = tokio::join!(here.store(&tags), async {
+        // Longer than one reading may take.
+        tokio::time::sleep(limit * 3 / 2).await;
+        server.resume().await
+    });
+    resumed?;
+    assert!(began.elapsed() > limit, "void: nothing was late");
+    assert_eq!(there.check(&entry?).await, Check::Valid);
+    Ok(())
+}
+
+#[tokio::test]
 async fn while_redis_is_gone_relaxed_entries_are_unverified_and_strict_ones_unknowable() -> Result<()> {
     let (mut server, replicas) = started(2).await?;
     let [here, there] = &replicas[..] else { unreachable!("two were started") };
