@@ -173,7 +173,7 @@ impl<T: Passing> Cache<T> {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Fetched<T>> + Send + 'static,
     {
-        if held.usable != Usable::AtOnce || self.inner.due_early(&ask, &held.entry) {
+        if held.usable != Usable::AtOnce || self.inner.due_early(&ask, &held) {
             self.refresh(ask, Arc::new(fetch), held.entry.version);
         }
         Served::Cached(held.serve(State::StaleWhileRefreshing, None))
@@ -219,8 +219,8 @@ impl<T> Inner<T> {
         Some(Held { entry, tier, usable, age_ms, verified })
     }
 
-    fn due_early(&self, ask: &Ask, entry: &Entry) -> bool {
-        due_early(entry, &ask.contract, self.clock.now_ms(), self.dice.roll())
+    fn due_early(&self, ask: &Ask, Held { entry, age_ms, .. }: &Held) -> bool {
+        due_early(entry, &ask.contract, entry.created_ms + age_ms, self.dice.roll())
     }
 
     /// Another replica's fetch, until its lease is seen to be lost, and then one of our own, with the time to store it.
