@@ -85,3 +85,19 @@ async fn handles_say_nothing() {
     assert_eq!(format!("{:?}", handles[0]), "Handle(…)");
     assert!(!handles[0].place().contains(&handles[0].to_string()[..8]));
 }
+
+#[tokio::test]
+async fn where_room_runs_short_the_pages_that_are_read_stay() {
+    let pages = pages(LONG);
+    let read = kept(&pages, b"ann", &["read"]).await.expect("kept");
+    let unread = kept(&pages, b"ann", &["unread"]).await.expect("kept");
+    for number in 0..1000_u32 {
+        let text: &'static str = format!("{number}{}", "x".repeat(900)).leak();
+        let flood = kept(&pages, b"bob", &[text]).await.expect("kept");
+        assert_eq!(found(&pages, b"bob", &flood[0]).await.as_deref(), Some(text.as_bytes()), "the newest is there");
+        assert!(found(&pages, b"ann", &read[0]).await.is_some(), "{number}");
+    }
+    assert_eq!(found(&pages, b"ann", &unread[0]).await, None);
+    let bytes = pages.local.holding().bytes;
+    assert!(bytes <= pages.settings.local_bytes_max, "{bytes}");
+}
