@@ -26,7 +26,7 @@ struct Asked {
 
 pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
     let tags = match serde_json::from_slice(body) {
-        Ok(asked) => tags(router, asked),
+        Ok(asked) => tags(router, asked).await,
         Err(_) => Err(Box::new(problem(StatusCode::BAD_REQUEST, FORM))),
     };
     let tags = match tags {
@@ -38,11 +38,11 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
     raised_json(tags.len(), reached)
 }
 
-fn tags(router: &Router, asked: Asked) -> Result<Vec<Tag>, Box<Response<Body>>> {
+async fn tags(router: &Router, asked: Asked) -> Result<Vec<Tag>, Box<Response<Body>>> {
     match asked {
         Asked { tags: Some(tags), tool: None, all: false } if !tags.is_empty() => named(router, &tags),
         Asked { tags: None, tool: Some(name), all: false } => {
-            let view = router.catalog.view();
+            let view = router.catalog.view_for(&name).await;
             let (_, tool) = view.resolve(&name).ok_or_else(|| Box::new(no_such_tool(&view, &name)))?;
             Ok(vec![invalidate::of_tool(tool.name.downstream.as_str(), &tool.name.local)])
         }

@@ -2,7 +2,7 @@
 //!
 //! Where a template cannot be filled, a read is not stored, and a write ends all entries of the family: both are always right.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use adapters::json::{self, Object};
 use bytes::Bytes;
@@ -141,7 +141,7 @@ fn fill(template: &TagTemplate, source: &Source<'_>, strict: &StrictFamilies, ta
             TagPiece::Argument(steps) => (source.arguments, steps),
             TagPiece::Result(steps) => (source.result, steps),
         };
-        let mut values = Vec::new();
+        let mut values = BTreeSet::new();
         collect(from?, steps, &mut values)?;
         if names.len().saturating_mul(values.len()) > TAGS_MAX {
             return None;
@@ -158,13 +158,10 @@ fn fill(template: &TagTemplate, source: &Source<'_>, strict: &StrictFamilies, ta
 }
 
 /// The values at the end of `steps`, as tags spell them.
-fn collect<'a>(raw: &'a str, steps: &[TagStep], values: &mut Vec<Cow<'a, str>>) -> Option<()> {
+fn collect<'a>(raw: &'a str, steps: &[TagStep], values: &mut BTreeSet<Cow<'a, str>>) -> Option<()> {
     match steps.split_first() {
         None => {
-            let value = spelled(raw)?;
-            if !values.contains(&value) {
-                values.push(value);
-            }
+            values.insert(spelled(raw)?);
             (values.len() <= TAGS_MAX).then_some(())
         }
         Some((TagStep::Member(name), rest)) => collect(Object::parse(raw)?.get(name)?, rest, values),
