@@ -15,6 +15,7 @@ use adapters::{Caller, Reply, json::Object};
 use bytes::Bytes;
 use cache::{Handle, PageSettings, Pages, redis::Redis};
 use config::Config;
+use tokio::sync::Semaphore;
 
 use crate::{Downstream, Router, catalog::Tool, policy::Policy};
 
@@ -37,6 +38,8 @@ const PART_BYTES: usize = 256;
 const PARTS_MAX: usize = ANSWER_PAGES_MAX + 1;
 /// An answer from this size on is parted beside the work for other calls.
 const BLOCKING_FROM_BYTES: usize = 256 << 10;
+/// How many of those are parted at once. Each has a core for itself and may take many times its own size, where it is made of small items.
+static LARGE: Semaphore = Semaphore::const_new(4);
 /// What the memory of one process holds without Redis.
 const LOCAL_BYTES_MAX: u64 = 64 << 20;
 
@@ -79,7 +82,17 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
     // The budget is that of the tool.
     let handles = move |count, whole: &[u8]| pages.handles(&whose, &[name.as_bytes(), whole], count);
     let part = move || Parted::of(&whole, characters_max, promise, |count| handles(count, &whole));
-    let parted = if bytes.len() < BLOCKING_FROM_BYTES { Ok(part()) } else { tokio::task::spawn_blocking(part).await };
+    let parted = if bytes.len() < BLOCKING_FROM_BYTES {
+        Ok(part())
+    } else {
+        let turn = LARGE.acquire().await.expect("the semaphore is never closed");
+        let part = move || {
+            // Over when the work is, also where nobody waits for that any more.
+            let _turn = turn;
+            part()
+        };
+        tokio::task::spawn_blocking(part).await
+    };
     let parted = match parted {
         Ok(Some(parted)) => parted,
         Ok(None) => return bytes,

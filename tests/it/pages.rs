@@ -225,3 +225,30 @@ fn shared_dir(redis_url: &str) -> Result<TempDir> {
     tests::private_file(dir.path().join("master"), MASTER)?;
     Ok(dir)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_to_many_callers_at_once_all_come() -> Result<()> {
+    let text = "a line of a large answer\n".repeat(20_000);
+    let large = json!({ "content": [{ "type": "text", "text": text }] }).to_string();
+    let server = RawServer::start(Era::ModernOnly, move |message: &Incoming| match message.method.as_deref() {
+        Some("tools/list") => {
+            let tools = json!([{ "name": "large", "inputSchema": {} }]);
+            Some(vec![Action::result(message, &json!({ "tools": tools }).to_string())])
+        }
+        Some("tools/call") => Some(vec![Action::result(message, &large)]),
+        _ => None,
+    })
+    .await?;
+    let mut config = tests::open_house(&[("raw", &server.url)]);
+    config["downstreams"]["raw"]["tools"] = json!({ "large": { "answer_characters_max": 100_000 } });
+    let router = TestRouter::ready(&config.to_string()).await?;
+    let calls = (0..12).map(|number| {
+        let (router, surface) = (&router, Surface::ALL[number % 3]);
+        async move { surface.all(router, None, "raw__large", json!({ "n": number })).await }
+    });
+    for parts in futures_util::future::try_join_all(calls).await? {
+        let said: String = parts.iter().map(|part| texts(part)[0]).collect();
+        ensure!(said == text && parts.len() == 6, "{} characters in {} parts", said.len(), parts.len());
+    }
+    Ok(())
+}
