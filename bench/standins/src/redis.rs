@@ -235,7 +235,7 @@ impl PrivateRedis {
 
     async fn wait_until_ready(&mut self, ready_by: Instant) -> Result<()> {
         loop {
-            let refused = match self.info("process_id").await {
+            let refused = match self.ready_process_id().await {
                 Ok(id) => {
                     self.process_id = id;
                     return Ok(());
@@ -254,6 +254,12 @@ impl PrivateRedis {
             }
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
+    }
+
+    /// It answers INFO while it still reads its data, and refuses a PING until it has.
+    async fn ready_process_id(&self) -> Result<String> {
+        self.command(&["PING"]).await?;
+        self.info("process_id").await
     }
 
     async fn signal(&self, name: &str) -> Result<()> {
