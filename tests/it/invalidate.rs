@@ -1,6 +1,7 @@
 //! What ends cached answers from outside of a call: a database, a webhook, an operator, a list that changed. Two routers share a Redis.
 
 mod admin;
+mod lost;
 mod webhook;
 
 use anyhow::{Context as _, Result, ensure};
@@ -89,20 +90,25 @@ impl Scene {
 }
 
 async fn router(database: &PrivatePg, redis: &PrivateRedis) -> Result<TestRouter> {
+    router_with(database, &redis.url(), &[], json!({})).await
+}
+
+/// One whose customers may be strict, and which has more tools than those that read.
+async fn router_with(database: &PrivatePg, redis: &str, strict: &[&str], more: Value) -> Result<TestRouter> {
     let dir = tempfile::tempdir()?;
     for (file, text) in [
         ("url", database.url()),
-        ("redis", &redis.url()),
+        ("redis", redis),
         ("master", "3f1c0a9d5b7e42868d1f90c4e6a2b753"),
         ("webhook", WEBHOOK_SECRET),
     ] {
         tests::private_file(dir.path().join(file), text)?;
     }
     let cache = |tag: &str| json!({ "fresh_for": "10m", "tags": [tag] });
-    let config = json!({
+    let mut config = json!({
         "secrets": { "master": { "file": "master" } },
         "redis": { "url": { "file": "redis" }, "command_timeout": "1s", "value_timeout": "2s" },
-        "cache": { "webhook": { "secret": { "file": "webhook" } } },
+        "cache": { "webhook": { "secret": { "file": "webhook" } }, "strict": strict },
         "identity": { "local": { "roles": ["all"] } },
         "policy": { "roles": { "all": { "allow": ["*"] }, "listers": { "allow": ["crm__list*"] }, "nobody": {} } },
         "downstreams": { "crm": {
@@ -123,6 +129,8 @@ async fn router(database: &PrivatePg, redis: &PrivateRedis) -> Result<TestRouter
             },
         } },
     });
+    let tools = config["downstreams"]["crm"]["tools"].as_object_mut().context("it has tools")?;
+    tools.extend(more.as_object().cloned().unwrap_or_default());
     TestRouter::ready_in(dir, &config.to_string()).await
 }
 
