@@ -56,16 +56,7 @@ impl Replica {
 
     /// The generations of `tags` for an entry to come, and whether a write that concerns any of them is under way.
     pub(super) async fn read(&self, tags: &[Tag]) -> Result<(Vec<TagGeneration>, bool), Gone> {
-        // One that comes too late is asked for again: what is fetched without it is of no use to others, and a fetch may take long. Redis is
-        // given up by then if it goes on like that.
-        let mut read = self.ask(tags, Some(random())).await;
-        for _ in 1..READINGS_MAX {
-            if !matches!(read, Err(Gone::Timeout)) || !self.is_up() {
-                break;
-            }
-            read = self.ask(tags, Some(random())).await;
-        }
-        let Readings { generations, pending } = read?;
+        let Readings { generations, pending } = self.ask(tags, Some(random())).await?;
         let known = tags.iter().zip(generations);
         let known = known.map(|(tag, generation)| Some(TagGeneration { tag: *tag, generation: generation? }));
         // All have one, since a start was given.
@@ -115,7 +106,20 @@ impl Replica {
     }
 
     /// What Redis has of `tags`. Those of which it has nothing begin with `start`, if one is given.
+    ///
+    /// What comes too late is asked for again: without it an entry is of no use, and a fetch is of none to others, which may cost seconds.
+    /// Redis is given up by then if it goes on like that.
     pub(super) async fn ask(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {
+        for _ in 1..READINGS_MAX {
+            match self.ask_once(tags, start).await {
+                Err(Gone::Timeout) if self.is_up() => {}
+                answer => return answer,
+            }
+        }
+        self.ask_once(tags, start).await
+    }
+
+    async fn ask_once(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {
         self.flush().await?;
         let moment = self.view.moment(tags);
         let readings = self.remote.read(tags, start).await?;
