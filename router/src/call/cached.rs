@@ -50,6 +50,7 @@ pub(super) async fn answer(
         starter: ctx.clone(),
     });
     let alone = fetch.clone();
+    let began = Instant::now();
     let serving = router.cache.serve(ask, move || {
         let fetch = fetch.clone();
         async move { fetch.run().await }
@@ -63,7 +64,7 @@ pub(super) async fn answer(
         let reply = super::fetch(ctx, tool, alone.request.clone()).await;
         return (reply.map(Answered::from), Some(Outcome::Miss));
     }
-    settled(served, ctx, tool)
+    settled(served, ctx, tool, began.elapsed())
 }
 
 /// The request without what belongs to one caller's hop: its result is for others too.
@@ -75,7 +76,12 @@ fn for_all(request: &Request) -> Request {
 }
 
 /// What the cache did for the call, in the form that callers get.
-fn settled(served: Served<SharedAnswer>, ctx: &CallContext, tool: &Tool) -> (Answer, Option<Outcome>) {
+fn settled(
+    served: Served<SharedAnswer>,
+    ctx: &CallContext,
+    tool: &Tool,
+    waited: Duration,
+) -> (Answer, Option<Outcome>) {
     let by_seat = |seat| if seat == Seat::Passenger { Outcome::Coalesced } else { Outcome::Miss };
     match served {
         Served::Cached(cached) => {
@@ -84,7 +90,7 @@ fn settled(served: Served<SharedAnswer>, ctx: &CallContext, tool: &Tool) -> (Ans
                 stale => Outcome::Stale(stale),
             };
             if matches!(cached.state, State::Fresh | State::StaleWhileRefreshing) {
-                telemetry::cache_saved(&tool.name.shown, Duration::from_millis(cached.fetch_ms));
+                telemetry::cache_saved(&tool.name.shown, saved(cached.fetch_ms, waited));
             }
             let note = note(&cached, tool);
             (Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note) }), Some(outcome))
@@ -93,6 +99,11 @@ fn settled(served: Served<SharedAnswer>, ctx: &CallContext, tool: &Tool) -> (Ans
         Served::Passed { outcome, seat } => (outcome.0.map(Answered::from), Some(by_seat(seat))),
         Served::Nothing(failure) => (Err(nothing(failure, ctx, tool)), Some(Outcome::Miss)),
     }
+}
+
+/// What fetching would have taken longer. A call may have waited for what another replica fetched, and then it was spared little.
+fn saved(fetch_ms: u64, waited: Duration) -> Duration {
+    Duration::from_millis(fetch_ms).saturating_sub(waited)
 }
 
 fn reply(value: Bytes, found: Found) -> Reply {
@@ -244,11 +255,20 @@ fn of_no_era(result: Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use adapters::{AdapterError, ErrorClass, Sent};
     use bytes::Bytes;
 
-    use super::{SharedAnswer, is_cut, is_trouble, of_no_era, trouble};
+    use super::{SharedAnswer, is_cut, is_trouble, of_no_era, saved, trouble};
     use crate::error::CallError;
+
+    #[test]
+    fn a_call_that_waited_for_another_replicas_fetch_was_not_spared_what_it_waited() {
+        for (fetch_ms, waited_ms, saved_ms) in [(8000, 1, 7999), (8000, 6500, 1500), (8000, 8001, 0)] {
+            assert_eq!(saved(fetch_ms, Duration::from_millis(waited_ms)), Duration::from_millis(saved_ms));
+        }
+    }
 
     #[test]
     fn an_answer_of_which_a_part_was_left_out_says_so_in_its_structured_result() {
