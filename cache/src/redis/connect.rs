@@ -82,9 +82,10 @@ async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe: &Pr
         }
         (_, None) => return Err(RedisError::from((ErrorKind::InvalidClientConfig, "no address")).into()),
     };
-    let [mut small, _, mut lasting] = connections.clone();
-    let now_ms = probe.first(&mut small, &mut lasting).await?;
-    let subscription = subscribe(&servers, &settings.channels(), limit).await?;
+    let [small, _, lasting] = &connections;
+    let channels = settings.channels();
+    let (probed, subscribed) = future::join(probe.first(small, lasting), subscribe(&servers, &channels, limit)).await;
+    let (now_ms, subscription) = (probed?, subscribed?);
     let lanes = Lanes::new(connections, settings.command_timeout, settings.value_timeout);
     Ok(Connected { lanes, subscription, servers, now_ms })
 }

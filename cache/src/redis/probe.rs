@@ -31,15 +31,23 @@ impl Probe {
     }
 
     /// Tries all that is needed over new connections, and tells the time in ms.
-    pub(super) async fn first(&self, small: &mut Connection, lasting: &mut Connection) -> Result<u64, Unusable> {
+    pub(super) async fn first(&self, small: &Connection, lasting: &Connection) -> Result<u64, Unusable> {
         let [text, hash] = &self.keys;
         let (keys, args) = ([text.as_str(), hash], [self.channel.as_bytes()]);
+        let (mut small, mut small_in_full, mut lasting) = (small.clone(), small.clone(), lasting.clone());
         // In full as well, since the server may know the script from before, and will not know all that come after it.
-        small.ask(&PROBE.in_full(&keys, &args)).await?;
-        let answer = small.run(&PROBE, &keys, &args).await?;
+        let in_full = PROBE.in_full(&keys, &args);
         let mut wait = redis::cmd("WAIT");
         wait.arg(0).arg(1);
-        match lasting.on_primary_of(text, wait).await {
+        // All at once: a server that is far away has no more time than a near one.
+        let (answered_in_full, answer, waited) = tokio::join!(
+            small_in_full.ask(&in_full),
+            small.run(&PROBE, &keys, &args),
+            lasting.on_primary_of(text, wait)
+        );
+        answered_in_full?;
+        let answer = answer?;
+        match waited {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Err(error.into()),
             // Whoever has no replicas may do without it.
             _ => judge(redis::from_redis_value(answer).map_err(RedisError::from)?),
