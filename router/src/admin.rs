@@ -137,6 +137,7 @@ impl Operator {
     /// The answer for who does not show the token.
     fn metrics(&self) -> Response<Body> {
         telemetry::cache_figures(&self.router.cache.figures());
+        self.router.cache.redis().iter().for_each(|redis| telemetry::redis_up(redis.is_up()));
         text(StatusCode::OK, telemetry::recorder().render())
     }
 

@@ -93,8 +93,8 @@ impl CallError {
             Self::Unannounced { tool, retry_after_ms } => {
                 let wait = seconds(*retry_after_ms);
                 format!(
-                    "Not done: {tool} changes what is cached, and Redis, by which all replicas hear of that, cannot be reached. \
-                     Nothing was sent. Try again in {wait} s."
+                    "Not done: {tool} changes what is cached, and Redis, by which all replicas hear of that, did not confirm it: \
+                     it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in {wait} s."
                 )
             }
             Self::Downstream { tool, downstream, error } => downstream_text(tool, downstream, error),

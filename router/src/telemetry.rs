@@ -29,6 +29,7 @@ const CACHE_LEASE_WAITS: &str = "weir_cache_lease_waits_total";
 const CACHE_TAKE_OVERS: &str = "weir_cache_take_overs_total";
 const CACHE_REFUSED_COMMITS: &str = "weir_cache_refused_commits_total";
 const CACHE_DAMAGED: &str = "weir_cache_damaged_total";
+const REDIS_UP: &str = "weir_redis_up";
 const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -76,6 +77,7 @@ fn describe_cache() {
     metrics::describe_counter!(CACHE_LEASE_WAITS, "Fetches that waited for that of another replica");
     metrics::describe_counter!(CACHE_TAKE_OVERS, "Fetches taken over from a replica that ended without a result");
     metrics::describe_counter!(CACHE_REFUSED_COMMITS, "Answers not stored because the right to was lost meanwhile");
+    metrics::describe_gauge!(REDIS_UP, "1 when Redis can be used, 0 when not; not there where the config has none");
     metrics::describe_counter!(CACHE_DAMAGED, "Values in Redis that were no answers, by what was wrong");
 }
 
@@ -112,6 +114,11 @@ pub(crate) fn cache_asked(tool: &str, result: &'static str) {
 pub(crate) fn cache_saved(tool: &str, fetching: Duration) {
     let saved_ms = u64::try_from(fetching.as_millis()).unwrap_or(u64::MAX);
     counter!(CACHE_SAVED, "tool" => tool.to_owned()).increment(saved_ms);
+}
+
+/// Whether Redis can be used, asked for when somebody looks.
+pub(crate) fn redis_up(is_up: bool) {
+    gauge!(REDIS_UP).set(if is_up { 1.0 } else { 0.0 });
 }
 
 /// What the cache of this process has counted, asked for when somebody looks.

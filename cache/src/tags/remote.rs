@@ -184,7 +184,14 @@ impl InRedis {
         let ran = self.redis.lasting(&self.raise, keys, args, self.replica_timeout, has_replicas).await;
         let (answer, reached) = ran.map_err(|_gone| NotRaised::Gone)?;
         *slow_until = (!reached).then(|| Instant::now() + SLOW_REPLICAS_REST);
-        if reached { Ok(answer) } else { Err(NotRaised::Unreplicated) }
+        if reached {
+            return Ok(answer);
+        }
+        // At most once in that rest.
+        tracing::warn!(
+            "no replica of Redis has confirmed a change in time: writes with strict tags are refused for a moment"
+        );
+        Err(NotRaised::Unreplicated)
     }
 }
 

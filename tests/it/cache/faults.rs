@@ -179,6 +179,7 @@ async fn a_redis_that_is_killed_under_load_costs_no_call_and_is_used_again_when_
     }
     scene.call(0, "set", of_a_write("w", 2)).await?.good()?;
     ensure!(scene.get(0, "w").await?.good()?.value == Some(2), "where it was written it is known");
+    ensure!(scene.fleet.metric(0, "weir_redis_up", "").await? == 0.0, "operators can be told");
     load.goes_on_for(20 * KEYS).await?;
 
     redis.restart().await?;
@@ -203,6 +204,7 @@ async fn a_redis_that_is_killed_under_load_costs_no_call_and_is_used_again_when_
     })
     .await?;
     ensure!(scene.call(2, "get_strict", json!({ "key": "s" })).await?.good()?.value == Some(6));
+    ensure!(scene.fleet.metric(0, "weir_redis_up", "").await? == 1.0);
     load.goes_on_for(10 * KEYS).await?;
     load.end().await
 }
