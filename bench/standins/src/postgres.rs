@@ -20,7 +20,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-use crate::supervised::{Supervised, log_tail, log_to, wait_for};
+use crate::supervised::{Ended, Supervised, log_tail, log_to, wait_for};
 use binaries::Binaries;
 
 const INITDB_TIMEOUT: Duration = Duration::from_secs(60);
@@ -226,27 +226,12 @@ impl PrivatePg {
     }
 
     async fn wait_until_ready(&mut self, ready_by: Instant) -> Result<()> {
-        loop {
-            let refused = match tokio::time::timeout(PROBE_TIMEOUT, probe(&self.url)).await {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "no answer".to_owned(),
-            };
-            if Instant::now() >= ready_by {
-                bail!(
-                    "Postgres was not ready within {} s ({refused}). Its log ends:\n{}",
-                    READY_TIMEOUT.as_secs(),
-                    self.log_tail()
-                );
-            }
-            if let Some(server) = &mut self.server
-                && server.has_ended()?
-            {
-                self.server = None;
-                return Err(Ended { log_tail: self.log_tail() }.into());
-            }
-            tokio::time::sleep(PROBE_INTERVAL).await;
-        }
+        let mut server = self.server.take().context("this Postgres does not run")?;
+        let answers =
+            async || Ok(tokio::time::timeout(PROBE_TIMEOUT, probe(&self.url)).await.context("no answer")??);
+        server.until_ready(&self.log_file(), ready_by, PROBE_INTERVAL, answers).await?;
+        self.server = Some(server);
+        Ok(())
     }
 
     async fn end(&mut self) -> Result<()> {
@@ -289,20 +274,6 @@ impl fmt::Debug for PrivatePg {
             .finish_non_exhaustive()
     }
 }
-
-/// The server ended before it was ready.
-#[derive(Debug)]
-struct Ended {
-    log_tail: String,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Postgres ended at its start. Its log ends:\n{}", self.log_tail)
-    }
-}
-
-impl std::error::Error for Ended {}
 
 /// A folder with a path short enough for a socket, which the unprivileged user can reach.
 fn private_dir() -> Result<TempDir> {

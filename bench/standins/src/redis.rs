@@ -20,7 +20,7 @@ use rand::RngExt as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use tempfile::TempDir;
 
-use crate::supervised::{Supervised, log_tail, log_to};
+use crate::supervised::{Ended, Supervised, log_to};
 
 pub use cluster::RedisCluster;
 pub use resp::Reply;
@@ -234,26 +234,12 @@ impl PrivateRedis {
     }
 
     async fn wait_until_ready(&mut self, ready_by: Instant) -> Result<()> {
-        loop {
-            let refused = match self.ready_process_id().await {
-                Ok(id) => {
-                    self.process_id = id;
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            let log_tail = || log_tail(&self.dir.path().join("log"));
-            ensure!(
-                Instant::now() < ready_by,
-                "Redis was not ready in time ({refused:#}). Its log ends:\n{}",
-                log_tail()
-            );
-            if self.server.as_mut().is_none_or(|server| server.has_ended().unwrap_or(true)) {
-                self.server = None;
-                return Err(Ended { log_tail: log_tail() }.into());
-            }
-            tokio::time::sleep(PROBE_INTERVAL).await;
-        }
+        let mut server = self.server.take().context("this Redis does not run")?;
+        let log = self.dir.path().join("log");
+        self.process_id =
+            server.until_ready(&log, ready_by, PROBE_INTERVAL, async || self.ready_process_id().await).await?;
+        self.server = Some(server);
+        Ok(())
     }
 
     /// It answers INFO while it still reads its data, and refuses a PING until it has.
@@ -289,20 +275,6 @@ impl fmt::Debug for Password {
         f.write_str(if self.0.is_some() { "…" } else { "none" })
     }
 }
-
-/// It ended before it was ready.
-#[derive(Debug)]
-struct Ended {
-    log_tail: String,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redis ended at its start. Its log ends:\n{}", self.log_tail)
-    }
-}
-
-impl std::error::Error for Ended {}
 
 /// A port that the kernel gives to nobody's outgoing connection: it stays free while a killed server is away, and whoever
 /// knocks meanwhile cannot end up connected to itself.

@@ -5,6 +5,7 @@
 //! A parent-death signal alone would not do, because it fires when the *thread* that started the child ends.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -68,8 +69,33 @@ impl Supervised {
         Ok(Self { name, shell: Some(shell) })
     }
 
-    /// Whether the server has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> io::Result<bool> {
+    /// What `probe` says once it succeeds. [`Ended`] when the server ends by itself before that.
+    pub(crate) async fn until_ready<T>(
+        &mut self,
+        log: &Path,
+        ready_by: Instant,
+        probe_interval: Duration,
+        mut probe: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let refused = match probe().await {
+                Ok(ready) => return Ok(ready),
+                Err(error) => error,
+            };
+            ensure!(
+                Instant::now() < ready_by,
+                "{} was not ready in time ({refused:#}). Its log ends:\n{}",
+                self.name,
+                log_tail(log)
+            );
+            if self.has_ended().unwrap_or(true) {
+                return Err(Ended { name: self.name, log_tail: log_tail(log) }.into());
+            }
+            tokio::time::sleep(probe_interval).await;
+        }
+    }
+
+    fn has_ended(&mut self) -> io::Result<bool> {
         self.shell.as_mut().map_or(Ok(true), |shell| Ok(shell.try_wait()?.is_some()))
     }
 
@@ -110,6 +136,21 @@ impl Drop for Supervised {
         }
     }
 }
+
+/// The server ended before it was ready.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    name: &'static str,
+    log_tail: String,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ended at its start. Its log ends:\n{}", self.name, self.log_tail)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// Lets a program write to the end of a file. Without its log a server still serves; what is lost is the explanation of a
 /// failure.
