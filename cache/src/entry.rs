@@ -2,10 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 
-use crate::{freshness::Contract, tags::Tag};
+use crate::{freshness::Contract, octets::random, tags::Tag};
 
 /// One answer of a downstream, serialised and masked, with all that decides how long it may be served.
 ///
@@ -51,9 +50,7 @@ pub(crate) struct TagGeneration {
 impl Version {
     #[must_use]
     pub(crate) fn random() -> Self {
-        let mut bytes = [0; 16];
-        rand::fill(&mut bytes).expect("the system has random bytes");
-        Self(bytes)
+        Self(random())
     }
 }
 

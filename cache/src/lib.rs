@@ -7,6 +7,7 @@ mod flight;
 mod freshness;
 mod key;
 mod local;
+mod octets;
 mod pages;
 pub mod redis;
 mod sealed;

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use aws_lc_rs::{digest, hmac, rand};
+use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
@@ -14,6 +14,7 @@ use crate::{
     clock::Clock,
     entry::Entry,
     local::Local,
+    octets::{hex, random},
     redis::{Gone, Redis, Script},
 };
 
@@ -61,15 +62,13 @@ impl Pages {
     /// Keeps pages in Redis while it is there, sealed by `sealer`, which seals values of `answer_bytes_max`.
     #[must_use]
     pub fn new(settings: Settings, redis: Option<Redis>, sealer: Sealer) -> Self {
-        let mut secret = [0; 32];
-        rand::fill(&mut secret).expect("the system has random bytes");
         Self {
             settings,
             local: Local::new(settings.local_bytes_max),
             clock: redis.as_ref().map_or_else(Clock::local, |redis| redis.clock().clone()),
             redis,
             sealer: Arc::new(sealer),
-            mac_key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            mac_key: hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()),
             keep: Script::new(KEEP),
             find: Script::new(FIND),
         }
@@ -188,7 +187,7 @@ impl Handle {
     /// Where the pages of its answer lie in Redis. Who reads it there cannot tell the handle.
     fn place(&self) -> String {
         let hash = digest::digest(&digest::SHA256, &[b"weir/page/answer", &self.0[..ANSWER_BYTES]].concat());
-        hash.as_ref()[..ANSWER_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.as_ref()[..ANSWER_BYTES])
     }
 
     fn page(&self) -> &[u8] {

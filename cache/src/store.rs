@@ -17,7 +17,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::rand;
 use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +28,7 @@ use crate::{
     cache::Counts,
     entry::{Entry, Version},
     key::Key,
+    octets::random,
     redis::{Channel, Gone, Redis},
     sealed::{Damage, Sealer},
 };
@@ -247,9 +247,7 @@ impl Drop for Lease {
 
 impl Token {
     fn random() -> Self {
-        let mut bytes = [0; 16];
-        rand::fill(&mut bytes).expect("the system has random bytes");
-        Self(bytes)
+        Self(random())
     }
 }
 

@@ -22,8 +22,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
-use self::{generation::random, marks::WriteId, memory::Memory, remote::InRedis, shared::Shared};
-use crate::{entry::TagGeneration, redis::Redis};
+use self::{marks::WriteId, memory::Memory, remote::InRedis, shared::Shared};
+use crate::{entry::TagGeneration, octets::random, redis::Redis};
 
 /// What an entry can be about. It stands for a name without holding it: names are made of arguments, and lie in Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

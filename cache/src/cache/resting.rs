@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::rand;
 use tokio::time::Instant;
 
-use crate::key::Key;
+use crate::{key::Key, octets::random};
 
 /// How long a key is left alone after a fetch in the background failed: callers are served meanwhile, and a downstream in trouble is not
 /// asked as fast as it refuses.
@@ -59,9 +58,7 @@ pub(super) struct Dice {
 
 impl Dice {
     pub(super) fn new() -> Self {
-        let mut seed = [0; 8];
-        rand::fill(&mut seed).expect("the system has random bytes");
-        Self { state: AtomicU64::new(u64::from_le_bytes(seed)) }
+        Self { state: AtomicU64::new(u64::from_le_bytes(random())) }
     }
 
     /// Uniform in (0, 1]. This is SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.

@@ -2,6 +2,8 @@
 
 use aws_lc_rs::digest;
 
+use crate::octets::hex;
+
 /// A Lua script. Redis keeps it after the first run and is told its SHA-1 from then on.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -13,7 +15,7 @@ impl Script {
     pub(crate) fn new(code: &'static str) -> Self {
         // Redis names scripts by SHA-1; nothing is protected by it.
         let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, code.as_bytes());
-        Self { code, sha1: sha1.as_ref().iter().map(|byte| format!("{byte:02x}")).collect() }
+        Self { code, sha1: hex(sha1.as_ref()) }
     }
 
     /// The command that runs the script by its name.

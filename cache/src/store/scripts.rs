@@ -3,11 +3,12 @@
 //! In place of a lease stands `L` and whose it is, or a note: another letter, who left it, and what else there is to it. Whatever else is
 //! found there, or where the value should be, is somebody else's or damaged: it counts as nothing and is overwritten.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use super::Token;
 use crate::{
     key::Key,
+    octets::hex,
     redis::{Gone, Redis, Script},
     sealed::Damage,
 };
@@ -174,9 +175,6 @@ impl Scripts {
 
 /// Where the value and the lease of a key are.
 pub(crate) fn names(redis: &Redis, key: &Key) -> [String; 2] {
-    let mut hex = String::with_capacity(2 * key.as_bytes().len());
-    for byte in key.as_bytes() {
-        write!(hex, "{byte:02x}").expect("a string takes what is written to it");
-    }
+    let hex = hex(key.as_bytes());
     [redis.key(&hex, "v"), redis.key(&hex, "l")]
 }

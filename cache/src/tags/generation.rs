@@ -1,19 +1,9 @@
 //! Random values that say nothing but whether something has moved.
 
-use aws_lc_rs::{
-    digest::{Context, SHA256},
-    rand,
-};
+use aws_lc_rs::digest::{Context, SHA256};
 
 /// What a tag had when it was read.
 pub(super) type Generation = [u8; 16];
-
-/// A value that never was and never comes again.
-pub(super) fn random() -> Generation {
-    let mut generation = Generation::default();
-    rand::fill(&mut generation).expect("the system has random bytes");
-    generation
-}
 
 /// The generation as entries know it: with the server that answered. Another one, or the same after a restart, may have lost a raise that
 /// this one had; so what was read here counts for nothing there.

@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use super::{
     Tag,
-    generation::{Generation, random},
+    generation::Generation,
     marks::{Marks, WriteId},
     recent::Recent,
 };
-use crate::entry::TagGeneration;
+use crate::{entry::TagGeneration, octets::random};
 
 /// All tags of this process. One that was forgotten starts at a new random value, so the entries that knew it are dead.
 pub(super) struct Memory {

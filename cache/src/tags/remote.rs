@@ -16,7 +16,10 @@ use super::{
     generation::{Generation, at_server},
     marks::WriteId,
 };
-use crate::redis::{Channel, Gone, Message, Redis, Script};
+use crate::{
+    octets::hex,
+    redis::{Channel, Gone, Message, Redis, Script},
+};
 
 /// How long the generation of a tag is kept that nobody reads or raises: far longer than any entry lives. Entries that know one which is
 /// not kept any more are dead.
@@ -129,8 +132,7 @@ impl InRedis {
     }
 
     fn keys(&self, tags: &[Tag]) -> Vec<String> {
-        let hex = |tag: &Tag| tag.id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        tags.iter().map(|tag| self.redis.key(HASH_TAG, &hex(tag))).collect()
+        tags.iter().map(|tag| self.redis.key(HASH_TAG, &hex(&tag.id))).collect()
     }
 
     async fn ask(&self, tags: &[Tag], start: Option<Generation>) -> Result<Readings, Gone> {

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::replica::Replica;
-use crate::tags::{generation::random, remote::Heard};
+use crate::{octets::random, tags::remote::Heard};
 
 /// Several within the time for which the view is trusted: one that is late does no harm.
 const BEAT_EACH: Duration = Duration::from_millis(250);

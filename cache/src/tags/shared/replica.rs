@@ -6,10 +6,11 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::{
     entry::TagGeneration,
+    octets::random,
     redis::Gone,
     tags::{
         Check, Tag,
-        generation::{Generation, random},
+        generation::Generation,
         marks::Marks,
         queue::Queue,
         remote::{Lasting, Mark, NotRaised, Raise, Readings, Remote},
@@ -46,7 +47,7 @@ impl Replica {
             queue: Queue::new(Tag::new("weir:all", false)),
             flushing: Mutex::default(),
             answers: AtomicU64::new(0),
-            name: *random().first_chunk().expect("a generation has 16 bytes"),
+            name: random(),
         }
     }
 
