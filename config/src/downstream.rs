@@ -5,6 +5,7 @@ pub mod credential;
 pub mod mainframe;
 pub mod mcp;
 pub mod postgres;
+pub mod resilience;
 pub mod ticketing;
 
 use indexmap::IndexMap;
@@ -18,6 +19,7 @@ pub use credential::Credential;
 pub use mainframe::Mainframe;
 pub use mcp::{Era, Mcp, McpHttp, Sharing, Stdio, Transport, WebSocket};
 pub use postgres::Postgres;
+pub use resilience::{Breaker, Closed, Day, FairBy, Line, Retries};
 pub use ticketing::Ticketing;
 
 /// One system that Weir calls. Exactly one of `postgres`, `mainframe`, `ticketing` and `mcp` is given.
@@ -43,8 +45,18 @@ pub struct Downstream {
     pub effects: Vec<EffectRule>,
     /// How long a call to one of its tools may take, where the tool states nothing.
     pub deadline: Option<Period>,
-    /// How many calls to it run at once; more are refused at once with the advice to try again.
+    /// How many calls to it run at once in one process; more wait in line. Not stated: 256.
     pub calls_max: Option<usize>,
+    /// How many calls to it run at once in all replicas together, by permits that Redis gives out. For a mainframe this is its `concurrency`.
+    pub calls_max_shared: Option<usize>,
+    /// The calls that wait for it.
+    pub line: Line,
+    /// When an attempt is repeated.
+    pub retries: Retries,
+    /// When it is left alone because it fails.
+    pub breaker: Breaker,
+    /// The times in which it is not called.
+    pub closed: Vec<Closed>,
 }
 
 /// Which system a downstream is.
@@ -72,6 +84,12 @@ impl Downstream {
         ];
         let mut given = kinds.into_iter().flatten();
         given.next().filter(|_| given.next().is_none())
+    }
+
+    /// How many calls to it run at once in all replicas together.
+    #[must_use]
+    pub fn calls_max_shared(&self) -> Option<usize> {
+        self.calls_max_shared.or_else(|| self.mainframe.as_ref().map(|mainframe| mainframe.concurrency))
     }
 
     /// Every secret that its settings refer to.
@@ -138,6 +156,8 @@ pub struct Tool {
     pub answer: mainframe::AnswerFormat,
     /// For `postgres` and `mainframe`: its arguments by name; for `postgres` in the order of `$1`, `$2`, ….
     pub arguments: IndexMap<String, Argument>,
+    /// How much of each limit (`limits`) one call takes. Not stated: 1.
+    pub cost: Option<u64>,
     /// For tools that read: how long their results are kept. Not stated: every call goes to the downstream.
     pub cache: Option<ToolCache>,
     /// For tools that write: the tags of what they change, such as `customer:{customer_id}`. Cached answers with one of these tags end.

@@ -12,11 +12,13 @@ pub mod effect;
 pub mod environment;
 pub mod glob;
 pub mod identity;
+pub mod limits;
 mod load;
 pub mod log;
 pub mod name;
 mod nearest;
 pub mod network;
+pub mod operations;
 pub mod policy;
 mod problem;
 pub mod redis;
@@ -39,11 +41,13 @@ pub use downstream::{Downstream, Tool};
 pub use effect::Effect;
 pub use glob::Glob;
 pub use identity::{Identity, KeyRecord};
+pub use limits::{Limit, Per, RedisGone};
 pub use load::{Loaded, load, parse};
 pub use log::Log;
 pub use name::{DownstreamName, Names};
 pub use nearest::nearest;
 pub use network::Network;
+pub use operations::Operations;
 pub use policy::Policy;
 pub use problem::{Problem, Problems};
 pub use redis::Redis;
@@ -51,7 +55,7 @@ pub use secret::{SecretRef, Secrets};
 pub use server::{Deadlines, Server};
 pub use surroundings::Surroundings;
 pub use tag::TagTemplate;
-pub use units::{ByteSize, Period};
+pub use units::{ByteSize, Period, Rate};
 
 /// The whole of `weir.yaml`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -73,6 +77,10 @@ pub struct Config {
     pub downstreams: IndexMap<DownstreamName, Downstream>,
     /// What all cached tools share.
     pub cache: Cache,
+    /// How often callers may do what.
+    pub limits: Vec<Limit>,
+    /// What is kept of writes.
+    pub operations: Operations,
     /// Who may call what. Nothing is allowed that no role allows.
     pub policy: Policy,
     /// Where the audit records go.

@@ -14,6 +14,10 @@ pub struct Redis {
     /// `sentinel` and `cluster` the addresses of several of them, separated by commas: one without user and password has those of the
     /// first that has some.
     pub url: SecretRef,
+    /// A second one, of the same kind, for what must not be forgotten early: limits, permits and what is kept of writes. Its `maxmemory-policy` must
+    /// be `noeviction`. Not stated: the first one holds that too.
+    #[serde(default)]
+    pub state_url: Option<SecretRef>,
     /// What answers there.
     #[serde(default)]
     pub kind: RedisKind,

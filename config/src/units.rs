@@ -72,8 +72,8 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-macro_rules! text_form {
-    ($type:ident, $units:ident, $form:ident, $pattern:literal, $from:expr) => {
+macro_rules! of_text {
+    ($type:ident, $units:ident, $form:ident, $from:expr) => {
         impl std::str::FromStr for $type {
             type Err = String;
 
@@ -81,7 +81,11 @@ macro_rules! text_form {
                 parse(text, &$units).map($from).ok_or_else(|| format!("`{text}` is not {}", $form))
             }
         }
+    };
+}
 
+macro_rules! text_form {
+    ($type:ident, $form:ident, $pattern:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -115,12 +119,46 @@ macro_rules! text_form {
     };
 }
 
-text_form!(Period, PERIOD_UNITS, PERIOD_FORM, "^[0-9]+(ms|s|m|h|d)$", |ms| Period(Duration::from_millis(ms)));
-text_form!(ByteSize, SIZE_UNITS, SIZE_FORM, "^[0-9]+(B|KiB|MiB|GiB)$", ByteSize);
+/// How often something may happen: a whole number and a unit of time, such as `100/s`, `20/m`, `1000/h` or `5000/d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many times.
+    pub amount: u64,
+    /// In how long.
+    pub per: Duration,
+}
+
+const RATE_UNITS: [(&str, u64); 4] = [("/s", 1), ("/m", 60), ("/h", 3_600), ("/d", 86_400)];
+const RATE_FORM: &str = "a whole number and a unit of time, such as `100/s`, `20/m`, `1000/h` or `5000/d`";
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit = text.find('/').and_then(|at| RATE_UNITS.iter().find(|(unit, _)| *unit == &text[at..]));
+        let amount = |unit: &str| text.strip_suffix(unit).and_then(|number| number.parse::<u32>().ok());
+        unit.and_then(|(unit, seconds)| Some((amount(unit)?, *seconds)))
+            .map(|(amount, seconds)| Self { amount: amount.into(), per: Duration::from_secs(seconds) })
+            .ok_or_else(|| format!("`{text}` is not {RATE_FORM}"))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = RATE_UNITS.iter().find(|(_, seconds)| *seconds == self.per.as_secs()).unwrap_or(&RATE_UNITS[0]);
+        write!(f, "{}{}", self.amount, unit.0)
+    }
+}
+
+of_text!(Period, PERIOD_UNITS, PERIOD_FORM, |ms| Period(Duration::from_millis(ms)));
+of_text!(ByteSize, SIZE_UNITS, SIZE_FORM, ByteSize);
+text_form!(Period, PERIOD_FORM, "^[0-9]+(ms|s|m|h|d)$");
+text_form!(ByteSize, SIZE_FORM, "^[0-9]+(B|KiB|MiB|GiB)$");
+text_form!(Rate, RATE_FORM, "^[0-9]+/(s|m|h|d)$");
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteSize, Period};
+    use super::{ByteSize, Period, Rate};
 
     #[test]
     fn quantities_are_read_and_written_with_their_unit() {
@@ -129,6 +167,9 @@ mod tests {
         }
         for text in ["0B", "512B", "64KiB", "4MiB", "1GiB"] {
             assert_eq!(text.parse::<ByteSize>().expect(text).to_string(), text);
+        }
+        for text in ["1/s", "20/m", "1000/h", "4294967295/d"] {
+            assert_eq!(text.parse::<Rate>().expect(text).to_string(), text);
         }
         assert_eq!("1000ms".parse::<Period>().expect("a period").to_string(), "1s");
     }
@@ -142,6 +183,10 @@ mod tests {
         for text in ["5", "4MB", "4mib", "18446744073709551615GiB"] {
             let error = text.parse::<ByteSize>().expect_err(text);
             assert!(error.contains("`4MiB`"), "{error}");
+        }
+        for text in ["5", "/s", "5/", "5/w", "-5/s", "5 / s", "1.5/s", "4294967296/s", "5/s/m", ""] {
+            let error = text.parse::<Rate>().expect_err(text);
+            assert!(error.contains("`1000/h`"), "{error}");
         }
     }
 }

@@ -16,7 +16,12 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{call::Outcome, catalog::Tool, policy::Rule, telemetry};
+use crate::{
+    call::{Decisions, Outcome, Trail},
+    catalog::Tool,
+    policy::Rule,
+    telemetry,
+};
 
 /// How many records stay in memory for the operator to look at.
 const RECENT_MAX: usize = 1000;
@@ -87,6 +92,7 @@ pub struct Record {
     tool: Option<Arc<Tool>>,
     rule: Option<Rule>,
     cache: Option<Outcome>,
+    trail: Trail,
     denied: bool,
     finished: bool,
 }
@@ -135,6 +141,7 @@ impl Record {
             tool: None,
             rule: None,
             cache: None,
+            trail: Trail::default(),
             denied: false,
             finished: false,
         }
@@ -170,6 +177,11 @@ impl Record {
     /// What the cache was to the call.
     pub(crate) fn cache(&mut self, outcome: Option<Outcome>) {
         self.cache = outcome;
+    }
+
+    /// Where the decisions about the call are noted.
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// Closes the record and writes it.
@@ -217,6 +229,7 @@ impl Record {
             effect: tool.map(|tool| tool.effect.as_str()),
             rule: self.rule.as_deref(),
             cache: self.cache.map(Outcome::as_str),
+            decisions: self.trail.decisions(),
             outcome,
             result_bytes: ending.result_bytes,
             took_ms: micros(took) as f64 / 1000.0,
@@ -264,6 +277,8 @@ struct Line<'a> {
     rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
+    #[serde(flatten)]
+    decisions: Decisions,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_bytes: Option<usize>,

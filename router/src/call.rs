@@ -9,6 +9,7 @@ mod outlive;
 mod patience;
 mod plan;
 mod shared;
+mod trail;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -28,7 +29,6 @@ use crate::{
     catalog::Tool,
     error::CallError,
     guard,
-    limit::Slot,
     mcp::Registration,
     pages,
 };
@@ -39,6 +39,7 @@ pub(crate) use outcome::Outcome;
 pub use outlive::RunningCall;
 pub use patience::Patience;
 pub(crate) use shared::SharedAnswer;
+pub(crate) use trail::{Decisions, Trail};
 
 /// The answer to a caller that gives an idempotency key. To take the key and keep nothing would let a repeat be a second call.
 pub(crate) const KEYS_NOT_KEPT: &str = "Idempotency keys are not kept by this version of Weir, so a repeat would be a second call. \
@@ -118,7 +119,7 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
     }
 }
 
-async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
+async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answer {
     let view = router.catalog.view_for(&call.name).await;
     let unknown = || CallError::UnknownTool { name: call.name.clone() };
     let (index, tool) = view.resolve(&call.name).ok_or_else(unknown)?;
@@ -159,16 +160,17 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
         Ok(plan) => {
             // Whoever waits as long as a fetch may take hears from the fetch that it failed.
             let wait_by = ctx.deadline.at() + if waits_its_time { guard::LATE } else { Duration::ZERO };
-            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, wait_by).await;
+            let trail = record.trail().clone();
+            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, wait_by, trail).await;
             record.cache(outcome);
             answer
         }
         Err(bypass) => {
             record.cache(Some(Outcome::Bypass(bypass)));
             if tool.effect.writes() {
-                write(router, &ctx, tool, request).await.map(Answered::from)
+                write(router, &ctx, tool, request, record.trail()).await.map(Answered::from)
             } else {
-                fetch(&ctx, tool, request).await.map(Answered::from)
+                fetch(router, &ctx, tool, request, record.trail()).await.map(Answered::from)
             }
         }
     }?;
@@ -177,33 +179,41 @@ async fn run(router: &Router, call: ToolCall, record: &mut Record) -> Answer {
 }
 
 /// The one way to the downstream: its limits, then the attempt, then what the caller may see of the answer.
-async fn fetch(ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
-    let _slot = slot(tool)?;
-    attempt(ctx, tool, request).await
+async fn fetch(
+    router: &Router,
+    ctx: &CallContext,
+    tool: &Tool,
+    request: Request,
+    trail: &Trail,
+) -> Result<Reply, CallError> {
+    let _place = guard::enter(router, ctx, tool, trail).await?;
+    attempt(ctx, tool, request, trail).await
 }
 
 /// The same for a write: the cache hears of it before it is sent, and again before its caller does.
-async fn write(router: &Router, ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
-    let _slot = slot(tool)?;
+async fn write(
+    router: &Router,
+    ctx: &CallContext,
+    tool: &Tool,
+    request: Request,
+    trail: &Trail,
+) -> Result<Reply, CallError> {
+    let _place = guard::enter(router, ctx, tool, trail).await?;
     let announced = announced::announce(router, ctx, tool, &request).await?;
-    let outcome = attempt(ctx, tool, request).await;
+    let outcome = attempt(ctx, tool, request, trail).await;
     if let Some(announced) = announced {
         announced.ended(&outcome).await;
     }
     outcome
 }
 
-async fn attempt(ctx: &CallContext, tool: &Tool, request: Request) -> Result<Reply, CallError> {
-    let reply = guard::call_downstream(ctx, tool, request).await.map_err(|error| failure(ctx, tool, error))?;
+async fn attempt(ctx: &CallContext, tool: &Tool, request: Request, trail: &Trail) -> Result<Reply, CallError> {
+    let reply = guard::call_downstream(ctx, tool, request, trail).await.map_err(|error| failure(ctx, tool, error))?;
     // What Weir's own tools say, Weir says.
     Ok(if tool.downstream.is_own() { reply } else { crate::mcp::provenance::without_our_names(reply) })
 }
 
-fn slot(tool: &Tool) -> Result<Slot, CallError> {
-    tool.downstream.slots.take().ok_or_else(|| overloaded(format!("the downstream {}", tool.downstream.name)))
-}
-
-fn overloaded(limit: String) -> CallError {
+pub(crate) fn overloaded(limit: String) -> CallError {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
     CallError::Overloaded { limit, retry_after_ms: RETRY_AFTER.as_millis() as u64 }
 }

@@ -20,6 +20,61 @@ pub enum CallError {
         /// What is wrong, with the path of each mistake.
         mistakes: String,
     },
+    /// Over a limit of the config. Nothing was charged and nothing sent.
+    Limited {
+        /// The limit's name.
+        limit: Arc<str>,
+        /// Whom it counts, in words: `you`, `your tenant`, `the tool crm__export`.
+        counts: String,
+        /// When a call like this one will be let through; `None` for one that costs more than the limit ever has.
+        retry_after_ms: Option<u64>,
+    },
+    /// A limit that is closed while Redis, which counts for it, cannot be asked.
+    Uncounted {
+        /// The limit's name.
+        limit: Arc<str>,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The downstream is left alone: its breaker is open, it is closed by the calendar, or it asked for a rest. Nothing was sent.
+    LeftAlone {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// The downstream's name.
+        downstream: String,
+        /// Why, in a sentence for the caller.
+        why: String,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The line of calls that wait for a downstream is full, or so long that this call could not start in time. Nothing was sent.
+    Queued {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// The downstream's name.
+        downstream: String,
+        /// How many of the caller's own (or its tenant's) calls were waiting before this one.
+        waiting: usize,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The idempotency key was given before, with another tool or other arguments.
+    KeyReused {
+        /// Names the write that had the key.
+        operation_id: String,
+    },
+    /// A call with an idempotency key, while what is known of keys cannot be asked or may be lost. Nothing was sent.
+    KeysGone {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The write with this key was made, and its answer may not be shown: roles have changed since, or it was too large to keep.
+    Withheld {
+        /// Names the write.
+        operation_id: String,
+        /// What became of it: `done`, `unknown`.
+        state: &'static str,
+    },
     /// Too much at once.
     Overloaded {
         /// What is full, as the text and `weir/limit` name it.
@@ -65,6 +120,13 @@ impl CallError {
         match self {
             Self::UnknownTool { .. } => "unknown_tool",
             Self::InvalidArguments { .. } => "invalid_arguments",
+            Self::Limited { .. } => "limited",
+            Self::Uncounted { .. } => "uncounted",
+            Self::LeftAlone { .. } => "left_alone",
+            Self::Queued { .. } => "queue_full",
+            Self::KeyReused { .. } => "key_reused",
+            Self::KeysGone { .. } => "keys_gone",
+            Self::Withheld { .. } => "withheld",
             Self::Overloaded { .. } => "overloaded",
             Self::Unannounced { .. } => "unannounced",
             Self::Downstream { error, .. } => error.class.as_str(),
@@ -84,6 +146,45 @@ impl CallError {
                     "The arguments do not fit {tool}. {mistakes}. Correct them by the tool's input schema and call again."
                 )
             }
+            Self::Limited { limit, counts, retry_after_ms: Some(retry_after_ms) } => {
+                let wait = seconds(*retry_after_ms);
+                format!("Not done: {counts} reached the limit `{limit}`. Nothing was sent. Try again in {wait} s.")
+            }
+            Self::Limited { limit, counts, retry_after_ms: None } => format!(
+                "Not done: this call costs more than the limit `{limit}` ever lets through for {counts}. Nothing was sent. Trying again does not help: \
+                 tell the operator."
+            ),
+            Self::Uncounted { limit, retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "Not done: the limit `{limit}` cannot be counted, since Redis cannot be reached. Nothing was sent. Try again in {wait} s."
+                )
+            }
+            Self::LeftAlone { tool, why, retry_after_ms, .. } => {
+                let wait = seconds(*retry_after_ms);
+                format!("{tool} was not called: {why} Nothing was sent. Try again in {wait} s.")
+            }
+            Self::Queued { tool, downstream, waiting, retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "{tool} was not called: {waiting} calls of yours already wait for {downstream}, and this one could not start in time. \
+                     Nothing was sent. Try again in {wait} s."
+                )
+            }
+            Self::KeyReused { operation_id } => format!(
+                "Not done: this idempotency key was given before with another tool or other arguments (operation {operation_id}). Nothing was sent. \
+                 Use a new key for a new write."
+            ),
+            Self::KeysGone { retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "Not done: whether this idempotency key was used before cannot be known now. Nothing was sent. Try again in {wait} s with the same key."
+                )
+            }
+            Self::Withheld { operation_id, state } => format!(
+                "This idempotency key was used before: the write is {state} (operation {operation_id}), and its answer cannot be shown again. \
+                 It was not made a second time."
+            ),
             Self::Overloaded { limit, retry_after_ms } => {
                 let wait = seconds(*retry_after_ms);
                 format!(
@@ -114,11 +215,19 @@ impl CallError {
     #[must_use]
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::Overloaded { retry_after_ms, .. } | Self::Unannounced { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Limited { retry_after_ms, .. } => *retry_after_ms,
+            Self::Uncounted { retry_after_ms, .. }
+            | Self::LeftAlone { retry_after_ms, .. }
+            | Self::Queued { retry_after_ms, .. }
+            | Self::KeysGone { retry_after_ms }
+            | Self::Overloaded { retry_after_ms, .. }
+            | Self::Unannounced { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::Downstream { error, .. } => error.retry_after.map(millis),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
             | Self::OutcomeUnknown { .. }
+            | Self::KeyReused { .. }
+            | Self::Withheld { .. }
             | Self::Cancelled
             | Self::Internal => None,
         }
@@ -130,18 +239,26 @@ impl CallError {
         let mut meta = Map::new();
         let limit = match self {
             Self::Overloaded { limit, .. } => Some(limit.as_str()),
-            Self::Unannounced { .. } => Some("redis"),
-            Self::Downstream { downstream, .. } => Some(downstream.as_str()),
+            Self::Limited { limit, .. } | Self::Uncounted { limit, .. } => Some(&**limit),
+            Self::Unannounced { .. } | Self::KeysGone { .. } => Some("redis"),
+            Self::Downstream { downstream, .. }
+            | Self::LeftAlone { downstream, .. }
+            | Self::Queued { downstream, .. } => Some(downstream.as_str()),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
             | Self::OutcomeUnknown { .. }
+            | Self::KeyReused { .. }
+            | Self::Withheld { .. }
             | Self::Cancelled
             | Self::Internal => None,
         };
         if let (Some(name), Some(retry_after_ms)) = (limit, self.retry_after_ms()) {
             meta.insert("weir/limit".to_owned(), json!({ "name": name, "retry_after_ms": retry_after_ms }));
         }
-        if let Self::OutcomeUnknown { operation_id, .. } = self {
+        if let Self::OutcomeUnknown { operation_id, .. }
+        | Self::KeyReused { operation_id }
+        | Self::Withheld { operation_id, .. } = self
+        {
             meta.insert("weir/operation_id".to_owned(), json!(operation_id));
         }
         meta

@@ -25,7 +25,7 @@ pub struct Mainframe {
     /// The code page of its texts, where a tool states no other.
     #[serde(default)]
     pub encoding: Encoding,
-    /// How many requests it gets at once; more wait their turn within their deadlines.
+    /// How many calls it gets at once, from all replicas together; more wait in line.
     #[serde(default = "Mainframe::concurrency")]
     pub concurrency: usize,
     /// How long connecting may take, with TLS.

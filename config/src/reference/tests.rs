@@ -160,6 +160,7 @@ policy: { roles: { admin: } }
                   "items": null
                 }
               },
+              "cost": null,
               "cache": null,
               "invalidates": [],
               "settles_within": null,
@@ -169,7 +170,28 @@ policy: { roles: { admin: } }
           "expose": "all",
           "effects": [],
           "deadline": null,
-          "calls_max": null
+          "calls_max": null,
+          "calls_max_shared": null,
+          "line": {
+            "max": 512,
+            "fair_by": "tenant"
+          },
+          "retries": {
+            "attempts_max": 2,
+            "wait_first": "50ms",
+            "wait_max": "2s",
+            "budget_percent": 10,
+            "budget_per_second": 3
+          },
+          "breaker": {
+            "failures_in_a_row": 5,
+            "failures_percent": 50,
+            "attempts_min": 20,
+            "within": "10s",
+            "open_first": "1s",
+            "open_max": "1m"
+          },
+          "closed": []
         },
         "enrich": {
           "postgres": null,
@@ -195,7 +217,28 @@ policy: { roles: { admin: } }
           "expose": "all",
           "effects": [],
           "deadline": null,
-          "calls_max": null
+          "calls_max": null,
+          "calls_max_shared": null,
+          "line": {
+            "max": 512,
+            "fair_by": "tenant"
+          },
+          "retries": {
+            "attempts_max": 2,
+            "wait_first": "50ms",
+            "wait_max": "2s",
+            "budget_percent": 10,
+            "budget_per_second": 3
+          },
+          "breaker": {
+            "failures_in_a_row": 5,
+            "failures_percent": 50,
+            "attempts_min": 20,
+            "within": "10s",
+            "open_first": "1s",
+            "open_max": "1m"
+          },
+          "closed": []
         }
       },
       "cache": {
@@ -206,6 +249,10 @@ policy: { roles: { admin: } }
         "waiters_max": 8192,
         "strict": [],
         "webhook": null
+      },
+      "limits": [],
+      "operations": {
+        "kept_for": "1d"
       },
       "policy": {
         "roles": {

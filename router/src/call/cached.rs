@@ -11,7 +11,7 @@ use cache::{Ask, Cached, Failure, Fetched, Found, Seat, Served, State};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Answered, Note, fetch, outcome::Outcome, overloaded, plan::Plan, shared::SharedAnswer};
+use super::{Answer, Answered, Note, Trail, fetch, outcome::Outcome, overloaded, plan::Plan, shared::SharedAnswer};
 use crate::{
     Router,
     catalog::{Caching, Tool},
@@ -24,12 +24,13 @@ use crate::{
 /// What the cache holds, else what one fetch comes to for all who wait for it. This caller waits until `wait_by`; the fetch has the tool's
 /// deadline.
 pub(super) async fn answer(
-    router: &Router,
+    router: &Arc<Router>,
     ctx: &CallContext,
     tool: &Arc<Tool>,
     plan: Plan,
     request: Request,
     wait_by: Instant,
+    trail: Trail,
 ) -> (Answer, Option<Outcome>) {
     let caching = tool.caching.clone().expect("only a tool with a contract has a plan");
     let ask = Ask {
@@ -42,12 +43,14 @@ pub(super) async fn answer(
         wait_by,
     };
     let fetch = Arc::new(Fetch {
+        router: router.clone(),
         tool: tool.clone(),
         caching,
         strict: router.strict.clone(),
         arguments: plan.arguments,
         request,
         starter: ctx.clone(),
+        trail,
     });
     let alone = fetch.clone();
     let began = Instant::now();
@@ -61,7 +64,7 @@ pub(super) async fn answer(
         () = ctx.cancel.cancelled() => return (Err(CallError::Cancelled), None),
     };
     if matches!(served, Served::Nothing(Failure::FlightsFull)) {
-        let reply = super::fetch(ctx, tool, alone.request.clone()).await;
+        let reply = super::fetch(router, ctx, tool, alone.request.clone(), &alone.trail).await;
         return (reply.map(Answered::from), Some(Outcome::Miss));
     }
     settled(served, ctx, tool, began.elapsed())
@@ -167,6 +170,7 @@ fn nothing(failure: Failure, ctx: &CallContext, tool: &Tool) -> CallError {
 
 /// A fetch for all who ask the same.
 struct Fetch {
+    router: Arc<Router>,
     tool: Arc<Tool>,
     caching: Arc<Caching>,
     strict: Arc<StrictFamilies>,
@@ -175,6 +179,7 @@ struct Fetch {
     request: Request,
     /// The call that began it: others may wait longer than that one.
     starter: CallContext,
+    trail: Trail,
 }
 
 impl Fetch {
@@ -187,7 +192,7 @@ impl Fetch {
             trace: self.starter.trace.without_state(),
             ..self.starter.clone()
         };
-        match fetch(&ctx, &self.tool, for_all(&self.request)).await {
+        match fetch(&self.router, &ctx, &self.tool, for_all(&self.request), &self.trail).await {
             Ok(Reply::Complete(bytes)) if is_tool_error(&bytes) || is_cut(&bytes) => {
                 Fetched::Shared(SharedAnswer(Ok(Reply::Complete(bytes))))
             }
@@ -215,7 +220,11 @@ impl Fetch {
 /// Whether the downstream is in trouble, rather than that it said no: then an older answer is better than none.
 fn is_trouble(error: &CallError) -> bool {
     match error {
-        CallError::Overloaded { .. } => true,
+        CallError::Overloaded { .. }
+        | CallError::LeftAlone { .. }
+        | CallError::Queued { .. }
+        | CallError::Limited { .. }
+        | CallError::Uncounted { .. } => true,
         CallError::Downstream { error, .. } => match error.class {
             ErrorClass::Unreachable
             | ErrorClass::ConnectionLost
@@ -231,6 +240,9 @@ fn is_trouble(error: &CallError) -> bool {
         | CallError::InvalidArguments { .. }
         | CallError::Unannounced { .. }
         | CallError::OutcomeUnknown { .. }
+        | CallError::KeyReused { .. }
+        | CallError::KeysGone { .. }
+        | CallError::Withheld { .. }
         | CallError::Cancelled
         | CallError::Internal => false,
     }

@@ -30,6 +30,10 @@ enum Form {
     Complete(Box<RawValue>),
     NotFound(Box<RawValue>),
     Overloaded { limit: String, retry_after_ms: u64 },
+    Limited { limit: String, counts: String, retry_after_ms: Option<u64> },
+    Uncounted { limit: String, retry_after_ms: u64 },
+    LeftAlone { tool: String, downstream: String, why: String, retry_after_ms: u64 },
+    Queued { tool: String, downstream: String, waiting: usize, retry_after_ms: u64 },
     Downstream { tool: String, downstream: String, error: ErrorForm },
     Internal,
 }
@@ -54,6 +58,24 @@ impl Form {
             Err(CallError::Overloaded { limit, retry_after_ms }) => {
                 Self::Overloaded { limit: limit.clone(), retry_after_ms: *retry_after_ms }
             }
+            Err(CallError::Limited { limit, counts, retry_after_ms }) => {
+                Self::Limited { limit: limit.to_string(), counts: counts.clone(), retry_after_ms: *retry_after_ms }
+            }
+            Err(CallError::Uncounted { limit, retry_after_ms }) => {
+                Self::Uncounted { limit: limit.to_string(), retry_after_ms: *retry_after_ms }
+            }
+            Err(CallError::LeftAlone { tool, downstream, why, retry_after_ms }) => Self::LeftAlone {
+                tool: tool.to_string(),
+                downstream: downstream.clone(),
+                why: why.clone(),
+                retry_after_ms: *retry_after_ms,
+            },
+            Err(CallError::Queued { tool, downstream, waiting, retry_after_ms }) => Self::Queued {
+                tool: tool.to_string(),
+                downstream: downstream.clone(),
+                waiting: *waiting,
+                retry_after_ms: *retry_after_ms,
+            },
             Err(CallError::Downstream { tool, downstream, error }) => {
                 let (said, said_by_rpc) = match &error.rejection {
                     None => (None, None),
@@ -81,6 +103,9 @@ impl Form {
                 | CallError::InvalidArguments { .. }
                 | CallError::Unannounced { .. }
                 | CallError::OutcomeUnknown { .. }
+                | CallError::KeyReused { .. }
+                | CallError::KeysGone { .. }
+                | CallError::Withheld { .. }
                 | CallError::Cancelled,
             ) => return None,
         })
@@ -92,6 +117,18 @@ impl Form {
             Self::Complete(raw) => Ok(Reply::Complete(bytes(raw))),
             Self::NotFound(raw) => Ok(Reply::NotFound(bytes(raw))),
             Self::Overloaded { limit, retry_after_ms } => Err(CallError::Overloaded { limit, retry_after_ms }),
+            Self::Limited { limit, counts, retry_after_ms } => {
+                Err(CallError::Limited { limit: limit.into(), counts, retry_after_ms })
+            }
+            Self::Uncounted { limit, retry_after_ms } => {
+                Err(CallError::Uncounted { limit: limit.into(), retry_after_ms })
+            }
+            Self::LeftAlone { tool, downstream, why, retry_after_ms } => {
+                Err(CallError::LeftAlone { tool: tool.into(), downstream, why, retry_after_ms })
+            }
+            Self::Queued { tool, downstream, waiting, retry_after_ms } => {
+                Err(CallError::Queued { tool: tool.into(), downstream, waiting, retry_after_ms })
+            }
             Self::Downstream { tool, downstream, error: form } => {
                 let mut error = AdapterError::new(form.class, form.sent, form.message);
                 error.retry_after = form.retry_after_ms.map(Duration::from_millis);
@@ -128,6 +165,20 @@ mod tests {
             Ok(Reply::Complete(Bytes::from_static(br#"{ "content":[],"isError":true, "n":9007199254740993 }"#))),
             Ok(Reply::NotFound(Bytes::from_static(br#"{"content":[]}"#))),
             Err(CallError::Overloaded { limit: "the downstream crm".to_owned(), retry_after_ms: 1000 }),
+            Err(CallError::Limited { limit: "exports".into(), counts: "all callers".to_owned(), retry_after_ms: None }),
+            Err(CallError::Uncounted { limit: "exports".into(), retry_after_ms: 7 }),
+            Err(CallError::LeftAlone {
+                tool: "crm__get".into(),
+                downstream: "crm".to_owned(),
+                why: "It fails.".to_owned(),
+                retry_after_ms: 7,
+            }),
+            Err(CallError::Queued {
+                tool: "crm__get".into(),
+                downstream: "crm".to_owned(),
+                waiting: 3,
+                retry_after_ms: 7,
+            }),
             Err(downstream(paused.caused_by("for the log alone"))),
             Err(downstream(AdapterError::rejected("refused", Rejection::Text("no".to_owned())))),
             Err(downstream(AdapterError::rejected("refused", rpc))),

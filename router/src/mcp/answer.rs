@@ -164,6 +164,13 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
             of_downstream(object, &text, version)
         }
         CallError::InvalidArguments { .. }
+        | CallError::Limited { .. }
+        | CallError::Uncounted { .. }
+        | CallError::LeftAlone { .. }
+        | CallError::Queued { .. }
+        | CallError::KeyReused { .. }
+        | CallError::KeysGone { .. }
+        | CallError::Withheld { .. }
         | CallError::Overloaded { .. }
         | CallError::Unannounced { .. }
         | CallError::Downstream { .. }

@@ -83,10 +83,18 @@ fn status(error: &CallError) -> StatusCode {
     match error {
         CallError::UnknownTool { .. } => StatusCode::NOT_FOUND,
         CallError::InvalidArguments { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        CallError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        CallError::Limited { .. } | CallError::Queued { .. } | CallError::Overloaded { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
+        CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        CallError::Withheld { .. } => StatusCode::CONFLICT,
         CallError::Downstream { error, .. } => status_of_downstream(error),
         CallError::OutcomeUnknown { .. } => StatusCode::BAD_GATEWAY,
-        CallError::Unannounced { .. } | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::Uncounted { .. }
+        | CallError::LeftAlone { .. }
+        | CallError::KeysGone { .. }
+        | CallError::Unannounced { .. }
+        | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         CallError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
