@@ -4,6 +4,7 @@
 
 mod cache;
 mod downstream;
+mod limits;
 mod policy;
 mod redis;
 mod server;
@@ -29,6 +30,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     policy::policy(config, scope);
     redis::redis(config, scope);
     cache::cache(config, scope);
+    limits::limits(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

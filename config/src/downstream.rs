@@ -156,7 +156,7 @@ pub struct Tool {
     pub answer: mainframe::AnswerFormat,
     /// For `postgres` and `mainframe`: its arguments by name; for `postgres` in the order of `$1`, `$2`, ….
     pub arguments: IndexMap<String, Argument>,
-    /// How much of each limit (`limits`) one call takes. Not stated: 1.
+    /// How much of each limit (`limits`) that fits it one call takes; 0 for nothing. Not stated: 1.
     pub cost: Option<u64>,
     /// For tools that read: how long their results are kept. Not stated: every call goes to the downstream.
     pub cache: Option<ToolCache>,

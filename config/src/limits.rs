@@ -3,7 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Glob, Rate};
+use crate::{Glob, Period, Rate};
+
+/// The limit of wrong credentials where the config has no other.
+pub const FAILED_LOGINS: &str = "failed-logins";
+/// The limit of calls that are refused for what they ask: unknown or denied tools, arguments that do not fit.
+pub const REFUSED_CALLS: &str = "refused-calls";
+/// The longest name of a limit.
+pub const NAME_LENGTH_MAX: usize = 64;
+/// The highest rate, in a second.
+pub const RATE_MAX: u64 = 100_000;
+/// The largest burst.
+pub const BURST_MAX: u64 = u32::MAX as u64;
 
 /// How often something may happen. All limits that fit a call count for it, and it is charged to all of them or to none.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -33,6 +44,26 @@ impl Limit {
     fn all() -> Glob {
         Glob::new("*")
     }
+
+    /// How many at once after a rest.
+    #[must_use]
+    pub fn burst(&self) -> u64 {
+        self.burst.unwrap_or(self.rate.amount)
+    }
+
+    /// What counts wrong credentials where the config has no limit `per: address`: 20 a minute for each address.
+    #[must_use]
+    pub fn failed_logins() -> Self {
+        Self {
+            name: FAILED_LOGINS.to_owned(),
+            pattern: Self::all(),
+            per: Per::Address,
+            role: None,
+            rate: Rate { amount: 20, per: Period::s(60).0 },
+            burst: None,
+            redis_gone: RedisGone::LocalShare,
+        }
+    }
 }
 
 /// What has a count of its own.
@@ -43,7 +74,7 @@ pub enum Per {
     Caller,
     /// All callers of one tenant that have `role`, together. Cached answers count too.
     Role,
-    /// Each tenant. Cached answers count too.
+    /// Each tenant; callers without one count together, as one more. Cached answers count too.
     Tenant,
     /// Each caller at each tool. Cached answers count too.
     CallerTool,
@@ -53,8 +84,9 @@ pub enum Per {
     Tool,
     /// Each downstream, whoever calls whichever of its tools. Answers out of the cache are free.
     Downstream,
-    /// Each address from which wrong credentials come. Over it they are answered with 429 instead of 401; right ones still work. Such a limit
-    /// has no `match`. Without one it is 20 a minute.
+    /// Each address from which wrong credentials come, be it at the callers' listener or at the operator's; a network of 64 bits is one
+    /// address of IPv6. Over it they are answered with 429 instead of 401; right ones still work. Such a limit has no `match`. Without one it
+    /// is 20 a minute, under the name `failed-logins`.
     Address,
 }
 

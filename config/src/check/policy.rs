@@ -52,7 +52,8 @@ pub(super) fn policy(config: &Config, root: &Scope<'_>) {
     }
 }
 
-fn pattern_means_something(pattern: &Glob, config: &Config, scope: &Scope<'_>) {
+/// Warns of a pattern over shown names that fits no tool.
+pub(super) fn pattern_means_something(pattern: &Glob, config: &Config, scope: &Scope<'_>) {
     let own = format!("{RESERVED}__");
     let may_match = pattern.may_start_with(&own)
         || config.downstreams.iter().any(|(name, downstream)| {
@@ -75,11 +76,13 @@ fn pattern_means_something(pattern: &Glob, config: &Config, scope: &Scope<'_>) {
 fn may_match_tool_of(pattern: &Glob, prefix: &str, downstream: &Downstream) -> bool {
     let tools_are_known = downstream.postgres.is_some() || downstream.expose == Expose::Listed;
     // Long or odd names are shown under an alias, which is not known here either.
-    let is_plain = |tool: &str| {
-        tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') && tool.len() <= 20
-    };
     if tools_are_known && downstream.tools.keys().all(|tool| is_plain(tool)) {
         return downstream.tools.keys().any(|tool| pattern.matches(&format!("{prefix}{tool}")));
     }
     pattern.may_start_with(prefix)
+}
+
+/// Whether the local name is part of the shown one as it stands.
+pub(super) fn is_plain(tool: &str) -> bool {
+    tool.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') && tool.len() <= 20
 }

@@ -1,6 +1,7 @@
 //! What does not fit together: each case is one mistake in an otherwise good config.
 
 mod caching;
+mod limits;
 mod redis;
 
 use std::{fmt::Write, path::Path};
