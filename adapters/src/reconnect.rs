@@ -40,6 +40,23 @@ impl Delays {
         Self { backoff, longest }
     }
 
+    /// Waits for repeats of one call: any part of an interval that doubles from `first` up to `longest`, so that calls which failed together
+    /// do not come back together.
+    #[must_use]
+    pub fn for_repeats(first: Duration, longest: Duration) -> Self {
+        // Around half of the interval and up to half of it away: from nothing to the whole.
+        let backoff = ExponentialBackoff {
+            current_interval: first / 2,
+            initial_interval: first / 2,
+            max_interval: longest / 2,
+            randomization_factor: 1.0,
+            multiplier: 2.0,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        Self { backoff, longest }
+    }
+
     /// How long to wait before the next attempt.
     #[allow(clippy::should_implement_trait, reason = "it never ends and is no sequence of items")]
     pub fn next(&mut self) -> Duration {
@@ -65,6 +82,23 @@ mod tests {
             let interval = (0.1 * 2_f64.powf(attempt.into())).min(10.0 / 1.5);
             let wait = delays.next().as_secs_f64();
             assert!(wait >= interval * 0.499 && wait <= interval * 1.501 && wait < 10.001, "{attempt}: {wait}");
+        }
+    }
+
+    #[test]
+    fn a_repeat_waits_for_any_part_of_its_interval() {
+        let (mut shortest, mut longest) = ([f64::MAX; 4], [0.0_f64; 4]);
+        for _ in 0..1_000 {
+            let mut delays = Delays::for_repeats(Duration::from_millis(50), Duration::from_millis(200));
+            for attempt in 0..4 {
+                let wait_ms = delays.next().as_secs_f64() * 1000.0;
+                shortest[attempt] = shortest[attempt].min(wait_ms);
+                longest[attempt] = longest[attempt].max(wait_ms);
+            }
+        }
+        for (attempt, interval_ms) in [50.0, 100.0, 200.0, 200.0].into_iter().enumerate() {
+            assert!(shortest[attempt] < interval_ms * 0.1, "never soon: {shortest:?}");
+            assert!(longest[attempt] > interval_ms * 0.9 && longest[attempt] <= interval_ms * 1.001, "{longest:?}");
         }
     }
 

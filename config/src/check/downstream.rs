@@ -6,6 +6,7 @@ mod defined;
 mod mainframe;
 mod mcp;
 mod postgres;
+mod resilience;
 mod ticketing;
 mod url;
 
@@ -73,6 +74,7 @@ fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
     if let Some(calls_max) = downstream.calls_max {
         scope.key("calls_max").at_least_one(calls_max);
     }
+    resilience::resilience(downstream, scope);
     for (scope, rule) in scope.key("effects").items(&downstream.effects) {
         if rule.pattern.as_str().is_empty() {
             scope.key("match").refuse("is empty", "write a pattern over the names of its tools: `get_*`");

@@ -147,8 +147,7 @@ fn counts_all_of(wide: &Limit, narrow: &Limit) -> bool {
 
 /// Whether `tight` never lets through more than `loose`.
 fn goes_before(tight: &Limit, loose: &Limit) -> bool {
-    let in_one_time =
-        |one: &Limit, other: &Limit| u128::from(one.rate.amount) * u128::from(other.rate.per.as_secs());
+    let in_one_time = |one: &Limit, other: &Limit| u128::from(one.rate.amount) * u128::from(other.rate.per.as_secs());
     in_one_time(tight, loose) <= in_one_time(loose, tight) && tight.burst() <= loose.burst()
 }
 

@@ -3,6 +3,7 @@
 mod caching;
 mod limits;
 mod redis;
+mod resilience;
 
 use std::{fmt::Write, path::Path};
 

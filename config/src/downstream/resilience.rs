@@ -1,5 +1,6 @@
 //! How a downstream is spared, and what is done when it fails.
 
+use jiff::{civil::Time, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,33 @@ impl Closed {
     fn utc() -> String {
         "UTC".to_owned()
     }
+
+    /// When it begins, by the clock on the wall; `None` where `from` is no time of the day, which `check` refuses.
+    #[must_use]
+    pub fn from(&self) -> Option<Time> {
+        time_of_day(&self.from)
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn to(&self) -> Option<Time> {
+        time_of_day(&self.to)
+    }
+
+    /// Whose clock it goes by; `None` where there is no such time zone, which `check` refuses.
+    #[must_use]
+    pub fn zone(&self) -> Option<TimeZone> {
+        TimeZone::get(&self.time_zone).ok()
+    }
+}
+
+/// `22:30`.
+fn time_of_day(text: &str) -> Option<Time> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |digits: &str| {
+        (digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    };
+    Time::new(number(hour)?, number(minute)?, 0, 0).ok()
 }
 
 /// A day of the week.
