@@ -1,6 +1,7 @@
 //! The stand-ins from a shell. What a program needs to know comes as one line on standard output; logs go to standard
 //! error.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use standins::fixture::Fixture;
 use standins::mainframe::{Mainframe, MainframeOptions};
 use standins::mcp::{McpOptions, McpServer, Running, Tools};
 use standins::postgres::{PgOptions, PrivatePg};
+use standins::proxy::{Chance, Fault, FaultProxy};
 use standins::tickets::{Tickets, TicketsOptions};
 use standins::{Era, customers};
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +43,26 @@ enum Standin {
     Tickets(Ticketing),
     /// The MCP server that the official conformance suite asks for. Prints its URL.
     Fixture(ConformanceFixture),
+    /// A network that goes wrong, in front of any of them. Prints its address, and at its end how often each fault bit.
+    Proxy(Network),
+}
+
+#[derive(Args, Debug)]
+struct Network {
+    /// Where the connections lead.
+    #[arg(long, value_name = "ADDRESS")]
+    target: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// As `latency:200ms`, `reset:after-request`, `trickle:1000ms`, `garbage`; several with --percent.
+    #[arg(long, required = true)]
+    fault: Vec<Fault>,
+    /// Only in so many of a hundred exchanges.
+    #[arg(long)]
+    percent: Option<u8>,
+    /// What decides which.
+    #[arg(long, default_value_t = 1, requires = "percent")]
+    seed: u64,
 }
 
 #[derive(Args, Debug)]
@@ -130,6 +152,7 @@ async fn main() -> Result<()> {
         Standin::Mainframe(arguments) => mainframe(arguments).await,
         Standin::Tickets(arguments) => tickets(arguments).await,
         Standin::Fixture(arguments) => fixture(arguments).await,
+        Standin::Proxy(arguments) => proxy(arguments).await,
     }
 }
 
@@ -182,6 +205,24 @@ async fn tickets(Ticketing { listen, seed }: Ticketing) -> Result<()> {
     println!("{}", tickets.url);
     told_to_end().await?;
     tickets.stop().await;
+    Ok(())
+}
+
+async fn proxy(Network { target, listen, fault, percent, seed }: Network) -> Result<()> {
+    let proxy = FaultProxy::start_at(&listen, target).await?;
+    match (percent, &fault[..]) {
+        (Some(percent), _) => proxy.set_chance(Chance { faults: fault, percent, seed })?,
+        (None, [fault]) => proxy.set(*fault).await?,
+        (None, _) => {
+            anyhow::bail!("of several faults each comes by chance: say in how many of a hundred with --percent")
+        }
+    }
+    println!("{}", proxy.addr());
+    told_to_end().await?;
+    for (fault, times) in proxy.stats().bites {
+        eprintln!("{fault}: {times}");
+    }
+    proxy.stop().await;
     Ok(())
 }
 
