@@ -12,6 +12,7 @@
 //! | [`raw`] | an MCP server of exact bytes over WebSocket | [`RawServer::start`](raw::RawServer::start) |
 //! | [`fixture`] | the MCP server of the conformance suite | [`Fixture::new`](fixture::Fixture::new), then a transport |
 //! | [`faults`] | what can go wrong in the HTTP servers among them | `trouble` of their handles |
+//! | [`nginx`] | the proxy that a company has in front already | [`PrivateNginx::start`](nginx::PrivateNginx::start) |
 //! | [`proxy`] | a network that goes wrong | [`FaultProxy::start`](proxy::FaultProxy::start) |
 //!
 //! Everything listens on loopback, on a port of its own choice where the address says 0, and stops when its handle is
@@ -45,8 +46,10 @@ pub mod fixture;
 mod listener;
 pub mod mainframe;
 pub mod mcp;
+pub mod nginx;
 mod observed;
 pub mod postgres;
+mod program;
 pub mod proxy;
 mod random;
 pub mod raw;
@@ -56,3 +59,4 @@ pub mod tickets;
 mod web;
 
 pub use era::Era;
+pub use listener::free_port;

@@ -1,10 +1,11 @@
 //! A listening socket whose connections can be dropped, and that ends with its handle.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rand::RngExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -133,6 +134,18 @@ impl Accepting {
             }
         }
     }
+}
+
+/// A port that the kernel gives to nobody's outgoing connection: it stays free while a killed server is away, and whoever
+/// knocks meanwhile cannot end up connected to itself.
+pub fn free_port() -> Result<SocketAddr> {
+    const ATTEMPTS_MAX: usize = 1000;
+    let mut random = rand::rng();
+    let port = || SocketAddr::from((Ipv4Addr::LOCALHOST, random.random_range(12_000..32_000)));
+    std::iter::repeat_with(port)
+        .take(ATTEMPTS_MAX)
+        .find(|addr| std::net::TcpListener::bind(addr).is_ok())
+        .context("no port of loopback is free")
 }
 
 /// Somebody's outgoing connection may have borrowed the port meanwhile.

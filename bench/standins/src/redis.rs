@@ -2,7 +2,6 @@
 //! replica under sentinels, or as a cluster.
 
 mod cluster;
-mod program;
 mod resp;
 mod sentinels;
 #[cfg(test)]
@@ -10,16 +9,17 @@ mod tests;
 
 use std::fmt::{self, Write as _};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use rand::RngExt as _;
 use rand::distr::{Alphanumeric, SampleString as _};
 use tempfile::TempDir;
 
+use crate::listener::free_port;
+use crate::program::REDIS;
 use crate::supervised::{Ended, Supervised, log_to};
 
 pub use cluster::RedisCluster;
@@ -70,7 +70,7 @@ struct Password(Option<String>);
 impl PrivateRedis {
     /// Starts it and returns when it answers.
     pub async fn start(options: RedisOptions) -> Result<Self> {
-        let program = program::find(&options.bin_dirs)?;
+        let program = REDIS.find(&options.bin_dirs)?;
         Self::start_as(Kind::Server, program, Password::new(options.password), |_| String::new()).await
     }
 
@@ -274,18 +274,6 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "…" } else { "none" })
     }
-}
-
-/// A port that the kernel gives to nobody's outgoing connection: it stays free while a killed server is away, and whoever
-/// knocks meanwhile cannot end up connected to itself.
-fn free_port() -> Result<SocketAddr> {
-    const ATTEMPTS_MAX: usize = 1000;
-    let mut random = rand::rng();
-    let port = || SocketAddr::from((Ipv4Addr::LOCALHOST, random.random_range(12_000..32_000)));
-    std::iter::repeat_with(port)
-        .take(ATTEMPTS_MAX)
-        .find(|addr| TcpListener::bind(addr).is_ok())
-        .context("no port of loopback is free")
 }
 
 /// Asks again and again until the answer is yes.

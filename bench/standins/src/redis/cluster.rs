@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
-use super::{Kind, Password, PrivateRedis, RedisOptions, free_port, program, until};
+use super::{Kind, Password, PrivateRedis, RedisOptions, until};
+use crate::listener::free_port;
+use crate::program::REDIS;
 
 const SLOTS: usize = 16_384;
 
@@ -17,7 +19,7 @@ impl RedisCluster {
     /// Starts so many masters and returns when each of them takes the cluster to be whole.
     pub async fn start(masters: usize, options: RedisOptions) -> Result<Self> {
         ensure!(masters >= 3, "a cluster has three masters or more");
-        let program = program::find(&options.bin_dirs)?;
+        let program = REDIS.find(&options.bin_dirs)?;
         let password = Password::new(options.password);
         let node = || async {
             let bus = free_port()?.port();

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
-use super::{Kind, Password, PrivateRedis, RedisOptions, Reply, program, until};
+use super::{Kind, Password, PrivateRedis, RedisOptions, Reply, until};
+use crate::program::REDIS;
 
 /// What the sentinels call the master.
 pub const MASTER_NAME: &str = "weir";
@@ -24,7 +25,7 @@ pub struct SentinelSet {
 impl SentinelSet {
     /// Returns when the replica follows the master and every sentinel knows all the others.
     pub async fn start(options: RedisOptions) -> Result<Self> {
-        let program = program::find(&options.bin_dirs)?;
+        let program = REDIS.find(&options.bin_dirs)?;
         let password = Password::new(options.password);
         let server = |settings: String| {
             PrivateRedis::start_as(Kind::Server, program.clone(), password.clone(), move |_| settings.clone())
