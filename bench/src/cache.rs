@@ -1,7 +1,6 @@
 //! What the cache is worth: each of its ways beside calling the downstream directly, in one run.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,13 +14,11 @@ use standins::{
 use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{
-    load::{Load, Seen, Target},
-    weir::Weir,
+    compare::{ROUNDS, Way, compare},
+    load::{Load, Target},
+    weir::{Start, Weir, with_redis},
 };
 
-const ROUNDS: usize = 3;
-/// Each connection asks for one of them. One for all would let calls share a look into Redis, which callers rarely do.
-const MERCHANTS: usize = 16;
 /// Two, of each of the three downstreams.
 const TOOLS: usize = 6;
 /// Who wants the same at once.
@@ -34,19 +31,19 @@ pub(crate) async fn run(load: &Load) -> Result<()> {
     let server = McpServer::new(McpOptions { tools: Tools::Awkward, ..McpOptions::default() });
     let http = server.http("127.0.0.1:0").await?;
     let redis = PrivateRedis::start(RedisOptions::default()).await?;
-    let direct = Cell::new("directly", &http.url, "get_merchant")?;
+    let direct = Way::new("directly", &http.url, "get_merchant")?;
     let alone = Weir::start(&config(&http.url)).await?;
     let sharing = sharing(&http.url, &redis, direct.longest_answer().await?).await?;
     alone.until_tools(TOOLS).await?;
     sharing.until_tools(TOOLS).await?;
-    let cells = [
+    let ways = [
         direct,
-        Cell::new("not cached", &alone.endpoint, "plain__get_merchant")?,
-        Cell::new("a hit in the process", &alone.endpoint, "kept__get_merchant")?,
-        Cell::new("a hit in Redis", &sharing.endpoint, "kept__get_merchant")?,
-        Cell::new("stale, fetched behind", &alone.endpoint, "stale__get_merchant")?,
+        Way::new("not cached", &alone.endpoint, "plain__get_merchant")?,
+        Way::new("a hit in the process", &alone.endpoint, "kept__get_merchant")?,
+        Way::new("a hit in Redis", &sharing.endpoint, "kept__get_merchant")?,
+        Way::new("stale, fetched behind", &alone.endpoint, "stale__get_merchant")?,
     ];
-    compare(load, &cells).await?;
+    compare(load, &ways).await?;
     come_together(&server, &http.url, &sharing).await
 }
 
@@ -74,77 +71,9 @@ fn config(url: &str) -> Value {
 /// tags larger than what memory may hold.
 async fn sharing(url: &str, redis: &PrivateRedis, answer_bytes: usize) -> Result<Weir> {
     let mut config = config(url);
-    config["redis"] = json!({ "url": { "env": "BENCH_REDIS" } });
-    config["secrets"] = json!({ "master": { "env": "BENCH_MASTER" } });
     let bytes_max = format!("{answer_bytes}B");
     config["cache"] = json!({ "local_bytes_max": bytes_max, "value_bytes_max": bytes_max });
-    let master = "for the load generator and nothing else";
-    Weir::start_with(&config, &[("BENCH_REDIS", &redis.url()), ("BENCH_MASTER", master)]).await
-}
-
-/// One way to ask.
-struct Cell {
-    name: &'static str,
-    targets: Vec<Target>,
-}
-
-impl Cell {
-    fn new(name: &'static str, url: &str, tool: &str) -> Result<Self> {
-        let target = |merchant: usize| {
-            let id = format!("M-{merchant:04}");
-            Target::new(url, "tools/call", json!({ "name": tool, "arguments": { "merchant_id": id } }), &id)
-        };
-        Ok(Self { name, targets: (1..=MERCHANTS).map(target).collect::<Result<_>>()? })
-    }
-
-    async fn longest_answer(&self) -> Result<usize> {
-        let mut longest = 0;
-        for target in &self.targets {
-            longest = longest.max(target.connect().await?.ask().await?.len());
-        }
-        Ok(longest)
-    }
-}
-
-/// All cells in turn, and again, so that what else the machine does falls on all of them.
-async fn compare(load: &Load, cells: &[Cell]) -> Result<()> {
-    let mut ratios: Vec<Vec<Ratio>> = cells.iter().map(|_| Vec::new()).collect();
-    for round in 1..=ROUNDS {
-        println!("round {round}");
-        let mut direct = None;
-        for (cell, ratios) in cells.iter().zip(&mut ratios) {
-            let seen = load.run_each(cell.name, &cell.targets).await?;
-            println!("{seen}");
-            let direct = direct.get_or_insert_with(|| seen.clone());
-            ratios.push(Ratio::of(&seen, direct));
-        }
-    }
-    println!("beside calling directly, the median of {ROUNDS} rounds");
-    for (cell, mut ratios) in cells.iter().zip(ratios) {
-        ratios.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-        println!("{:<32} {}", cell.name, ratios[ROUNDS / 2]);
-    }
-    Ok(())
-}
-
-/// One cell by another.
-struct Ratio {
-    rate: f64,
-    p50: f64,
-    p99: f64,
-}
-
-impl Ratio {
-    fn of(seen: &Seen, direct: &Seen) -> Self {
-        let latency = |quantile| seen.latency_ms(quantile) / direct.latency_ms(quantile);
-        Self { rate: seen.rate() / direct.rate(), p50: latency(0.5), p99: latency(0.99) }
-    }
-}
-
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>6.2} x the rate  {:>6.2} x p50  {:>6.2} x p99", self.rate, self.p50, self.p99)
-    }
+    with_redis(&config, redis, Start::default()).await
 }
 
 /// A hundred callers want the same at the same moment, and nobody has it yet.
@@ -153,10 +82,7 @@ async fn come_together(server: &McpServer, direct: &str, weir: &Weir) -> Result<
     for round in 1..=ROUNDS {
         // Arguments that nobody has asked with yet.
         let ms = SLOW_MS + round;
-        let ask = |url: &str, name: &str| {
-            let params = json!({ "name": name, "arguments": { "ms": ms } });
-            Target::new(url, "tools/call", params, &format!("after {ms} ms"))
-        };
+        let ask = |url: &str, name: &str| Target::call(url, name, &json!({ "ms": ms }), &format!("after {ms} ms"));
         let once = at_once(&ask(direct, "slow")?, 1).await?;
         let before = server.seen().called("slow");
         let together = at_once(&ask(&weir.endpoint, "kept__slow")?, CALLERS).await?;

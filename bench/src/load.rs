@@ -1,19 +1,26 @@
-//! A closed loop: each connection asks again as soon as it has its answer, and every answer is checked.
+//! Asking a router, or a downstream itself, over HTTP/1.1, and telling what came: a right answer, a refusal, or something wrong.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+mod closed;
+mod paced;
+mod samples;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use hdrhistogram::Histogram;
-use http::{Request, Uri};
+use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::net::TcpStream;
+
+pub(crate) use closed::{Load, Seen};
+pub(crate) use paced::Paced;
+pub(crate) use samples::{Kind, Samples};
+
+/// The member of `_meta` by which every refusal of the router names what is full.
+const REFUSAL: &[u8] = b"\"weir/limit\"";
 
 /// What is asked, and what a right answer holds.
 #[derive(Debug, Clone)]
@@ -47,6 +54,17 @@ impl Target {
         })
     }
 
+    /// A call of a tool.
+    pub(crate) fn call(url: &str, tool: &str, arguments: &Value, expected: &str) -> Result<Self> {
+        Self::new(url, "tools/call", json!({ "name": tool, "arguments": arguments }), expected)
+    }
+
+    /// The same for whoever has this API key.
+    pub(crate) fn with_key(mut self, key: &str) -> Self {
+        self.headers.push(("authorization", format!("Bearer {key}")));
+        self
+    }
+
     /// Opens a connection of its own.
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let stream = TcpStream::connect(&self.authority).await?;
@@ -64,9 +82,40 @@ pub(crate) struct Connection {
     target: Target,
 }
 
+/// One answer, told apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) kind: Kind,
+    /// What `Retry-After` says.
+    pub(crate) retry_after: Option<Duration>,
+}
+
 impl Connection {
     /// Asks once and gives the answer's body.
     pub(crate) async fn ask(&mut self) -> Result<Bytes> {
+        Ok(self.send().await?.into_body())
+    }
+
+    /// Asks once and tells what came.
+    pub(crate) async fn hear(&mut self) -> Result<Heard> {
+        let answer = self.send().await?;
+        let kind = if self.is_right(answer.body()) {
+            Kind::Right
+        } else if answer.body().windows(REFUSAL.len()).any(|window| window == REFUSAL) {
+            Kind::Refused
+        } else {
+            Kind::Wrong
+        };
+        let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Heard { kind, retry_after: retry_after.map(Duration::from_secs) })
+    }
+
+    pub(crate) fn is_right(&self, answer: &[u8]) -> bool {
+        let expected = self.target.expected.as_bytes();
+        answer.windows(expected.len()).any(|window| window == expected)
+    }
+
+    async fn send(&mut self) -> Result<Response<Bytes>> {
         let request = Request::post("/mcp")
             .header("host", &self.target.authority)
             .header("content-type", "application/json")
@@ -74,96 +123,7 @@ impl Connection {
         let request = self.target.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         self.sender.ready().await?;
         let response = self.sender.send_request(request.body(Full::new(self.target.body.clone()))?).await?;
-        Ok(response.into_body().collect().await?.to_bytes())
-    }
-
-    pub(crate) fn is_right(&self, answer: &[u8]) -> bool {
-        let expected = self.target.expected.as_bytes();
-        answer.windows(expected.len()).any(|window| window == expected)
-    }
-}
-
-/// How hard and how long.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) connections: usize,
-    pub(crate) period: Duration,
-}
-
-impl Load {
-    /// Loads the target, after a warm-up that does not count.
-    pub(crate) async fn run(&self, name: &str, target: &Target) -> Result<Seen> {
-        self.run_each(name, std::slice::from_ref(target)).await
-    }
-
-    /// Loads the targets, each of which has its share of the connections.
-    pub(crate) async fn run_each(&self, name: &str, targets: &[Target]) -> Result<Seen> {
-        self.during(self.period / 5, targets).await?;
-        let started = Instant::now();
-        let (latency, wrong) = self.during(self.period, targets).await?;
-        Ok(Seen { name: name.to_owned(), connections: self.connections, took: started.elapsed(), latency, wrong })
-    }
-
-    async fn during(&self, period: Duration, targets: &[Target]) -> Result<(Histogram<u64>, u64)> {
-        let until = Instant::now() + period;
-        let mut loops = JoinSet::new();
-        for target in targets.iter().cycle().take(self.connections) {
-            let mut connection = target.connect().await?;
-            loops.spawn(async move {
-                let (mut latency, mut wrong) = (Histogram::<u64>::new(3)?, 0);
-                while Instant::now() < until {
-                    let asked = Instant::now();
-                    let answer = connection.ask().await?;
-                    latency.record(u64::try_from(asked.elapsed().as_micros())?)?;
-                    wrong += u64::from(!connection.is_right(&answer));
-                }
-                anyhow::Ok((latency, wrong))
-            });
-        }
-        let (mut all, mut wrong) = (Histogram::<u64>::new(3)?, 0);
-        while let Some(ended) = loops.join_next().await {
-            let (latency, more_wrong) = ended??;
-            all.add(latency)?;
-            wrong += more_wrong;
-        }
-        Ok((all, wrong))
-    }
-}
-
-/// What a load came to.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    name: String,
-    connections: usize,
-    took: Duration,
-    latency: Histogram<u64>,
-    wrong: u64,
-}
-
-impl Seen {
-    /// Answers in a second.
-    pub(crate) fn rate(&self) -> f64 {
-        self.latency.len() as f64 / self.took.as_secs_f64()
-    }
-
-    /// What so much of the answers stayed under.
-    pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
-        self.latency.value_at_quantile(quantile) as f64 / 1000.0
-    }
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = self.rate();
-        write!(
-            f,
-            "{:<32} {:>4} connections  {rate:>8.0} /s  p50 {:>7.2} ms  p99 {:>7.2} ms  max {:>7.2} ms  wrong answers {}",
-            self.name,
-            self.connections,
-            self.latency_ms(0.5),
-            self.latency_ms(0.99),
-            self.latency.max() as f64 / 1000.0,
-            self.wrong
-        )
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 }

@@ -2,7 +2,14 @@
 //! comparable with each other, never with those of another machine or day.
 
 mod cache;
+mod compare;
+mod failing;
+mod judge;
+mod limits;
 mod load;
+mod monitor;
+mod overload;
+mod responder;
 mod weir;
 
 use std::time::Duration;
@@ -26,9 +33,12 @@ struct Arguments {
     /// The cell to run.
     #[command(subcommand)]
     cell: Cell,
-    /// How long each load lasts, in seconds, after a warm-up of a fifth of it.
-    #[arg(long, default_value_t = 10, global = true)]
-    seconds: u64,
+    /// How long each load lasts, in seconds. Not stated: as long as the cell needs.
+    #[arg(long, global = true)]
+    seconds: Option<u64>,
+    /// Seconds instead of minutes, and figures of time are not judged: for a machine that does other work besides.
+    #[arg(long, global = true)]
+    short: bool,
     /// How many connections ask at once.
     #[arg(long, default_value_t = 16, global = true)]
     connections: usize,
@@ -43,16 +53,43 @@ enum Cell {
     /// The same tool asked directly, and through the router: not cached, and out of the cache by each of its ways; then a hundred callers who
     /// want the same at once. Needs redis-server.
     Cache,
+    /// One limit over three routers, exactly; then a caller far over its limit beside others. Needs redis-server.
+    Limits,
+    /// What being counted costs a call that is answered out of the cache, in the process and in Redis. Needs redis-server.
+    LimitCost,
+    /// More than can be done: of a downstream, of the router's own processor, and of a downstream that stands still. Needs Postgres.
+    Overload,
+    /// A downstream that answers nothing but 503: how often it is asked, with its breaker and without. Needs nothing.
+    Failing,
+}
+
+/// How much of a cell is run.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    seconds: Option<u64>,
+    is_short: bool,
+}
+
+impl Extent {
+    /// How long a load lasts for which these are the usual seconds of a whole run and of a short one.
+    fn period(self, whole: u64, short: u64) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(if self.is_short { short } else { whole }))
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let load = Load { connections: arguments.connections, period: Duration::from_secs(arguments.seconds) };
+    let extent = Extent { seconds: arguments.seconds, is_short: arguments.short };
+    let load = Load { connections: arguments.connections, period: extent.period(10, 2), obedient: false };
     match arguments.cell {
         Cell::List => list(&load).await,
         Cell::Calls => calls(&load).await,
         Cell::Cache => cache::run(&load).await,
+        Cell::Limits => limits::run(extent).await,
+        Cell::LimitCost => limits::cost(&load, extent).await,
+        Cell::Overload => overload::run(extent).await,
+        Cell::Failing => failing::run(extent).await,
     }
 }
 
@@ -107,9 +144,9 @@ async fn calls(load: &Load) -> Result<()> {
     let settings = json!({ "mcp": { "websocket": { "url": websocket.url } }, "effects": [{ "match": "get_*", "effect": "read" }] });
     let weir = Weir::start(&json!({ "downstreams": { "enrich": settings } })).await?;
     weir.until_tools(4).await?;
-    let call = |name: &str| json!({ "name": name, "arguments": { "merchant_id": "M-0001" } });
-    let direct = Target::new(&http.url, "tools/call", call("get_merchant"), "M-0001")?;
-    let through = Target::new(&weir.endpoint, "tools/call", call("enrich__get_merchant"), "M-0001")?;
+    let merchant = json!({ "merchant_id": "M-0001" });
+    let direct = Target::call(&http.url, "get_merchant", &merchant, "M-0001")?;
+    let through = Target::call(&weir.endpoint, "enrich__get_merchant", &merchant, "M-0001")?;
     for round in 1..=3 {
         println!("round {round}");
         println!("{}", load.run("directly, over HTTP", &direct).await?);
