@@ -22,6 +22,9 @@ pub use postgres::Postgres;
 pub use resilience::{Breaker, Closed, Day, FairBy, Line, Retries};
 pub use ticketing::Ticketing;
 
+/// How many calls to one downstream run at once, where the config states nothing.
+const CALLS_MAX_DEFAULT: usize = 256;
+
 /// One system that Weir calls. Exactly one of `postgres`, `mainframe`, `ticketing` and `mcp` is given.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -45,7 +48,7 @@ pub struct Downstream {
     pub effects: Vec<EffectRule>,
     /// How long a call to one of its tools may take, where the tool states nothing.
     pub deadline: Option<Period>,
-    /// How many calls to it run at once in one process; more wait in line. Not stated: 256.
+    /// How many calls to it run at once in one process; more wait in `line`. Not stated: 256. Never more than it has connections for.
     pub calls_max: Option<usize>,
     /// How many calls to it run at once in all replicas together, by permits that Redis gives out. For a mainframe this is its `concurrency`.
     pub calls_max_shared: Option<usize>,
@@ -90,6 +93,20 @@ impl Downstream {
     #[must_use]
     pub fn calls_max_shared(&self) -> Option<usize> {
         self.calls_max_shared.or_else(|| self.mainframe.as_ref().map(|mainframe| mainframe.concurrency))
+    }
+
+    /// How many calls to it run at once in one process. More would wait for a connection or a permit, and by no fair order.
+    #[must_use]
+    pub fn calls_max(&self) -> usize {
+        let connections = match self.kind() {
+            Some(Kind::Postgres(postgres)) => Some(postgres.pool_max),
+            Some(Kind::Ticketing(ticketing)) => Some(ticketing.connections_max),
+            // One of several is for its notices.
+            Some(Kind::Mcp(mcp)) => mcp.http.as_ref().map(|http| http.connections_max.saturating_sub(1).max(1)),
+            Some(Kind::Mainframe(_)) | None => None,
+        };
+        let stated = self.calls_max.unwrap_or(CALLS_MAX_DEFAULT);
+        [connections, self.calls_max_shared()].into_iter().flatten().fold(stated, usize::min)
     }
 
     /// Every secret that its settings refer to.

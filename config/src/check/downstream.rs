@@ -3,6 +3,7 @@
 mod argument;
 mod caching;
 mod defined;
+mod line;
 mod mainframe;
 mod mcp;
 mod postgres;
@@ -71,9 +72,7 @@ fn one(downstream: &Downstream, deadlines: &Deadlines, scope: &Scope<'_>) {
         ),
     }
     deadline(downstream.deadline, deadlines, &scope.key("deadline"));
-    if let Some(calls_max) = downstream.calls_max {
-        scope.key("calls_max").at_least_one(calls_max);
-    }
+    line::line(downstream, scope);
     resilience::resilience(downstream, scope);
     for (scope, rule) in scope.key("effects").items(&downstream.effects) {
         if rule.pattern.as_str().is_empty() {

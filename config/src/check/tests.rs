@@ -2,6 +2,7 @@
 
 mod caching;
 mod limits;
+mod line;
 mod redis;
 mod resilience;
 
