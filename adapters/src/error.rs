@@ -13,6 +13,8 @@ pub struct AdapterError {
     pub class: ErrorClass,
     /// Whether bytes of the request may have reached the downstream.
     pub sent: Sent,
+    /// The downstream was not asked: it was known before that it cannot be reached, and when that is tried again.
+    pub known: bool,
     /// How long the downstream asked to be left alone.
     pub retry_after: Option<Duration>,
     /// What happened and what to do, for the caller. Holds no secret, no address and no name of a library type.
@@ -82,12 +84,18 @@ impl AdapterError {
 
     /// A failure.
     pub fn new(class: ErrorClass, sent: Sent, message: impl Into<String>) -> Self {
-        Self { class, sent, retry_after: None, message: message.into(), rejection: None, source: None }
+        Self { class, sent, known: false, retry_after: None, message: message.into(), rejection: None, source: None }
     }
 
     /// The downstream refused, in its own words.
     pub fn rejected(message: impl Into<String>, rejection: Rejection) -> Self {
         Self { rejection: Some(rejection), ..Self::new(ErrorClass::Rejected, Sent::Yes, message) }
+    }
+
+    /// Says that it was known before.
+    #[must_use]
+    pub fn known(self) -> Self {
+        Self { known: true, ..self }
     }
 
     /// Keeps the cause for the log.

@@ -55,6 +55,12 @@ impl Health {
         self.state.borrow().health == Word::Down
     }
 
+    /// Whether it is known to be down for this `reason`, by its beginning.
+    pub(crate) fn is_down_because(&self, reason: &str) -> bool {
+        let state = self.state.borrow();
+        state.health == Word::Down && state.reason.as_deref().is_some_and(|known| known.starts_with(reason))
+    }
+
     /// Ends when it is known whether the downstream can be reached; after a second, or at `limit`, without knowing.
     pub(crate) async fn settled(&self, limit: Deadline) {
         let mut state = self.state.subscribe();

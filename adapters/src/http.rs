@@ -12,7 +12,7 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use config::downstream::Credential;
-use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
@@ -24,6 +24,15 @@ use connection::{Connection, Idle};
 pub(crate) use answer::Answer;
 pub(crate) use error::HttpError;
 pub(crate) use http::response::Parts as Head;
+
+/// How long an answer is waited for, in milliseconds: the header by which proxies tell the servers behind them the same.
+const TIME_LEFT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+
+/// Tells the server when nobody will wait for its answer any more, so that it need not work on what nobody reads.
+pub(crate) fn tell_time_left(headers: &mut HeaderMap, limit: Deadline) {
+    let left_ms = u64::try_from(limit.remaining().as_millis()).unwrap_or(u64::MAX);
+    headers.insert(TIME_LEFT, HeaderValue::from(left_ms));
+}
 
 /// What a pool needs to know.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use super::failure::Failure;
-use crate::{AdapterError, ErrorClass, Sent, State};
+use crate::{AdapterError, ErrorClass, State};
 
 /// How long calls wait for a new way in the place of a lost one.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -62,10 +62,10 @@ impl<T: Carries> Link<T> {
         match settled.await.as_deref() {
             Ok(Now::Up(carries)) => Ok(Arc::clone(carries)),
             Ok(Now::Down { failure, next_try }) => Err(self.known_down(failure, *next_try)),
-            Ok(Now::Trying { .. } | Now::Over) | Err(_) => Err(AdapterError::not_sent(
-                ErrorClass::Unreachable,
-                format!("{} was taken out of service.", self.downstream),
-            )),
+            Ok(Now::Trying { .. } | Now::Over) | Err(_) => {
+                let message = format!("{} was taken out of service.", self.downstream);
+                Err(AdapterError::not_sent(ErrorClass::Unreachable, message).known())
+            }
         }
     }
 
@@ -84,7 +84,7 @@ impl<T: Carries> Link<T> {
             "{} cannot be reached: {}. Weir tries again {when}; repeat the call after that.",
             self.downstream, failure.told
         );
-        AdapterError::new(class, Sent::No, message).caused_by(failure.reason())
+        AdapterError::not_sent(class, message).known().caused_by(failure.reason())
     }
 
     /// Calls go over this from now on.
@@ -129,12 +129,10 @@ impl<T: Carries> Link<T> {
         tokio::time::sleep(wait).await;
     }
 
-    /// Tells the operator.
+    /// Tells whoever follows the state.
     pub(super) fn tell_down(&self, failure: &Failure) {
         let reason = failure.reason();
-        if self.state.send_if_modified(|state| state.turn_down(&reason)) {
-            tracing::warn!(downstream = %self.downstream, %reason, "not reachable; Weir keeps trying");
-        }
+        self.state.send_if_modified(|state| state.turn_down(&reason));
     }
 
     /// Nothing carries calls any more: whoever waits learns it now.

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{super::peer, conversation::Conversation, trouble::Trouble};
 use crate::{
     BuildError, CallContext, Deadline,
-    http::{Answer, HttpClient, HttpSettings},
+    http::{Answer, HttpClient, HttpSettings, tell_time_left},
 };
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -140,7 +140,10 @@ impl Wire {
         if spoken.modern {
             headers.insert(METHOD, HeaderValue::from_static(ask.method));
         }
-        let request = self.post(spoken, headers, std::mem::take(&mut ask.text));
+        let mut request = self.post(spoken, headers, std::mem::take(&mut ask.text));
+        if ask.call.is_some() {
+            tell_time_left(request.headers_mut(), limit);
+        }
         let write = ask.call.filter(|_| ask.writes);
         let answer = self.client.send(request, write, limit).await?;
         let session = answer.head.headers.get(SESSION_ID).cloned();

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     AdapterError, BuildError, CallContext, Deadline, ErrorClass, Sent,
     health::Health,
-    http::{HttpClient, HttpError, HttpSettings},
+    http::{HttpClient, HttpError, HttpSettings, tell_time_left},
 };
 
 /// The longest that Weir stays away because of one answer.
@@ -127,9 +127,11 @@ impl Rest {
         Ok(read)
     }
 
-    async fn exchange(&self, turn: Turn<'_>, request: Request<Bytes>, writes: bool) -> Result<Bytes, Failure> {
+    async fn exchange(&self, turn: Turn<'_>, mut request: Request<Bytes>, writes: bool) -> Result<Bytes, Failure> {
         self.not_paused()?;
+        self.not_refused()?;
         let limit = turn.ctx.deadline.within(self.attempt_timeout);
+        tell_time_left(request.headers_mut(), limit);
         let lost = |error: HttpError| {
             self.heard(&error);
             error.for_call(&self.downstream, turn.tool)
@@ -189,6 +191,18 @@ impl Rest {
         let mut error = AdapterError::not_sent(ErrorClass::Busy, message);
         error.retry_after = Some(wait);
         Err(error)
+    }
+
+    /// A credential that was refused is not shown again before a probe finds that it is taken: that would lock the account.
+    fn not_refused(&self) -> Result<(), AdapterError> {
+        if !self.health.is_down_because(CREDENTIAL_REFUSED) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} does not accept Weir's credential. Nothing was sent; Weir looks every minute whether it does again. Its operator must look at it.",
+            self.downstream
+        );
+        Err(AdapterError::not_sent(ErrorClass::Unauthorized, message).known())
     }
 
     /// What a failed exchange says about the site.
