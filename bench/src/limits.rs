@@ -194,7 +194,7 @@ fn judge_flood(seen: &Flood, judge: &mut Judge) {
 pub(crate) async fn cost(load: &Load, extent: Extent) -> Result<()> {
     let scene = Scene::start().await?;
     // As many as one call usually comes to, none of them ever full.
-    let limit = |name: &str, per: &str| json!({ "name": name, "per": per, "rate": "1000000/s" });
+    let limit = |name: &str, per: &str| json!({ "name": name, "per": per, "rate": "100000/s" });
     let limits = json!([limit("each", "caller"), limit("each-tool", "caller_tool"), limit("tenants", "tenant")]);
     let (free, counted) = (scene.config(&json!([])), scene.config(&limits));
     let routers = [
