@@ -6,6 +6,8 @@ mod entry;
 mod flight;
 mod freshness;
 mod key;
+mod ledger;
+pub mod limits;
 mod local;
 mod octets;
 mod pages;
@@ -21,6 +23,9 @@ pub use entry::Found;
 pub use flight::{Bounds, Failure, Seat};
 pub use freshness::Contract;
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable, exact_number};
+pub use ledger::{
+    Begun, Known, Ledger, Names as LedgerNames, NewWrite, OperationId, Owner, Settings as LedgerSettings, State as OperationState, Ticket, Unknowable, Watch,
+};
 pub use local::Holding;
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
 pub use sealed::{Damage, Sealer};

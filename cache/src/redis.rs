@@ -131,6 +131,10 @@ pub(crate) enum Channel {
     Landed,
     /// Says regularly that messages still come through.
     Beat,
+    /// A write has ended whose repeats may wait for it.
+    Operations,
+    /// A permit was given back that somebody may wait for.
+    Permits,
 }
 
 /// What was heard.
@@ -302,13 +306,15 @@ impl Settings {
 }
 
 impl Channel {
-    const ALL: [Self; 3] = [Self::Tags, Self::Landed, Self::Beat];
+    const ALL: [Self; 5] = [Self::Tags, Self::Landed, Self::Beat, Self::Operations, Self::Permits];
 
     fn name(self) -> &'static str {
         match self {
             Self::Tags => "tags",
             Self::Landed => "landed",
             Self::Beat => "beat",
+            Self::Operations => "operations",
+            Self::Permits => "permits",
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) async fn hear(mut messages: Messages, notices: Weak<Notices>) {
         let Some(notices) = notices.upgrade() else { return };
         match message {
             Message::Published { channel: Channel::Landed, payload } => notices.landed(&payload),
-            Message::Published { channel: Channel::Tags | Channel::Beat, .. } => {}
+            Message::Published { .. } => {}
             Message::Gap => notices.gap(),
         }
     }

@@ -244,7 +244,7 @@ fn heard(message: &Message) -> Option<Heard> {
             // Whoever says what no Weir says may have wanted to say that something was raised.
             Some(raised.unwrap_or(Heard::Gap))
         }
-        Message::Published { channel: Channel::Landed, .. } => None,
+        Message::Published { .. } => None,
     }
 }
 
