@@ -24,7 +24,8 @@ pub use flight::{Bounds, Failure, Seat};
 pub use freshness::Contract;
 pub use key::{Canonical, Identity, Key, KeyMaker, Mask, Partition, Parts, Personal, Uncacheable, exact_number};
 pub use ledger::{
-    Begun, Known, Ledger, Names as LedgerNames, NewWrite, OperationId, Owner, Settings as LedgerSettings, State as OperationState, Ticket, Unknowable, Watch,
+    Begun, Known, Ledger, Names as LedgerNames, NewWrite, OperationId, Owner, Settings as LedgerSettings,
+    State as OperationState, Ticket, Unknowable, Watch,
 };
 pub use local::Holding;
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
