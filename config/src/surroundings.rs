@@ -1,6 +1,7 @@
 //! The checks that need more than the text of a config: the environment and other files. They are apart so that a config
 //! can be checked on a machine that has neither.
 
+mod files;
 mod keys;
 mod redis;
 

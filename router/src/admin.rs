@@ -21,8 +21,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Router,
-    front::{self, intake, json_answer, problem},
+    Live, Router,
+    front::{self, Peer, intake, json_answer, problem},
     scan,
     server::{Body, Paced, Strict},
     start::Readiness,
@@ -43,91 +43,73 @@ const NOTHING_HERE: &str = "There is nothing here: /healthz, /readyz, /metrics, 
 /// What the operator's listener serves.
 #[derive(Debug)]
 pub(crate) struct Operator {
-    router: Arc<Router>,
+    live: Arc<Live>,
     readiness: Arc<Readiness>,
     token: Option<SecretString>,
-    gatekeeper: front::Gatekeeper,
     /// Whether metrics need no token: on loopback.
     open_to_all: bool,
 }
 
 impl Operator {
     pub(crate) fn new(
-        router: Arc<Router>,
+        live: Arc<Live>,
         readiness: Arc<Readiness>,
         token: Option<SecretString>,
         address: SocketAddr,
     ) -> Arc<Self> {
-        let gatekeeper = front::Gatekeeper::new(&router.config.server);
-        gatekeeper.listens_on(address);
-        Arc::new(Self { router, readiness, token, gatekeeper, open_to_all: address.ip().is_loopback() })
+        Arc::new(Self { live, readiness, token, open_to_all: address.ip().is_loopback() })
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        if let Some(refused) = front::refuse_strangers(&self.gatekeeper, &parts.uri, &parts.headers) {
+        let router = &self.live.router();
+        if let Some(refused) = front::refuse_strangers(&router.operators_gate, &parts.uri, &parts.headers) {
             return refused;
         }
         match (parts.uri.path(), &parts.method) {
-            (path, &Method::POST) if path.starts_with("/admin/") => match self.refuse_without_token(&parts.headers) {
-                Some(refused) => refused,
-                None => self.posted(path, &parts.headers, body).await,
-            },
+            (path, &Method::POST) if path.starts_with("/admin/") => {
+                match self.refuse_without_token(router, peer, &parts.headers).await {
+                    Some(refused) => refused,
+                    None => posted(router, path, &parts.headers, body).await,
+                }
+            }
             (path @ ("/admin/cache/purge" | "/admin/explain"), &Method::GET) => {
                 front::method_not_allowed(&format!("Use POST for {path}."), "POST")
             }
-            (path, &Method::GET) => self.get(path, &parts),
+            (path, &Method::GET) => self.get(router, peer, path, &parts).await,
             _ => front::method_not_allowed("Use GET; /admin/cache/purge and /admin/explain take POST.", "GET, POST"),
         }
     }
 
-    fn get(&self, path: &str, request: &Parts) -> Response<Body> {
+    async fn get(&self, router: &Router, peer: SocketAddr, path: &str, request: &Parts) -> Response<Body> {
+        let needs_token = path.starts_with("/admin/") || (path == "/metrics" && !self.open_to_all);
+        if needs_token && let Some(refused) = self.refuse_without_token(router, peer, &request.headers).await {
+            return refused;
+        }
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => self.readyz(),
-            "/metrics" if self.open_to_all => self.metrics(),
-            "/metrics" => self.refuse_without_token(&request.headers).unwrap_or_else(|| self.metrics()),
-            _ if path.starts_with("/admin/") => {
-                self.refuse_without_token(&request.headers).unwrap_or_else(|| self.admin(path, request.uri.query()))
-            }
+            "/readyz" => self.readyz(router),
+            "/metrics" => metrics(router),
+            _ if path.starts_with("/admin/") => admin(router, path, request.uri.query()),
             _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
     }
 
-    /// What an operator asks with a body.
-    async fn posted(&self, path: &str, headers: &HeaderMap, body: Incoming) -> Response<Body> {
-        if !matches!(path, "/admin/cache/purge" | "/admin/explain") {
-            return problem(StatusCode::NOT_FOUND, NOTHING_HERE);
-        }
-        if let Some(refused) = intake::refuse_by_headers(headers) {
-            return refused;
-        }
-        let taken = match intake::read_up_to(&self.router, body, BODY_BYTES_MAX).await {
-            Ok(taken) => taken,
-            Err(answer) => return *answer,
-        };
-        if let Err(fault) = scan::check(&taken.body) {
-            return problem(StatusCode::BAD_REQUEST, &format!("The request cannot be read: {}.", fault.text()));
-        }
-        match path {
-            "/admin/explain" => explain::answer(&self.router, &taken.body).await,
-            _ => purge::answer(&self.router, &taken.body).await,
-        }
-    }
-
     /// Ready as long as it serves; what is degraded is named.
-    fn readyz(&self) -> Response<Body> {
+    fn readyz(&self, router: &Router) -> Response<Body> {
         if self.readiness.is_draining() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
-        let not_up = self.router.downstreams().iter().filter(|downstream| downstream.state().health != Health::Up);
         let mut lines = String::from("ready\n");
-        for downstream in not_up {
-            let state = downstream.state();
-            let reason = state.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            lines.push_str(&format!("{} is {}{reason}\n", downstream.name, state.health.as_str()));
+        for downstream in router.downstreams() {
+            let condition = downstream.condition();
+            if condition.word == Health::Up.as_str() {
+                continue;
+            }
+            let reason = condition.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            lines.push_str(&format!("{} is {}{reason}\n", downstream.name, condition.word));
         }
-        if let Some(link) = self.router.cache.redis().map(Redis::link).filter(|link| link.state != LinkState::Up) {
+        if let Some(link) = router.cache.redis().map(Redis::link).filter(|link| link.state != LinkState::Up) {
             let reason = link.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push_str(&format!("Redis is {}{reason}\n", word(link.state)));
         }
@@ -135,13 +117,12 @@ impl Operator {
     }
 
     /// The answer for who does not show the token.
-    fn metrics(&self) -> Response<Body> {
-        telemetry::cache_figures(&self.router.cache.figures());
-        self.router.cache.redis().iter().for_each(|redis| telemetry::redis_up(redis.is_up()));
-        text(StatusCode::OK, telemetry::recorder().render())
-    }
-
-    fn refuse_without_token(&self, headers: &HeaderMap) -> Option<Response<Body>> {
+    async fn refuse_without_token(
+        &self,
+        router: &Router,
+        peer: SocketAddr,
+        headers: &HeaderMap,
+    ) -> Option<Response<Body>> {
         let Some(token) = &self.token else {
             return Some(problem(StatusCode::FORBIDDEN, "Off: start Weir with WEIR_ADMIN_TOKEN set."));
         };
@@ -154,67 +135,18 @@ impl Operator {
         if shown.is_some_and(right) {
             return None;
         }
+        if headers.contains_key(header::AUTHORIZATION) {
+            let address = front::caller_address(router, Peer::Remote(peer), headers);
+            if let Some(too_many) = front::too_many_wrong(router, address).await {
+                return Some(too_many);
+            }
+        }
         telemetry::refused_before_auth("bad_admin_token");
         let text = "Send `Authorization: Bearer` with the value of WEIR_ADMIN_TOKEN.";
         let mut response = problem(StatusCode::UNAUTHORIZED, text);
         let challenge = HeaderValue::from_static("Bearer realm=\"weir admin\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         Some(response)
-    }
-
-    fn admin(&self, path: &str, query: Option<&str>) -> Response<Body> {
-        match path {
-            "/admin/downstreams" => json_answer(&self.downstreams()),
-            "/admin/tools" => json_answer(&json!({ "tools": self.router.tools() })),
-            "/admin/audit" => self.audit(query),
-            "/admin/cache" => json_answer(&self.cache()),
-            _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
-        }
-    }
-
-    fn downstreams(&self) -> Value {
-        let one = |downstream: &Arc<crate::Downstream>| {
-            let (state, offer) = (downstream.state(), downstream.offer());
-            let left_out: Vec<Value> = offer
-                .iter()
-                .flat_map(|offer| &offer.left_out)
-                .map(|tool| json!({ "local_name": tool.local_name, "reason": tool.reason }))
-                .collect();
-            json!({
-                "name": downstream.name, "kind": downstream.kind(), "health": state.health.as_str(),
-                "reason": state.reason, "since": state.since,
-                "tools": offer.as_ref().map_or(0, |offer| offer.tools.len()), "left_out": left_out,
-            })
-        };
-        json!({ "downstreams": self.router.downstreams().iter().map(one).collect::<Vec<_>>() })
-    }
-
-    /// What the cache holds and does, in this process since its start.
-    fn cache(&self) -> Value {
-        let figures = self.router.cache.figures();
-        let damaged: u64 = figures.damaged.iter().map(|(_, count)| count).sum();
-        let redis = self.router.cache.redis().map(|redis| {
-            let link = redis.link();
-            let since = Timestamp::try_from(link.since).ok();
-            json!({ "state": word(link.state), "reason": link.reason, "since": since })
-        });
-        json!({
-            "redis": redis,
-            "local": { "entries": figures.local.entries, "bytes": figures.local.bytes, "evictions": figures.local.evictions },
-            "fetches_running": figures.fetches_running, "waiters": figures.waiters, "refreshes": figures.refreshes,
-            "lone_fetches": figures.lone_fetches, "lease_waits": figures.lease_waits, "take_overs": figures.take_overs,
-            "refused_commits": figures.refused_commits, "damaged": damaged,
-        })
-    }
-
-    fn audit(&self, query: Option<&str>) -> Response<Body> {
-        let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("last="));
-        let Some(most) = asked.map_or(Some(RECORDS_DEFAULT), |text| text.parse().ok()) else {
-            return problem(StatusCode::BAD_REQUEST, "`last` is a whole number, as in /admin/audit?last=20.");
-        };
-        let records = self.router.audit().recent(most);
-        let records: Vec<_> = records.iter().map(|record| &**record).collect();
-        json_answer(&json!({ "records": records }))
     }
 }
 
@@ -225,7 +157,7 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
     loop {
         let Some(Ok(permit)) = stop.run_until_cancelled(connections.clone().acquire_owned()).await else { break };
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -234,7 +166,7 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let operator = operator.clone();
-                async move { Ok::<_, Infallible>(operator.respond(request).await) }
+                async move { Ok::<_, Infallible>(operator.respond(peer, request).await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
@@ -248,6 +180,92 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// What an operator asks with a body.
+async fn posted(router: &Router, path: &str, headers: &HeaderMap, body: Incoming) -> Response<Body> {
+    if !matches!(path, "/admin/cache/purge" | "/admin/explain") {
+        return problem(StatusCode::NOT_FOUND, NOTHING_HERE);
+    }
+    if let Some(refused) = intake::refuse_by_headers(headers) {
+        return refused;
+    }
+    let taken = match intake::read_up_to(router, body, BODY_BYTES_MAX).await {
+        Ok(taken) => taken,
+        Err(answer) => return *answer,
+    };
+    if let Err(fault) = scan::check(&taken.body) {
+        return problem(StatusCode::BAD_REQUEST, &format!("The request cannot be read: {}.", fault.text()));
+    }
+    match path {
+        "/admin/explain" => explain::answer(router, &taken.body).await,
+        _ => purge::answer(router, &taken.body).await,
+    }
+}
+
+fn metrics(router: &Router) -> Response<Body> {
+    telemetry::cache_figures(&router.cache.figures());
+    telemetry::calls_running(router.calls.taken(), router.calls.share());
+    for downstream in router.downstreams() {
+        telemetry::line_figures(downstream.name.as_str(), downstream.line.figures());
+    }
+    router.cache.redis().iter().for_each(|redis| telemetry::redis_up(redis.is_up()));
+    text(StatusCode::OK, telemetry::recorder().render())
+}
+
+fn admin(router: &Router, path: &str, query: Option<&str>) -> Response<Body> {
+    match path {
+        "/admin/downstreams" => json_answer(&downstreams(router)),
+        "/admin/tools" => json_answer(&json!({ "tools": router.tools() })),
+        "/admin/audit" => audit(router, query),
+        "/admin/cache" => json_answer(&cache(router)),
+        _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
+    }
+}
+
+fn downstreams(router: &Router) -> Value {
+    let one = |downstream: &Arc<crate::Downstream>| {
+        let (condition, offer) = (downstream.condition(), downstream.offer());
+        let left_out: Vec<Value> = offer
+            .iter()
+            .flat_map(|offer| &offer.left_out)
+            .map(|tool| json!({ "local_name": tool.local_name, "reason": tool.reason }))
+            .collect();
+        json!({
+            "name": downstream.name, "kind": downstream.kind(), "health": condition.word,
+            "reason": condition.reason, "since": condition.since, "guard": downstream.guard.told(None),
+            "tools": offer.as_ref().map_or(0, |offer| offer.tools.len()), "left_out": left_out,
+        })
+    };
+    json!({ "downstreams": router.downstreams().iter().map(one).collect::<Vec<_>>() })
+}
+
+/// What the cache holds and does, in this process since its start.
+fn cache(router: &Router) -> Value {
+    let figures = router.cache.figures();
+    let damaged: u64 = figures.damaged.iter().map(|(_, count)| count).sum();
+    let redis = router.cache.redis().map(|redis| {
+        let link = redis.link();
+        let since = Timestamp::try_from(link.since).ok();
+        json!({ "state": word(link.state), "reason": link.reason, "since": since })
+    });
+    json!({
+        "redis": redis,
+        "local": { "entries": figures.local.entries, "bytes": figures.local.bytes, "evictions": figures.local.evictions },
+        "fetches_running": figures.fetches_running, "waiters": figures.waiters, "refreshes": figures.refreshes,
+        "lone_fetches": figures.lone_fetches, "lease_waits": figures.lease_waits, "take_overs": figures.take_overs,
+        "refused_commits": figures.refused_commits, "damaged": damaged,
+    })
+}
+
+fn audit(router: &Router, query: Option<&str>) -> Response<Body> {
+    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("last="));
+    let Some(most) = asked.map_or(Some(RECORDS_DEFAULT), |text| text.parse().ok()) else {
+        return problem(StatusCode::BAD_REQUEST, "`last` is a whole number, as in /admin/audit?last=20.");
+    };
+    let records = router.audit().recent(most);
+    let records: Vec<_> = records.iter().map(|record| &**record).collect();
+    json_answer(&json!({ "records": records }))
 }
 
 fn word(link: LinkState) -> &'static str {

@@ -1,10 +1,11 @@
 //! Bytes become a caller, or 401. A bad credential is never tried as another kind, and never as none.
 
 mod keys;
+mod standing;
 
 use std::net::IpAddr;
 
-use adapters::{AuthMethod, Caller, Principal};
+use adapters::Caller;
 use config::{Identity, identity::KeyRecord};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use crate::{Router, front::Peer};
 
 pub use keys::{NewKey, new_key};
+pub(crate) use standing::Standing;
 
 /// Tells callers apart by their credentials.
 #[derive(Debug)]
@@ -31,17 +33,21 @@ pub struct Refused {
     pub text: &'static str,
     /// The value of `WWW-Authenticate` (RFC 6750, section 3).
     pub challenge: &'static str,
+    /// Whether a credential was shown: then it counts as a failed login.
+    pub is_wrong: bool,
 }
 
 const MISSING: Refused = Refused {
     reason: "no_credential",
     text: "No credential. Send an API key as `Authorization: Bearer …`; the operator makes one with `weir keys create`.",
     challenge: "Bearer realm=\"weir\"",
+    is_wrong: false,
 };
 const WRONG: Refused = Refused {
     reason: "bad_credential",
     text: "This credential is not accepted. Use a valid, unexpired API key; the operator makes one with `weir keys create`.",
     challenge: "Bearer realm=\"weir\", error=\"invalid_token\"",
+    is_wrong: true,
 };
 
 impl Authenticator {
@@ -83,19 +89,7 @@ pub(crate) fn authenticate(
     // Where no credentials are configured, one is still never ignored: its sender believes it counts.
     let token = credential.to_str().ok().and_then(bearer).ok_or(WRONG)?;
     let record = authenticator.keys.find(token, Timestamp::now()).ok_or(WRONG)?;
-    Ok(Caller {
-        principal: Principal {
-            issuer: record.issuer.clone(),
-            subject: record.subject.clone(),
-            tenant: record.tenant.clone(),
-        },
-        roles: record.roles.clone(),
-        claims: std::sync::Arc::default(),
-        credential_id: Some(record.id.clone()),
-        method: AuthMethod::ApiKey,
-        address,
-        expires: record.expires,
-    })
+    Ok(record.caller(address))
 }
 
 /// The token of `Bearer <token>`; the scheme's case does not count (RFC 9110, section 11.1).

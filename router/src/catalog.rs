@@ -15,7 +15,7 @@ use std::{
 
 use adapters::{Caller, OfferedTool};
 use arc_swap::ArcSwap;
-use config::{Deadlines, Names, downstream::Expose};
+use config::{Config, Deadlines, Names, downstream::Expose};
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
@@ -42,17 +42,28 @@ pub struct Catalog {
     view: ArcSwap<View>,
     /// One builder at a time, so that an older list never replaces a newer one.
     building: Mutex<()>,
+    /// One for all catalogs of a router's life, so that who waits for a change hears of one of the config too.
     version: watch::Sender<u64>,
     missing: watch::Sender<Missing>,
 }
 
 /// How many downstreams have yet to come into the catalog after the start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Missing {
     /// Those that have not been asked for their lists, or have not answered yet, be it with a failure.
     unasked: usize,
     /// Those whose tools are not in the catalog.
     unlisted: usize,
+}
+
+impl Missing {
+    fn of(downstreams: &[Arc<Downstream>]) -> Self {
+        let count = |is: fn(&Downstream) -> bool| downstreams.iter().filter(|downstream| is(downstream)).count();
+        Self {
+            unasked: count(|downstream| !downstream.was_asked()),
+            unlisted: count(|downstream| !downstream.was_listed()),
+        }
+    }
 }
 
 /// The catalog as it stands at one moment.
@@ -64,26 +75,34 @@ pub struct View {
 }
 
 impl Catalog {
-    /// A catalog of `downstreams`, and of Weir's `own` tools where it has some.
+    /// A catalog of `downstreams`, and of Weir's `own` tools where it has some, in the place of the one `before`. It hears of what they
+    /// offer from now on.
     pub(crate) fn new(
-        names: Names,
-        deadlines: Deadlines,
-        downstreams: Vec<Arc<Downstream>>,
+        config: &Config,
+        downstreams: Arc<[Arc<Downstream>]>,
         own: Option<Arc<Downstream>>,
-    ) -> Self {
-        let missing = Missing { unasked: downstreams.len(), unlisted: downstreams.len() };
-        let downstreams: Arc<[_]> = downstreams.into();
-        Self {
+        before: Option<&Self>,
+    ) -> Arc<Self> {
+        let sources = Sources::new(&config.names, downstreams.clone());
+        // What did not change keeps what was worked out for it; what callers may see of it is worked out anew.
+        let tools = before.map(|before| before.view().tools.clone()).unwrap_or_default();
+        let catalog = Arc::new(Self {
             started: Instant::now(),
-            view: ArcSwap::from_pointee(View::new(Vec::new(), Sources::new(&names, downstreams.clone()))),
-            names,
-            deadlines,
+            view: ArcSwap::from_pointee(View::new(tools, sources)),
+            names: config.names.clone(),
+            deadlines: config.deadlines.clone(),
             building: Mutex::default(),
-            version: watch::Sender::new(0),
-            missing: watch::Sender::new(missing),
+            version: before.map_or_else(|| watch::Sender::new(0), |before| before.version.clone()),
+            missing: watch::Sender::new(Missing::of(&downstreams)),
             downstreams,
             own,
+        });
+        catalog.downstreams.iter().for_each(|downstream| downstream.tells(&catalog));
+        if before.is_some() {
+            catalog.rebuild();
+            catalog.count_missing();
         }
+        catalog
     }
 
     /// The catalog as it stands now.
@@ -145,6 +164,21 @@ impl Catalog {
         self.version.subscribe()
     }
 
+    /// Tells all who wait for a change that there may be one.
+    pub(crate) fn announce_change(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Tells those who wait for first lists how many are still to come.
+    pub(crate) fn count_missing(&self) {
+        self.missing.send_if_modified(|before| {
+            let missing = Missing::of(&self.downstreams);
+            let is_new = *before != missing;
+            *before = missing;
+            is_new
+        });
+    }
+
     /// Builds the list anew from the offers as they stand.
     pub(crate) fn rebuild(&self) {
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +201,7 @@ impl Catalog {
         };
         let sources = Sources::new(&self.names, self.downstreams.clone());
         self.view.store(Arc::new(View::new(tools.into_iter().map(kept).collect(), sources)));
-        self.version.send_modify(|version| *version += 1);
+        self.announce_change();
     }
 
     fn tool(&self, downstream: &Arc<Downstream>, offered: &OfferedTool) -> Option<Tool> {

@@ -51,7 +51,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     // A signal during the start is noted at once and obeyed when there is something to end in order.
     let folder = Arc::new(OnceLock::<PathBuf>::new());
     let left = Arc::clone(&folder);
-    let interrupted = tokio::spawn(Signals::listen()?.first_then(move || {
+    let interrupted = tokio::spawn(Signals::listen()?.first_then(async move {
         // A process that is ended at once runs no destructor.
         if let Some(folder) = left.get() {
             let _ = fs::remove_dir_all(folder);
@@ -126,12 +126,13 @@ impl Demo {
         }
         if !arguments.no_tour {
             let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
+            let audit = self.running.router().audit().clone();
             let tour = Tour {
                 screen: &mut self.screen,
                 has_crm,
                 mainframe_delay: &arguments.mainframe_delay,
                 mainframe: self.systems.mainframe(),
-                audit: self.running.router().audit(),
+                audit: &audit,
             };
             if let Err(error) = tour.run(&endpoint, &self.credentials).await {
                 self.screen.warn(&format!("The tour ends here: {error:#}"))?;

@@ -1,13 +1,14 @@
 //! One configured downstream, as the router keeps it: its adapter, its last good offer, its state.
 
+mod condition;
 mod revision;
 
 use std::{
     fmt,
     path::Path,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,9 +17,14 @@ use adapters::{Adapter, BuildError, Health, Offer, OfferedTool, State};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use config::{DownstreamName, Effect, downstream::Kind, name::RESERVED};
 use tokio::time::Instant;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
-use crate::{limit::Slots, telemetry};
+use crate::{catalog::Catalog, guard::Guard, line::Line, telemetry};
 
+pub(crate) use condition::Condition;
 pub(crate) use revision::Revision;
 
 /// One configured downstream.
@@ -28,38 +34,55 @@ pub struct Downstream {
     /// Its part of the config.
     pub config: config::Downstream,
     pub(crate) adapter: Arc<dyn Adapter>,
-    pub(crate) slots: Slots,
+    pub(crate) line: Line,
+    pub(crate) guard: Guard,
     pub(crate) revision: Revision,
     offer: ArcSwapOption<Offer>,
     /// Until when the offer holds, in milliseconds since `made`.
     holds_until_ms: AtomicU64,
     made: Instant,
     state: ArcSwap<State>,
+    /// Whether it has been asked for its list once, whatever it answered.
+    asked: AtomicBool,
+    /// Whether the catalog has had its tools.
+    listed: AtomicBool,
+    /// Who hears of a new offer: the catalogs of the routers that have it.
+    catalogs: Mutex<Vec<Weak<Catalog>>>,
+    /// The routers that have it: one, but for the time after a change of the config in which calls of before still run.
+    holders: TaskTracker,
+    /// Fires when no router that is served has it any more: nobody listens to it from then on.
+    retired: CancellationToken,
 }
 
-/// How many calls to one downstream run at once, where the config states nothing.
-const CALLS_MAX_DEFAULT: usize = 256;
+/// One router's hold on a downstream: as long as it is there, calls may come.
+#[derive(Debug)]
+pub(crate) struct Hold(#[expect(dead_code, reason = "it counts as long as it is there")] TaskTrackerToken);
 
 impl Downstream {
-    /// Makes the adapter. Connects to nothing. `strict` are the families of tags of which no read may ever miss a write.
+    /// Makes the adapter. Connects to nothing.
     pub(crate) fn new(
         name: &DownstreamName,
         config: &config::Downstream,
         base: &Path,
-        strict: &[String],
+        revision: Revision,
     ) -> Result<Self, BuildError> {
         let adapter = adapters::build(name, config, base)?;
-        telemetry::downstream_state(name.as_str(), Health::Starting);
         Ok(Self {
             name: name.clone(),
             config: config.clone(),
             adapter,
-            slots: Slots::new(config.calls_max.unwrap_or(CALLS_MAX_DEFAULT)),
-            revision: Revision::of(config, base, strict),
+            line: Line::new(name.as_str(), config),
+            guard: Guard::new(name, config),
+            revision,
             offer: ArcSwapOption::empty(),
             holds_until_ms: AtomicU64::new(0),
             made: Instant::now(),
             state: ArcSwap::from_pointee(State::starting()),
+            asked: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            catalogs: Mutex::default(),
+            holders: TaskTracker::new(),
+            retired: CancellationToken::new(),
         })
     }
 
@@ -73,14 +96,25 @@ impl Downstream {
         Self {
             name: DownstreamName::own(),
             revision: Revision::of(&config, Path::new(""), &[]),
+            guard: Guard::new(&DownstreamName::own(), &config),
             config,
             adapter,
-            slots: Slots::new(CALLS_MAX_DEFAULT),
+            line: Line::new(RESERVED, &config::Downstream::default()),
             offer: ArcSwapOption::from_pointee(offer),
             holds_until_ms: AtomicU64::new(u64::MAX),
             made: Instant::now(),
             state: ArcSwap::from_pointee(State::starting()),
+            asked: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            catalogs: Mutex::default(),
+            holders: TaskTracker::new(),
+            retired: CancellationToken::new(),
         }
+    }
+
+    /// Whether it is the one of this name with these settings, and all that those refer to.
+    pub(crate) fn is_of(&self, name: &DownstreamName, revision: &Revision) -> bool {
+        self.name == *name && self.revision.whole == revision.whole
     }
 
     /// Whether it is Weir itself.
@@ -106,6 +140,70 @@ impl Downstream {
     pub(crate) fn offer_holds(&self, period: Duration) {
         let until = if period.is_zero() { Duration::ZERO } else { self.made.elapsed().saturating_add(period) };
         self.holds_until_ms.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Whether it has been asked for its list once, whatever it answered.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// Whether the catalog has had its tools.
+    pub(crate) fn was_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    /// It has answered for its list, and the catalog has it if it is `listed`.
+    pub(crate) fn answered_for_its_list(&self, listed: bool) {
+        self.listed.fetch_or(listed, Ordering::AcqRel);
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Has the tools of the one of this name in the config before, as far as this one's config may have them, until it is listed itself.
+    pub(crate) fn take_over_offer(&self, before: &Self) {
+        let Some(offer) = before.offer().filter(|_| self.offer().is_none() && self.kind() == before.kind()) else {
+            return;
+        };
+        // A server may offer what the config does not name; all others have what the config says.
+        let may_have = |tool: &OfferedTool| {
+            matches!(self.config.kind(), Some(Kind::Mcp(_) | Kind::Ticketing(_)))
+                || self.config.tools.contains_key(&*tool.local_name)
+        };
+        let tools = offer.tools.iter().filter(|tool| may_have(tool)).cloned().collect();
+        self.offer.compare_and_swap(&None::<Arc<Offer>>, Some(Arc::new(Offer { tools, ..Offer::default() })));
+    }
+
+    /// From now on `catalog` hears of a new offer.
+    pub(crate) fn tells(&self, catalog: &Arc<Catalog>) {
+        let mut catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        catalogs.retain(|catalog| catalog.strong_count() > 0);
+        catalogs.push(Arc::downgrade(catalog));
+    }
+
+    /// The catalogs that hear of a new offer.
+    pub(crate) fn catalogs(&self) -> Vec<Arc<Catalog>> {
+        let catalogs = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        catalogs.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Counts a router among those that have it.
+    pub(crate) fn hold(&self) -> Hold {
+        Hold(self.holders.token())
+    }
+
+    /// Runs until no router that is served has it any more.
+    pub(crate) async fn while_served(&self, work: impl Future<Output = ()>) {
+        self.retired.run_until_cancelled(work).await;
+    }
+
+    /// No router that is served has it any more: ends what listens to it, then, when the last call to it is over or after `most`, what it
+    /// keeps running.
+    pub(crate) async fn retire(&self, most: Duration) {
+        self.retired.cancel();
+        self.holders.close();
+        if tokio::time::timeout(most, self.holders.wait()).await.is_err() {
+            tracing::warn!(downstream = %self.name, "calls of before the config changed did not end in time");
+        }
+        self.adapter.close().await;
     }
 
     /// Whether it can be reached, and why not.
@@ -140,7 +238,10 @@ impl Downstream {
         }
         telemetry::downstream_state(self.name.as_str(), state.health);
         match state.health {
-            Health::Up => tracing::info!(downstream = %self.name, "reached"),
+            Health::Up => {
+                tracing::info!(downstream = %self.name, "reached");
+                self.guard.reached();
+            }
             Health::Down => {
                 tracing::warn!(downstream = %self.name, reason = state.reason.as_deref().unwrap_or("unknown"), "not reached");
             }

@@ -13,8 +13,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use hyper::body::Incoming;
 
 use crate::{
-    Router,
+    Live, Router,
     auth::{self, Refused},
+    error::seconds,
     invalidate::{self, Webhook},
     mcp, plain,
     server::Body,
@@ -37,7 +38,8 @@ pub enum Peer {
 }
 
 /// Answers one request on the caller listener.
-pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+pub async fn respond(live: &Arc<Live>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    let router = &live.router();
     let (parts, body) = request.into_parts();
     if let Peer::Remote(_) = peer
         && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
@@ -60,11 +62,11 @@ pub async fn respond(router: &Arc<Router>, peer: Peer, request: Request<Incoming
     let address = caller_address(router, peer, &parts.headers);
     let caller = match auth::authenticate(router, peer, address, &parts.headers) {
         Ok(caller) => Arc::new(caller),
-        Err(refused) => return unauthorized(&refused),
+        Err(refused) => return refuse(router, address, &refused).await,
     };
     match (surface, &parts.method) {
         (Surface::Mcp, &Method::POST) => mcp::post(router, caller, &parts, body).await,
-        (Surface::Mcp, &Method::GET) => mcp::get(router, &caller, &parts.headers),
+        (Surface::Mcp, &Method::GET) => mcp::get(live, router, &caller, &parts.headers),
         (Surface::Mcp, &Method::DELETE) => mcp::delete(router, &caller, &parts.headers),
         (Surface::Mcp, _) => method_not_allowed("Use POST; GET and DELETE belong to sessions.", "POST, GET, DELETE"),
         (Surface::Tools, &Method::GET) => plain::tools(router, &caller, parts.uri.query()).await,
@@ -97,7 +99,7 @@ impl<'a> Surface<'a> {
 }
 
 /// The caller's own address: what trusted proxies say of it, read from the nearest one outwards.
-fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
     let nearest = peer.address()?.ip();
     if !router.gatekeeper.trusts(nearest) {
         return Some(nearest);
@@ -138,11 +140,33 @@ pub(crate) fn method_not_allowed(text: &str, allowed: &'static str) -> Response<
     response
 }
 
-fn unauthorized(refused: &Refused) -> Response<Body> {
+/// The answer to who is not let in: 401, or 429 where too many wrong credentials came from the same address.
+async fn refuse(router: &Router, address: Option<IpAddr>, refused: &Refused) -> Response<Body> {
+    if refused.is_wrong
+        && let Some(too_many) = too_many_wrong(router, address).await
+    {
+        return too_many;
+    }
     telemetry::refused_before_auth(refused.reason);
     let mut response = problem(StatusCode::UNAUTHORIZED, refused.text);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refused.challenge));
     response
+}
+
+/// Counts a wrong credential from this address. The answer is for the one that was too many.
+pub(crate) async fn too_many_wrong(router: &Router, address: Option<IpAddr>) -> Option<Response<Body>> {
+    let too_many = router.limits.failed_login(address).await.err()?;
+    telemetry::refused_before_auth("failed_logins");
+    let retry_after_ms = too_many.retry_after_ms();
+    let text = format!(
+        "Too many wrong credentials came from this address. Try again in {} s; a right one is let in at any time.",
+        seconds(retry_after_ms)
+    );
+    let limit = serde_json::json!({ "weir/limit": { "name": too_many.limit(), "retry_after_ms": retry_after_ms } });
+    let members = serde_json::Map::from_iter([("_meta".to_owned(), limit)]);
+    let mut response = problem_with(StatusCode::TOO_MANY_REQUESTS, &text, members);
+    response.headers_mut().extend(too_many.head());
+    Some(response)
 }
 
 /// An answer by RFC 9457 for what is refused before the protocol's own errors apply.

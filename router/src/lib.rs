@@ -1,7 +1,7 @@
 //! The router: everything a caller can notice. The binary `weir` is a thin command line around it.
 //!
 //! One `tools/call` goes top to bottom: [`server`] (socket) → [`front`] (host, origin, route) → [`auth`] (who) → [`mcp`] (the
-//! protocol's edge; beside it the plain JSON API) → [`call`] (the spine: every decision, in order) → [`guard`] (deadline, slots) → the
+//! protocol's edge; beside it the plain JSON API) → [`call`] (the spine: every decision, in order) → [`guard`] (deadline, line) → the
 //! adapter.
 
 pub mod admin;
@@ -15,23 +15,33 @@ pub mod error;
 pub mod front;
 pub mod guard;
 mod invalidate;
-mod limit;
+mod limits;
+mod line;
+mod live;
 pub mod mcp;
 mod name;
+mod operations;
+mod own;
 mod pages;
 pub mod pairs;
 mod plain;
 pub mod policy;
+mod reload;
 mod router;
 mod scan;
 mod seal;
 pub mod server;
+mod settled;
 mod shared;
+mod shed;
 mod start;
 pub mod telemetry;
 
 pub use downstream::Downstream;
+pub use live::Live;
 pub use name::{SEPARATOR, ToolName};
+pub use operations::IdempotencyKey;
+pub use reload::Refused;
 pub use router::{Router, ToolLine};
 pub use server::serve_io;
 pub use shared::try_redis;

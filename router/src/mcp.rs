@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use hyper::body::Incoming;
 
 use crate::{
-    Router,
+    Live, Router,
     front::{accepts, intake, problem},
     scan,
     server::Body,
@@ -82,8 +82,8 @@ async fn handle(post: &Post<'_>, message: Message) -> Response<Body> {
 }
 
 /// Answers a GET: the stream on which a legacy session hears what nobody asked for.
-pub(crate) fn get(router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
-    legacy::listen(router, caller, headers)
+pub(crate) fn get(live: &Arc<Live>, router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
+    legacy::listen(live, router, caller, headers)
 }
 
 /// Answers a DELETE: the end of a legacy session.

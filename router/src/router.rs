@@ -2,11 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use cache::{Bounds, Cache, KeyMaker, Pages, Tags, redis::Redis};
-use config::Config;
+use cache::{Bounds, Cache, KeyMaker, Pages, Tags, limits::Limiter, redis::Redis};
+use config::{Config, DownstreamName};
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::{
     Downstream, StartError,
@@ -14,15 +17,20 @@ use crate::{
     auth::Authenticator,
     call::SharedAnswer,
     catalog::{self, Catalog},
+    downstream::{Hold, Revision},
     front::Gatekeeper,
     invalidate::{self, StrictFamilies, Webhook},
-    limit::Slots,
+    limits::Limits,
     mcp::Sessions,
+    operations::Operations,
+    own,
     pages,
     policy::Policy,
     seal::Masters,
     server::body::Room,
-    shared, telemetry,
+    settled::Settled,
+    shared,
+    shed::Shed, telemetry,
 };
 
 /// How long dropped calls may take to leave their records.
@@ -34,7 +42,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// How many tags are known at once where there is no Redis. The entries of one that is forgotten are dead.
 const TAGS_MAX: usize = 100_000;
 
-/// What all calls share: the catalog, the policy, the limits, the audit log.
+/// What all calls share under one config: the catalog, the policy, the limits, the audit log. When the config changes, another router
+/// takes its place and takes over what outlives the change.
 #[derive(Debug)]
 pub struct Router {
     pub(crate) config: Config,
@@ -42,15 +51,22 @@ pub struct Router {
     pub(crate) policy: Policy,
     pub(crate) authenticator: Authenticator,
     pub(crate) gatekeeper: Gatekeeper,
-    pub(crate) sessions: Sessions,
-    pub(crate) calls: Slots,
-    pub(crate) body_room: Room,
+    /// The one of the operator's listener.
+    pub(crate) operators_gate: Gatekeeper,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) calls: Shed,
+    /// What is counted, and the permits of downstreams.
+    pub(crate) limiter: Limiter,
+    pub(crate) limits: Limits,
+    pub(crate) body_room: Arc<Room>,
     pub(crate) audit: Arc<Audit>,
     /// The results that tools gave before.
     pub(crate) cache: Cache<SharedAnswer>,
-    pub(crate) cache_keys: KeyMaker,
+    pub(crate) cache_keys: Arc<KeyMaker>,
     /// The rest of long answers.
     pub(crate) pages: Arc<Pages>,
+    /// What is kept of writes.
+    pub(crate) operations: Operations,
     /// What cached answers are about.
     pub(crate) tags: Tags,
     pub(crate) strict: Arc<StrictFamilies>,
@@ -62,7 +78,16 @@ pub struct Router {
     pub(crate) out_of_time: CancellationToken,
     /// Fires when the router goes down: streams end, background work stops.
     pub(crate) closing: CancellationToken,
-    pub(crate) downstreams: Vec<Arc<Downstream>>,
+    pub(crate) downstreams: Arc<[Arc<Downstream>]>,
+    /// Downstreams of configs before, whose last calls still run.
+    pub(crate) retired: TaskTracker,
+    /// What was settled at the start.
+    pub(crate) settled: Arc<Settled>,
+    /// The settings whose new values wait for the next start.
+    pub(crate) waiting: Vec<&'static str>,
+    _holds: Vec<Hold>,
+    /// When the last router of the process is gone, so is what works for it in the background.
+    _end: Arc<DropGuard>,
 }
 
 /// One tool of the catalog, for the operator.
@@ -88,10 +113,7 @@ impl Router {
     pub fn new(loaded: &config::Loaded, surroundings: &config::Surroundings) -> Result<Arc<Self>, StartError> {
         telemetry::recorder();
         let config = loaded.config.clone();
-        let mut downstreams = Vec::with_capacity(config.downstreams.len());
-        for (name, settings) in &config.downstreams {
-            downstreams.push(Arc::new(Downstream::new(name, settings, &loaded.base, &config.cache.strict)?));
-        }
+        let downstreams = downstreams(loaded, &[])?;
         let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
         let masters = Masters::new(surroundings);
         let redis = shared::redis(&config, surroundings)?;
@@ -100,52 +122,129 @@ impl Router {
             _ => Tags::in_memory(TAGS_MAX),
         };
         let pages = Arc::new(pages::store(masters.store_sealer("cache/page", pages::ANSWER_BYTES_MAX), redis.clone()));
-        let own = pages::own_tools(&config, &pages).map(Arc::new);
-        let catalog = Arc::new(Catalog::new(config.names.clone(), config.deadlines.clone(), downstreams.clone(), own));
+        let operations = Operations::new(&config, &masters, redis.clone());
+        let own = own::downstream(&config, &pages, &operations, &downstreams).map(Arc::new);
+        let limiter = redis.clone().map_or_else(Limiter::in_memory, Limiter::shared);
+        let closing = CancellationToken::new();
         let router = Arc::new(Self {
+            catalog: Catalog::new(&config, downstreams.clone(), own, None),
             policy: Policy::new(&config.policy),
             authenticator: Authenticator::new(&config.identity, &surroundings.keys),
             gatekeeper: Gatekeeper::new(&config.server),
-            sessions: Sessions::new(masters.sealer("session")),
-            calls: Slots::new(config.server.calls_max),
-            body_room: Room::new(config.server.body_bytes_max.bytes()),
+            operators_gate: Gatekeeper::new(&config.server),
+            sessions: Arc::new(Sessions::new(masters.sealer("session"))),
+            calls: Shed::new(config.server.calls_max),
+            limits: Limits::new(&config, limiter.clone(), masters.limit_subjects()),
+            limiter,
+            body_room: Arc::new(Room::new(config.server.body_bytes_max.bytes())),
             audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
             cache: result_cache(&config.cache, &masters, tags.clone(), redis),
-            cache_keys: masters.store_keys("cache/key"),
+            cache_keys: Arc::new(masters.store_keys("cache/key")),
             pages,
+            operations,
             tags,
             strict: Arc::new(StrictFamilies::new(&config.cache)),
-            webhook: surroundings
-                .webhook_secret
-                .as_ref()
-                .map(|secret| Webhook::new(secret).ok_or(StartError::Webhook))
-                .transpose()?,
+            webhook: webhook(surroundings)?,
             tasks: TaskTracker::new(),
             out_of_time: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            catalog: catalog.clone(),
-            downstreams: downstreams.clone(),
+            retired: TaskTracker::new(),
+            settled: Arc::new(Settled::new(surroundings)),
+            waiting: Vec::new(),
+            _holds: downstreams.iter().map(|downstream| downstream.hold()).collect(),
+            _end: Arc::new(closing.clone().drop_guard()),
+            closing,
+            downstreams,
             config,
         });
-        for downstream in downstreams {
-            let keeper = catalog::keep_fresh(Arc::downgrade(&catalog), downstream);
-            let closing = router.closing.clone();
-            tokio::spawn(async move { closing.run_until_cancelled(keeper).await });
-        }
+        router.downstreams.iter().for_each(|downstream| router.keep_listed(downstream));
         if router.cache.redis().is_none() {
             router.follow_changes();
         }
         Ok(router)
     }
 
+    /// Makes the router that takes the place of `before` when the config has become another one. It takes over what outlives the change:
+    /// whatever it is that calls share, and each downstream whose settings are the same, with its connections, its state and its tools.
+    /// What it cannot take over from the config is in `waiting`. Nothing is served by it yet, and `before` goes on as it is.
+    ///
+    /// # Errors
+    /// When an adapter's settings make no sense.
+    pub(crate) fn succeeding(
+        before: &Arc<Self>,
+        loaded: &config::Loaded,
+        surroundings: &config::Surroundings,
+    ) -> Result<Arc<Self>, StartError> {
+        let mut config = loaded.config.clone();
+        let waiting = before.settled.keep(&before.config, &mut config, surroundings);
+        let webhook = webhook(surroundings)?;
+        let downstreams = downstreams(loaded, &before.downstreams)?;
+        let own = own::downstream(&config, &before.pages, &before.operations, &downstreams).map(Arc::new);
+        let is_as_large = config.server.body_bytes_max == before.config.server.body_bytes_max;
+        let router = Arc::new(Self {
+            catalog: Catalog::new(&config, downstreams.clone(), own, Some(&before.catalog)),
+            policy: Policy::new(&config.policy),
+            authenticator: Authenticator::new(&config.identity, &surroundings.keys),
+            gatekeeper: before.gatekeeper.with(&config.server),
+            operators_gate: before.operators_gate.with(&config.server),
+            strict: Arc::new(StrictFamilies::new(&config.cache)),
+            webhook,
+            calls: before.calls.with_max(config.server.calls_max),
+            limiter: before.limiter.clone(),
+            limits: Limits::succeeding(&before.limits, &config),
+            body_room: if is_as_large {
+                before.body_room.clone()
+            } else {
+                Arc::new(Room::new(config.server.body_bytes_max.bytes()))
+            },
+            sessions: before.sessions.clone(),
+            audit: before.audit.clone(),
+            cache: before.cache.clone(),
+            cache_keys: before.cache_keys.clone(),
+            pages: before.pages.clone(),
+            operations: before.operations.clone(),
+            tags: before.tags.clone(),
+            tasks: before.tasks.clone(),
+            out_of_time: before.out_of_time.clone(),
+            closing: before.closing.clone(),
+            retired: before.retired.clone(),
+            settled: before.settled.clone(),
+            waiting,
+            _holds: downstreams.iter().map(|downstream| downstream.hold()).collect(),
+            _end: before._end.clone(),
+            downstreams,
+            config,
+        });
+        for downstream in router.downstreams.iter().filter(|downstream| !before.has(downstream)) {
+            router.keep_listed(downstream);
+        }
+        Ok(router)
+    }
+
+    /// Whether this very downstream is one of it, with the same connections.
+    pub(crate) fn has(&self, downstream: &Arc<Downstream>) -> bool {
+        self.downstreams.iter().any(|own| Arc::ptr_eq(own, downstream))
+    }
+
+    /// Lists a downstream from now on, in the background.
+    fn keep_listed(&self, downstream: &Arc<Downstream>) {
+        let (downstream, closing) = (downstream.clone(), self.closing.clone());
+        tokio::spawn(async move {
+            let keeping = downstream.while_served(catalog::keep_fresh(downstream.clone()));
+            closing.run_until_cancelled(keeping).await
+        });
+    }
+
     /// Ends cached answers when downstreams say so. Whoever begins to listen cannot know what was said before, and ends more: so where
     /// answers are shared, only the processes that serve do it, and not each command that makes a router for one call.
     pub(crate) fn follow_changes(&self) {
-        for downstream in &self.downstreams {
-            let follower = invalidate::follow(self.tags.clone(), self.strict.clone(), downstream.clone());
-            let closing = self.closing.clone();
-            tokio::spawn(async move { closing.run_until_cancelled(follower).await });
-        }
+        self.downstreams.iter().for_each(|downstream| self.follow_changes_of(downstream));
+    }
+
+    /// The same for one downstream, which is new.
+    pub(crate) fn follow_changes_of(&self, downstream: &Arc<Downstream>) {
+        let follower = invalidate::follow(self.tags.clone(), self.strict.clone(), downstream.clone());
+        let (downstream, closing) = (downstream.clone(), self.closing.clone());
+        tokio::spawn(async move { closing.run_until_cancelled(downstream.while_served(follower)).await });
     }
 
     /// Every tool of the catalog, for the operator.
@@ -181,7 +280,12 @@ impl Router {
         }
         // Fetches that go on for others have the rest of the drain.
         self.cache.finish(until.saturating_duration_since(Instant::now())).await;
-        let closing = join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close()));
+        self.operations.settled(SETTLE).await;
+        self.retired.close();
+        let closing = async {
+            join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close())).await;
+            self.retired.wait().await;
+        };
         let (_, closed) = tokio::join!(self.audit.flush(FLUSH), tokio::time::timeout(CLOSE, closing));
         if closed.is_err() {
             tracing::warn!("some downstreams did not end what they keep running");
@@ -212,10 +316,22 @@ impl Router {
     }
 }
 
-impl Drop for Router {
-    fn drop(&mut self) {
-        self.closing.cancel();
-    }
+/// The downstreams of a config: those `before` whose settings are the same, and new ones.
+fn downstreams(loaded: &config::Loaded, before: &[Arc<Downstream>]) -> Result<Arc<[Arc<Downstream>]>, StartError> {
+    let config = &loaded.config;
+    let one = |(name, settings): (&DownstreamName, &config::Downstream)| {
+        let revision = Revision::of(settings, &loaded.base, &config.cache.strict);
+        match before.iter().find(|before| before.is_of(name, &revision)) {
+            Some(same) => Ok(same.clone()),
+            None => Ok(Arc::new(Downstream::new(name, settings, &loaded.base, revision)?)),
+        }
+    };
+    config.downstreams.iter().map(one).collect()
+}
+
+fn webhook(surroundings: &config::Surroundings) -> Result<Option<Webhook>, StartError> {
+    let secret = surroundings.webhook_secret.as_ref();
+    secret.map(|secret| Webhook::new(secret).ok_or(StartError::Webhook)).transpose()
 }
 
 fn result_cache(settings: &config::Cache, masters: &Masters, tags: Tags, redis: Option<Redis>) -> Cache<SharedAnswer> {

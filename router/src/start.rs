@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,10 +12,14 @@ use std::{
 
 use adapters::BuildError;
 use cache::redis::LinkState;
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Router, admin, server};
+use crate::{
+    Live, Router, admin,
+    reload::{Refused, Reloader},
+    server::{self, certificate::Certificate},
+};
 
 /// Why the router does not start: what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,9 @@ pub enum StartError {
 /// How long a start waits for a Redis of which nothing is heard.
 const REDIS_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How long calls that are cut off may take to leave their records, and those to reach the disk.
+const CUT_OFF: Duration = Duration::from_millis(500);
+
 /// A router that listens.
 #[derive(Debug)]
 pub struct Running {
@@ -61,7 +69,8 @@ pub struct Running {
     pub callers: SocketAddr,
     /// Where operators are served.
     pub admin: SocketAddr,
-    router: Arc<Router>,
+    live: Arc<Live>,
+    reloader: Arc<Reloader>,
     readiness: Arc<Readiness>,
     stop_accepting: CancellationToken,
     stop_admin: CancellationToken,
@@ -71,11 +80,24 @@ pub struct Running {
 
 /// Whether new work is welcome.
 #[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicBool);
+pub(crate) struct Readiness {
+    is_draining: AtomicBool,
+    draining: CancellationToken,
+}
 
 impl Readiness {
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Until it is not.
+    pub(crate) async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
+    fn fail(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        self.draining.cancel();
     }
 }
 
@@ -85,7 +107,8 @@ impl Readiness {
 /// [`StartError`] names the setting and what to do.
 pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -> Result<Running, StartError> {
     let settings = &loaded.config.server;
-    let tls = settings.tls.as_ref().map(|tls| server::tls_acceptor(tls, &loaded.base)).transpose()?;
+    let certificate = settings.tls.as_ref().map(|tls| Certificate::new(tls, &loaded.base)).transpose()?;
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let listener = listen("server.listen", settings.listen).await?;
     let admin_listener = listen("server.admin", settings.admin).await?;
     let (callers, admin) = (local_address(&listener, settings.listen), local_address(&admin_listener, settings.admin));
@@ -94,42 +117,76 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
         router.follow_changes();
     }
     router.gatekeeper.listens_on(callers);
+    router.operators_gate.listens_on(admin);
     redis_is_tried(&router).await;
+    let live = Live::new(router);
 
     let readiness = Arc::<Readiness>::default();
     let (stop_accepting, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-    let serving = tokio::spawn(server::serve(router.clone(), listener, tls, readiness.clone(), stop_accepting.clone()));
-    let operator = admin::Operator::new(router.clone(), readiness.clone(), surroundings.admin_token.clone(), admin);
+    let serving = tokio::spawn(server::serve(live.clone(), listener, tls, readiness.clone(), stop_accepting.clone()));
+    let operator = admin::Operator::new(live.clone(), readiness.clone(), surroundings.admin_token.clone(), admin);
     let serving_admin = tokio::spawn(admin::serve(operator, admin_listener, stop_admin.clone()));
     if surroundings.admin_token.is_none() {
         tracing::info!("WEIR_ADMIN_TOKEN is not set: on the admin listener only probes and metrics are served");
     }
-    Ok(Running { callers, admin, router, readiness, stop_accepting, stop_admin, serving, serving_admin })
+    let reloader = Arc::new(Reloader::new(live.clone(), certificate, readiness.clone()));
+    Ok(Running { callers, admin, live, reloader, readiness, stop_accepting, stop_admin, serving, serving_admin })
 }
 
 impl Running {
-    /// The router behind the listeners.
+    /// The router behind the listeners, as it is now.
     #[must_use]
-    pub fn router(&self) -> &Arc<Router> {
-        &self.router
+    pub fn router(&self) -> Arc<Router> {
+        self.live.router()
     }
 
     /// Waits until every downstream has been listed once; false when that takes longer than `within`.
     pub async fn catalog_ready(&self, within: Duration) -> bool {
-        self.router.catalog.listed(Instant::now() + within).await
+        self.router().catalog.listed(Instant::now() + within).await
+    }
+
+    /// Reads the config at `path` again and puts it in force, or leaves everything as it is.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub async fn read_again(&self, path: &Path) -> Result<(), Arc<Refused>> {
+        self.reloader.read_again(path).await
+    }
+
+    /// From now on the config at `path` is read again whenever it has changed, or a file that it refers to, and whenever somebody asked.
+    pub fn follow_config(&self, path: PathBuf, asked: Arc<Notify>) {
+        let (reloader, closing) = (self.reloader.clone(), self.router().closing.clone());
+        tokio::spawn(async move { closing.run_until_cancelled(reloader.follow(&path, &asked)).await });
+    }
+
+    /// Ends what runs at once: it is cut off, its audit records are on the disk.
+    pub fn cut_off(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let live = self.live.clone();
+        async move {
+            let router = live.router();
+            router.out_of_time.cancel();
+            let over = async {
+                while router.calls.taken() > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let _ = tokio::time::timeout(CUT_OFF, over).await;
+            router.audit.flush(CUT_OFF).await;
+        }
     }
 
     /// Readiness fails from now on; work is still accepted.
     pub fn begin_drain(&self) {
-        self.readiness.0.store(true, Ordering::Release);
+        self.readiness.fail();
     }
 
     /// Drains and ends: a grace in which work is still accepted, then no more of it, then running calls finish within their time.
     pub async fn stop(self) {
         self.begin_drain();
-        let (grace, drain) = (self.router.config.server.grace.0, self.router.config.server.drain.0);
-        if self.router.calls.taken() > 0 {
-            tracing::info!(running = self.router.calls.taken(), "draining");
+        let router = self.router();
+        let (grace, drain) = (router.config.server.grace.0, router.config.server.drain.0);
+        if router.calls.taken() > 0 {
+            tracing::info!(running = router.calls.taken(), "draining");
         }
         tokio::time::sleep(grace).await;
         self.finish(drain).await;
@@ -142,16 +199,18 @@ impl Running {
     }
 
     async fn finish(self, drain: Duration) {
+        let _as_it_is = self.reloader.no_more().await;
+        let router = self.live.router();
         self.stop_accepting.cancel();
         // Streams end first: a connection lives as long as the streams on it.
-        self.router.closing.cancel();
+        router.closing.cancel();
         let until = Instant::now() + drain;
         let mut serving = self.serving;
         if tokio::time::timeout_at(until, &mut serving).await.is_err() {
-            self.router.out_of_time.cancel();
+            router.out_of_time.cancel();
             let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
         }
-        self.router.finish(until.saturating_duration_since(Instant::now())).await;
+        router.finish(until.saturating_duration_since(Instant::now())).await;
         self.stop_admin.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), self.serving_admin).await;
     }

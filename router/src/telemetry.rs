@@ -30,15 +30,34 @@ const CACHE_TAKE_OVERS: &str = "weir_cache_take_overs_total";
 const CACHE_REFUSED_COMMITS: &str = "weir_cache_refused_commits_total";
 const CACHE_DAMAGED: &str = "weir_cache_damaged_total";
 const REDIS_UP: &str = "weir_redis_up";
+const RETRIES: &str = "weir_retries_total";
+const RETRIES_REFUSED: &str = "weir_retries_refused_total";
+const BREAKER_STATE: &str = "weir_breaker_state";
+const BREAKER_OPENED: &str = "weir_breaker_opened_total";
+const CALLS_RUNNING: &str = "weir_calls_running";
+const CALLS_SHARE: &str = "weir_calls_admitted_share";
+const SHED: &str = "weir_shed_total";
+const PLACES: &str = "weir_places";
+const PLACES_TAKEN: &str = "weir_places_taken";
+const LINE_WAITING: &str = "weir_line_waiting";
+const LINE_WAIT: &str = "weir_line_wait_seconds";
+const LINE_REFUSED: &str = "weir_line_refused_total";
+const LIMITED: &str = "weir_limited_total";
 const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
+
+const CONFIG_RELOADS: &str = "weir_config_reloads_total";
+const CONFIG_LAST_RELOAD: &str = "weir_config_last_reload_success";
+const CONFIG_LAST_RELOAD_AT: &str = "weir_config_last_reload_timestamp_seconds";
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Installs the recorder once for the process and gives the handle that renders it.
 pub(crate) fn recorder() -> &'static PrometheusHandle {
     RECORDER.get_or_init(|| {
-        let builder =
-            PrometheusBuilder::new().set_buckets_for_metric(Matcher::Full(CALL_DURATION.to_owned()), &DURATION_BUCKETS);
+        let durations = [CALL_DURATION, LINE_WAIT].map(|name| Matcher::Full(name.to_owned()));
+        let builder = durations.into_iter().try_fold(PrometheusBuilder::new(), |builder, metric| {
+            builder.set_buckets_for_metric(metric, &DURATION_BUCKETS)
+        });
         let recorder = builder.expect("the list of buckets is not empty").build_recorder();
         let handle = recorder.handle();
         // Another recorder in the same process keeps its place; this handle then renders nothing.
@@ -50,11 +69,50 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
+        describe_room();
         describe_cache();
+        describe_config();
+        describe_guard();
+        metrics::describe_counter!(LIMITED, "What limits refused, by limit and reason");
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
         metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
         handle
     })
+}
+
+fn describe_guard() {
+    metrics::describe_counter!(RETRIES, "Further attempts at a downstream, by why they could do no harm");
+    metrics::describe_counter!(
+        RETRIES_REFUSED,
+        "Failed attempts that were the last ones, by why there was no further one"
+    );
+    metrics::describe_gauge!(
+        BREAKER_STATE,
+        "1 when the downstream is left alone, 0.5 while one call at a time tries it, else 0"
+    );
+    metrics::describe_counter!(BREAKER_OPENED, "How often the downstream was left alone, by cause");
+}
+
+fn describe_room() {
+    metrics::describe_gauge!(CALLS_RUNNING, "Calls of tools that run or wait now");
+    metrics::describe_gauge!(CALLS_SHARE, "The part of the calls that is let in: less than 1 while this process does not keep up");
+    metrics::describe_counter!(SHED, "Calls refused at once for want of room in this process, by what was short");
+    metrics::describe_gauge!(PLACES, "Calls that may run at the downstream at once, in this process");
+    metrics::describe_gauge!(PLACES_TAKEN, "Calls that have a place at the downstream");
+    metrics::describe_gauge!(LINE_WAITING, "Calls that wait for a place at the downstream");
+    metrics::describe_histogram!(
+        LINE_WAIT,
+        metrics::Unit::Seconds,
+        "How long calls waited for the downstream, of those that had to wait, with or without success"
+    );
+    metrics::describe_counter!(LINE_REFUSED, "Calls that got no place at the downstream, by reason");
+}
+
+fn describe_config() {
+    metrics::describe_counter!(CONFIG_RELOADS, "How often the config was read again, by what came of it");
+    metrics::describe_gauge!(CONFIG_LAST_RELOAD, "1 when the config that was read last is in force, 0 when it was refused");
+    metrics::describe_gauge!(CONFIG_LAST_RELOAD_AT, metrics::Unit::Seconds, "When the config was read last");
+    gauge!(CONFIG_LAST_RELOAD).set(1.0);
 }
 
 fn describe_cache() {
@@ -98,6 +156,56 @@ pub(crate) fn downstream_state(downstream: &str, health: Health) {
         Health::Down => 0.0,
     };
     gauge!(DOWNSTREAM_UP, "downstream" => downstream.to_owned()).set(value);
+}
+
+/// A call goes to a downstream once more.
+pub(crate) fn retried(downstream: &str, because: &'static str) {
+    counter!(RETRIES, "downstream" => downstream.to_owned(), "because" => because).increment(1);
+}
+
+/// An attempt failed, and there is no further one.
+pub(crate) fn retry_refused(downstream: &str, reason: &'static str) {
+    counter!(RETRIES_REFUSED, "downstream" => downstream.to_owned(), "reason" => reason).increment(1);
+}
+
+/// The breaker of a downstream: 0 closed, 1 open.
+pub(crate) fn breaker_state(downstream: &str, value: f64) {
+    gauge!(BREAKER_STATE, "downstream" => downstream.to_owned()).set(value);
+}
+
+/// The breaker of a downstream opened.
+pub(crate) fn breaker_opened(downstream: &str, cause: &'static str) {
+    counter!(BREAKER_OPENED, "downstream" => downstream.to_owned(), "cause" => cause).increment(1);
+}
+
+/// A call was refused for want of room in this process.
+pub(crate) fn shed(short: &'static str) {
+    counter!(SHED, "short" => short).increment(1);
+}
+
+/// The calls in this process, asked for when somebody looks.
+pub(crate) fn calls_running(running: usize, share: f64) {
+    gauge!(CALLS_RUNNING).set(running as f64);
+    gauge!(CALLS_SHARE).set(share);
+}
+
+/// The places at a downstream, asked for when somebody looks.
+pub(crate) fn line_figures(downstream: &str, figures: crate::line::Figures) {
+    for (name, now) in
+        [(PLACES, figures.places), (PLACES_TAKEN, figures.taken), (LINE_WAITING, figures.waiting)]
+    {
+        gauge!(name, "downstream" => downstream.to_owned()).set(now as f64);
+    }
+}
+
+/// A call has waited for a place at a downstream.
+pub(crate) fn line_waited(downstream: &str, took: Duration) {
+    histogram!(LINE_WAIT, "downstream" => downstream.to_owned()).record(took.as_secs_f64());
+}
+
+/// A call got no place at a downstream.
+pub(crate) fn line_refused(downstream: &str, why: &'static str) {
+    counter!(LINE_REFUSED, "downstream" => downstream.to_owned(), "reason" => why).increment(1);
 }
 
 /// A request was refused before its caller was known.
@@ -146,6 +254,11 @@ pub(crate) fn cache_figures(figures: &cache::Figures) {
     }
 }
 
+/// A limit of the config, or of Weir's own, refused something: because it was `over`, or could not be counted.
+pub(crate) fn limited(limit: &str, reason: &'static str) {
+    counter!(LIMITED, "limit" => limit.to_owned(), "reason" => reason).increment(1);
+}
+
 /// An audit record found the writer's queue full.
 pub(crate) fn audit_lost() {
     counter!(AUDIT_LOST).increment(1);
@@ -154,4 +267,25 @@ pub(crate) fn audit_lost() {
 /// Tags were raised because somebody outside said what changed: `by` a database, a list, a webhook or an operator.
 pub(crate) fn tags_raised(by: &'static str, count: usize) {
     counter!(TAGS_RAISED, "by" => by).increment(count as u64);
+}
+
+/// The config was read again, and is in force or was refused.
+pub(crate) fn config_read_again(in_force: bool) {
+    counter!(CONFIG_RELOADS, "result" => if in_force { "applied" } else { "refused" }).increment(1);
+    gauge!(CONFIG_LAST_RELOAD).set(if in_force { 1.0 } else { 0.0 });
+    gauge!(CONFIG_LAST_RELOAD_AT).set(jiff::Timestamp::now().as_second() as f64);
+}
+
+/// All metrics as text, without what they say of the present of downstreams that are none any more.
+pub(crate) fn render(is_downstream: impl Fn(&str) -> bool) -> String {
+    let text = recorder().render();
+    let mut is_gauge = false;
+    let mut is_of_now = |line: &str| {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            is_gauge = kind.ends_with(" gauge");
+        }
+        let named = line.split_once("downstream=\"").and_then(|(_, rest)| rest.split('"').next());
+        !is_gauge || line.starts_with('#') || named.is_none_or(&is_downstream)
+    };
+    text.split_inclusive('\n').filter(|line| is_of_now(line)).collect()
 }

@@ -1,7 +1,8 @@
 //! API keys: 256 random bits each, kept as SHA-256. A slow hash would be a gift to who floods the door, and random keys need none.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
+use adapters::{AuthMethod, Caller, Principal};
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use config::identity::KeyRecord;
@@ -21,7 +22,7 @@ pub(super) struct Key {
     pub(super) tenant: Option<Arc<str>>,
     pub(super) roles: Arc<[Box<str>]>,
     pub(super) expires: Option<Timestamp>,
-    hash: Vec<u8>,
+    pub(super) hash: Vec<u8>,
 }
 
 impl Keys {
@@ -51,7 +52,35 @@ impl Keys {
         let key = self.0.get(id)?;
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
         let same = constant_time::verify_slices_are_equal(hash.as_ref(), &key.hash).is_ok();
-        (same && key.expires.is_none_or(|expires| now < expires)).then_some(key)
+        (same && !key.has_expired(now)).then_some(key)
+    }
+
+    /// The key of this id, whoever asks: for what its owner began with it.
+    pub(super) fn of_id(&self, id: &str) -> Option<&Key> {
+        self.0.get(id)
+    }
+}
+
+impl Key {
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Who shows the key, from `address`.
+    pub(super) fn caller(&self, address: Option<IpAddr>) -> Caller {
+        Caller {
+            principal: Principal {
+                issuer: self.issuer.clone(),
+                subject: self.subject.clone(),
+                tenant: self.tenant.clone(),
+            },
+            roles: self.roles.clone(),
+            claims: Arc::default(),
+            credential_id: Some(self.id.clone()),
+            method: AuthMethod::ApiKey,
+            address,
+            expires: self.expires,
+        }
     }
 }
 

@@ -1,18 +1,13 @@
-//! Keeps the offer of one downstream fresh, in the background, as long as the router lives.
+//! Keeps the offer of one downstream fresh, in the background, as long as a router that is served has it.
 
-use std::{
-    mem,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use adapters::{AdapterEvent, CallContext, Caller, Deadline, Health};
 use config::downstream::Kind;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
-use super::Catalog;
-use crate::Downstream;
+use crate::{Downstream, telemetry};
 
 /// How long listing one downstream may take.
 const LIST_DEADLINE: Duration = Duration::from_secs(10);
@@ -23,13 +18,13 @@ const REFRESH_DEFAULT: Duration = Duration::from_secs(60);
 /// A downstream that says its list holds for less is asked no more often than this.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 
-/// Lists `downstream` now, whenever it says that something changed or that it is back, and when the list has grown old. Ends with the catalog.
-pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstream>) {
+/// Lists `downstream` now, whenever it says that something changed or that it is back, and when the list has grown old.
+pub(crate) async fn keep_fresh(downstream: Arc<Downstream>) {
+    telemetry::downstream_state(downstream.name.as_str(), downstream.state().health);
     let mut events = downstream.adapter.events();
     let mut next = Instant::now();
     // A downstream that says all the time that its list changed is asked no more often than this.
     let mut earliest = next;
-    let (mut unasked, mut unlisted) = (true, true);
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -51,18 +46,13 @@ pub(crate) async fn keep_fresh(catalog: Weak<Catalog>, downstream: Arc<Downstrea
             },
             () = tokio::time::sleep_until(next) => {
                 let listed = list(&downstream).await;
-                let Some(catalog) = catalog.upgrade() else { return };
                 if let Some(listed) = &listed {
-                    catalog.rebuild();
+                    downstream.catalogs().iter().for_each(|catalog| catalog.rebuild());
                     downstream.offer_holds(listed.holds_for);
                 }
-                let asked_first = mem::take(&mut unasked);
-                let listed_first = listed.is_some() && mem::take(&mut unlisted);
-                catalog.missing.send_if_modified(|missing| {
-                    missing.unasked -= usize::from(asked_first);
-                    missing.unlisted -= usize::from(listed_first);
-                    asked_first || listed_first
-                });
+                downstream.answered_for_its_list(listed.is_some());
+                // Asked for again: one that came meanwhile has the offer, and does not know yet that it is one.
+                downstream.catalogs().iter().for_each(|catalog| catalog.count_missing());
                 next = Instant::now() + listed.map_or(RETRY_AFTER, |listed| listed.ask_again_after);
                 earliest = Instant::now() + REFRESH_MIN;
             }

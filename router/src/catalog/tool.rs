@@ -11,13 +11,14 @@ use adapters::{
     json::{self, Change, Object},
     mirror::{self, Param},
 };
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use config::Effect;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, value::RawValue};
 
 use super::Caching;
-use crate::{Downstream, mcp::provenance, name::ToolName, pages::Promise};
+use crate::{Downstream, limits, mcp::provenance, name::ToolName, pages::Promise};
 
 /// One tool as callers see it.
 pub struct Tool {
@@ -35,6 +36,8 @@ pub struct Tool {
     pub caller_inputs: CallerInputs,
     /// How its results are cached, where the config says that they are.
     pub(crate) caching: Option<Arc<Caching>>,
+    /// The limits that are for it, once they are worked out.
+    pub(crate) limits: ArcSwapOption<limits::OfTool>,
     validator: OnceLock<Option<Validator>>,
     mirrored: OnceLock<Vec<Param>>,
 }
@@ -64,6 +67,7 @@ impl Tool {
             definition,
             deadline,
             caller_inputs: offered.caller_inputs.clone(),
+            limits: ArcSwapOption::empty(),
             validator: OnceLock::new(),
             mirrored: OnceLock::new(),
         })
@@ -81,9 +85,13 @@ impl Tool {
         self.settings()?.answer_characters_max
     }
 
-    /// Whether callers could not tell the two apart. All else comes from the config, which does not change.
+    /// Whether callers could not tell the two apart. All else comes from the downstream's part of the config, which does not change.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.definition == other.definition && self.caller_inputs == other.caller_inputs
+        Arc::ptr_eq(&self.downstream, &other.downstream)
+            && self.name == other.name
+            && self.definition == other.definition
+            && self.caller_inputs == other.caller_inputs
+            && self.deadline == other.deadline
     }
 
     pub(crate) fn rename(&mut self, name: ToolName) {

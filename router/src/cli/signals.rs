@@ -1,8 +1,11 @@
 //! Ctrl-C and SIGTERM: the first asks to end, the second ends.
 
-use std::{io::Write as _, process};
+use std::{io::Write as _, process, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What is to be done before a process ends at once may take so long.
+const LAST: Duration = Duration::from_secs(2);
 
 /// The signals that ask a process to end.
 #[derive(Debug)]
@@ -22,15 +25,15 @@ impl Signals {
 
     /// Waits for the first signal; the next one then ends the process at once, whatever it is doing.
     pub(crate) async fn first(self) {
-        self.first_then(|| {}).await;
+        self.first_then(std::future::ready(())).await;
     }
 
-    /// The same, and the process that is ended at once does this before.
-    pub(crate) async fn first_then(mut self, last: impl FnOnce() + Send + 'static) {
+    /// The same, and the process that is ended at once does this before, as far as it takes no longer than [`LAST`].
+    pub(crate) async fn first_then(mut self, last: impl Future<Output = ()> + Send + 'static) {
         self.next().await;
         tokio::spawn(async move {
             let number = self.next().await;
-            last();
+            let _ = tokio::time::timeout(LAST, last).await;
             // The log may be what hangs, so this goes past it.
             let _ = writeln!(std::io::stderr(), "weir: ended at once by a second signal; running calls were cut off");
             process::exit(128 + number.as_raw_value());

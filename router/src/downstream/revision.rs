@@ -16,6 +16,7 @@ pub(crate) struct Revision {
 }
 
 impl Revision {
+    /// `strict` are the families of tags of which no read may ever miss a write.
     pub(crate) fn of(config: &Downstream, base: &Path, strict: &[String]) -> Self {
         let text = serde_json::to_string(&(config, strict)).expect("a config has a JSON form");
         let (mut whole, mut shown) = (Context::new(&SHA256), Context::new(&SHA256));

@@ -53,6 +53,11 @@ impl Gatekeeper {
         Self { hosts, origins, trusted_proxies: server.trusted_proxies(), listening: OnceLock::new() }
     }
 
+    /// The gatekeeper of the same listener under other settings.
+    pub(crate) fn with(&self, server: &config::Server) -> Self {
+        Self { listening: self.listening.clone(), ..Self::new(server) }
+    }
+
     /// The address that the listener really has.
     pub(crate) fn listens_on(&self, address: SocketAddr) {
         let _ = self.listening.set(address);

@@ -23,7 +23,7 @@ use super::{
     streams,
 };
 use crate::{
-    Router,
+    Live, Router,
     front::{accepts, problem},
     server::Body,
 };
@@ -123,7 +123,12 @@ fn initialize(post: &Post<'_>, message: &Message, id: &Bytes) -> Response<Body> 
 }
 
 /// The stream of a session, on which the router tells that the list of tools changed.
-pub(super) fn listen(router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
+pub(super) fn listen(
+    live: &Arc<Live>,
+    router: &Arc<Router>,
+    caller: &Arc<Caller>,
+    headers: &HeaderMap,
+) -> Response<Body> {
     if !accepts(headers, "text/event-stream") {
         return problem(StatusCode::NOT_ACCEPTABLE, "Send `Accept: text/event-stream`.");
     }
@@ -131,7 +136,7 @@ pub(super) fn listen(router: &Arc<Router>, caller: &Arc<Caller>, headers: &Heade
         Err(()) => problem(StatusCode::NOT_FOUND, SESSION_UNKNOWN),
         // A client without a session has no stream, and a modern one none of this kind (405 by either revision).
         Ok(None) => method_not_allowed(),
-        Ok(Some(session)) => streams::list_changes(router, &session),
+        Ok(Some(session)) => streams::list_changes(live, router, caller, &session),
     }
 }
 

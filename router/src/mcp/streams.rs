@@ -2,18 +2,21 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use adapters::Caller;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{exchange::events, session::Session};
-use crate::{Router, front::problem, server::Body};
+use crate::{Live, Router, auth::Standing, front::problem, server::Body};
 
 /// How often a silent stream gives a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -66,27 +69,79 @@ impl Drop for Open {
     }
 }
 
-/// The stream of `session`.
-pub(super) fn list_changes(router: &Arc<Router>, session: &Session) -> Response<Body> {
+/// The stream of `session`, on which `caller` hears that its list is another one.
+pub(super) fn list_changes(
+    live: &Arc<Live>,
+    router: &Arc<Router>,
+    caller: &Arc<Caller>,
+    session: &Session,
+) -> Response<Body> {
     let Some(open) = router.sessions.streams.open(session.nonce) else {
         return problem(StatusCode::TOO_MANY_REQUESTS, "Too many streams are open. Calls work without one.");
     };
-    let changes = router.catalog.changes();
-    let closing = router.closing.clone();
-    let session = session.clone();
-    events(stream::unfold((open, changes, true), move |(open, mut changes, first)| {
-        let (closing, session) = (closing.clone(), session.clone());
-        async move {
-            if first {
-                return Some((COMMENT, (open, changes, false)));
-            }
-            let piece = tokio::select! {
-                () = open.ended.cancelled() => return None,
-                () = closing.cancelled() => return None,
-                changed = changes.changed() => { changed.ok()?; LIST_CHANGED }
-                () = tokio::time::sleep(KEEP_ALIVE) => COMMENT,
-            };
-            (!session.has_expired(Timestamp::now())).then_some((piece, (open, changes, false)))
-        }
+    let listener = Listener {
+        open,
+        changes: router.catalog.changes(),
+        closing: router.closing.clone(),
+        session: session.clone(),
+        live: live.clone(),
+        standing: router.authenticator.standing(caller),
+        list: list_of(router, caller),
+        caller: caller.clone(),
+    };
+    events(stream::unfold((listener, true), |(mut listener, first)| async move {
+        let piece = if first { COMMENT } else { listener.next().await? };
+        Some((piece, (listener, false)))
     }))
+}
+
+/// Who listens on a stream, and what it was told last.
+struct Listener {
+    open: Open,
+    changes: watch::Receiver<u64>,
+    closing: CancellationToken,
+    session: Session,
+    live: Arc<Live>,
+    caller: Arc<Caller>,
+    standing: Standing,
+    list: Bytes,
+}
+
+impl Listener {
+    /// What is sent next; `None` when the stream is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        let quiet = tokio::time::sleep(KEEP_ALIVE);
+        let mut quiet = pin!(quiet);
+        loop {
+            tokio::select! {
+                () = self.open.ended.cancelled() => return None,
+                () = self.closing.cancelled() => return None,
+                changed = self.changes.changed() => {
+                    changed.ok()?;
+                    if self.has_another_list()? {
+                        return Some(LIST_CHANGED);
+                    }
+                }
+                () = quiet.as_mut() => return (!self.session.has_expired(Timestamp::now())).then_some(COMMENT),
+            }
+        }
+    }
+
+    /// Whether the caller sees another list than before; `None` when its credential is no longer accepted.
+    fn has_another_list(&mut self) -> Option<bool> {
+        let router = self.live.router();
+        if self.session.has_expired(Timestamp::now()) {
+            return None;
+        }
+        self.caller = Arc::new(router.authenticator.still(&self.caller, &self.standing)?);
+        let list = list_of(&router, &self.caller);
+        let is_another = list != self.list;
+        self.list = list;
+        Some(is_another)
+    }
+}
+
+/// What the caller sees, in one piece.
+fn list_of(router: &Router, caller: &Caller) -> Bytes {
+    router.catalog.view().rights(&router.policy, caller).definitions()
 }

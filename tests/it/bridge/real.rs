@@ -42,7 +42,7 @@ impl House {
         (loaded.config.server.listen, loaded.config.server.admin) = (listen, ([127, 0, 0, 1], 0).into());
         let surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let running = router::start(loaded, surroundings).await?;
-        tools_of(running.router()).await?;
+        tools_of(&running.router()).await?;
         Ok(running)
     }
 
