@@ -6,6 +6,7 @@ use bytes::Bytes;
 use config::Effect;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::{AdapterError, CallContext, State};
 
@@ -20,6 +21,12 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// What the downstream tells unasked. Every stream starts with the present [`AdapterEvent::State`].
     fn events(&self) -> BoxStream<'static, AdapterEvent>;
+
+    /// Looks whether a write of which no answer came was carried out, where this downstream can tell. Only what is found is certain.
+    fn look_for<'a>(&'a self, ctx: &'a CallContext, sought: Sought<'a>) -> BoxFuture<'a, Result<Looked, AdapterError>> {
+        let _ = (ctx, sought);
+        Box::pin(std::future::ready(Ok(Looked::CannotLook)))
+    }
 
     /// Ends what it keeps running besides its calls, such as child processes, and waits until nothing of it is left. To be called when no
     /// call runs any more, and none comes; one that comes all the same fails.
@@ -48,6 +55,28 @@ pub struct Request {
     pub arguments: Option<Bytes>,
     /// What the call does, by the config.
     pub effect: Effect,
+}
+
+/// A write that is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// The tool's name as the downstream knows it.
+    pub local_name: &'a str,
+    /// The id of the request that made it.
+    pub operation_id: Uuid,
+    /// Its arguments, where they are still known.
+    pub arguments: Option<&'a Bytes>,
+}
+
+/// What came of looking for a write.
+#[derive(Debug, Clone)]
+pub enum Looked {
+    /// It was carried out: the bytes of a `result` object as the write itself would have given.
+    Found(Bytes),
+    /// It is not to be seen, or not yet.
+    NotSeen,
+    /// This downstream cannot tell such a write from others.
+    CannotLook,
 }
 
 /// The answer of a downstream, as the bytes of a `result` object.

@@ -1,6 +1,7 @@
 //! What every call carries to its adapter.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -32,6 +34,18 @@ pub struct CallContext {
     pub notices: Option<mpsc::Sender<Notice>>,
     /// Settles whether a write has left.
     pub gate: Arc<SendGate>,
+    /// What is known of a call that writes; `None` for one that reads.
+    pub write: Option<Arc<dyn WriteCall>>,
+}
+
+/// What is known of a call that writes.
+pub trait WriteCall: fmt::Debug + Send + Sync {
+    /// To be known to all who may ask for it again, before its first byte leaves.
+    fn about_to_send(&self) -> BoxFuture<'_, Result<(), AdapterError>>;
+
+    /// What stands for the caller's idempotency key at a downstream that heeds such keys, and for the call where the caller gave none: 32
+    /// hexadecimal digits that no other caller's key gives.
+    fn passed_key(&self) -> &str;
 }
 
 impl CallContext {
@@ -46,15 +60,19 @@ impl CallContext {
             trace: TraceContext::new_root(),
             notices: None,
             gate: Arc::default(),
+            write: None,
         }
     }
 
     /// To be awaited right before the first byte of a write leaves. From here on the write runs to its deadline.
     ///
     /// # Errors
-    /// When the call was withdrawn first; then nothing may be sent.
-    #[allow(clippy::unused_async, reason = "the intent record of the audit log is awaited here")]
+    /// When the call was withdrawn first, or others cannot be told of it; then nothing may be sent.
     pub async fn about_to_send(&self) -> Result<(), AdapterError> {
+        // Before the gate: as long as this is not known, the caller may still withdraw.
+        if let Some(write) = &self.write {
+            write.about_to_send().await?;
+        }
         if self.gate.pass() {
             Ok(())
         } else {

@@ -27,10 +27,10 @@ mod tls;
 mod trace;
 
 pub use adapter::{
-    Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Method, Offer, OfferedTool, Reply, Request,
+    Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Looked, Method, Offer, OfferedTool, Reply, Request, Sought,
 };
 pub use caller::{AuthMethod, Caller, Principal};
-pub use context::{CallContext, Deadline, Notice, SendGate};
+pub use context::{CallContext, Deadline, Notice, SendGate, WriteCall};
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};
 pub use reconnect::Delays;
 pub use registry::{BuildError, Mistake, build, check};

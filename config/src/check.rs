@@ -5,6 +5,7 @@
 mod cache;
 mod downstream;
 mod limits;
+mod operations;
 mod policy;
 mod redis;
 mod server;
@@ -31,6 +32,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     redis::redis(config, scope);
     cache::cache(config, scope);
     limits::limits(config, scope);
+    operations::operations(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

@@ -126,10 +126,16 @@ impl Downstream {
     /// ticketing system, or `write`.
     #[must_use]
     pub fn effect_of(&self, local_name: &str) -> Effect {
+        self.stated_effect_of(local_name).unwrap_or_default()
+    }
+
+    /// The same where the config states it or the kind of downstream knows it.
+    #[must_use]
+    pub fn stated_effect_of(&self, local_name: &str) -> Option<Effect> {
         let stated = self.tools.get(local_name).and_then(|tool| tool.effect);
         let by_rule = || self.effects.iter().find(|rule| rule.pattern.matches(local_name)).map(|rule| rule.effect);
         let known = || self.ticketing.as_ref().and_then(|_| Ticketing::effect_of(local_name));
-        stated.or_else(by_rule).or_else(known).unwrap_or_default()
+        stated.or_else(by_rule).or_else(known)
     }
 }
 

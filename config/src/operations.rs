@@ -11,10 +11,14 @@ use crate::Period;
 pub struct Operations {
     /// For how long. A key that is older is a new one.
     pub kept_for: Period,
+    /// How long writes with a key are refused after Weir noticed that Redis lost what it knew of keys, as after a `FLUSHALL` or a restart without
+    /// its data: any key may have been used before. Not stated: as long as `kept_for`. Shorter if callers repeat their calls only for a shorter
+    /// time; `0s` takes every key for a new one.
+    pub refused_after_loss: Option<Period>,
 }
 
 impl Default for Operations {
     fn default() -> Self {
-        Self { kept_for: Period::s(24 * 60 * 60) }
+        Self { kept_for: Period::s(24 * 60 * 60), refused_after_loss: None }
     }
 }

@@ -15,9 +15,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use adapters::{
     AdapterError, CallContext, Caller, Deadline, ErrorClass, Method, Notice, Reply, Request, SendGate, Sent,
-    TraceContext,
+    TraceContext, WriteCall,
 };
 use bytes::Bytes;
+use cache::limits::Standing;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +29,10 @@ use crate::{
     audit::{Ending, Origin, Record},
     catalog::Tool,
     error::CallError,
-    guard,
+    guard::{self, NoReply},
+    line::Place,
     mcp::Registration,
+    operations::{self, Begun, IdempotencyKey, Operation},
     pages,
 };
 
@@ -39,11 +42,7 @@ pub(crate) use outcome::Outcome;
 pub use outlive::RunningCall;
 pub use patience::Patience;
 pub(crate) use shared::SharedAnswer;
-pub(crate) use trail::{Decisions, Trail};
-
-/// The answer to a caller that gives an idempotency key. To take the key and keep nothing would let a repeat be a second call.
-pub(crate) const KEYS_NOT_KEPT: &str = "Idempotency keys are not kept by this version of Weir, so a repeat would be a second call. \
-    Nothing was sent. Call without a key, and look whether a write took effect before repeating it.";
+pub(crate) use trail::{Attempt, Decisions, Trail};
 
 /// One call as it comes from any surface: who, what, and until when.
 #[derive(Debug)]
@@ -60,6 +59,8 @@ pub struct ToolCall {
     pub arguments: Option<Bytes>,
     /// How long the caller waits, where it says so: its word goes before the tool's deadline.
     pub patience: Option<Patience>,
+    /// What makes its repeats one, where it writes.
+    pub key: Option<IdempotencyKey>,
     /// The trace it belongs to.
     pub trace: TraceContext,
     /// Where its progress and log messages go.
@@ -94,17 +95,30 @@ impl Control {
     }
 }
 
+/// A call that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it came to.
+    pub answer: Answer,
+    /// What is left of the limits on its caller's side, where it was charged some.
+    pub(crate) standings: Vec<Standing>,
+}
+
 /// Makes the call and leaves exactly one audit record, also when the returned future is dropped or a bug panics.
-pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Answer {
+pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Ended {
     let _found_by_its_session = call.registration.take();
     let audit = router.audit.clone();
     let trace = call.trace.to_string();
     let mut record = Record::open(audit, call.request_id, trace, call.caller.clone(), call.origin.clone(), &call.name);
-    let gate = call.control.gate.clone();
-    let outcome = AssertUnwindSafe(run(&router, call, &mut record)).catch_unwind().await;
+    let (gate, caller) = (call.control.gate.clone(), call.caller.clone());
+    let mut standings = Vec::new();
+    let outcome = AssertUnwindSafe(run(&router, call, &mut record, &mut standings)).catch_unwind().await;
     let answer = outcome.unwrap_or_else(|_panic| Err(after_panic(&record, &gate)));
+    if let Err(CallError::UnknownTool { .. } | CallError::InvalidArguments { .. }) = &answer {
+        router.limits.was_refused(&caller);
+    }
     record.finish(ending(&answer));
-    answer
+    Ended { answer, standings }
 }
 
 /// A bug of our own is no reason to let a write that has left look like one that may be repeated.
@@ -119,11 +133,24 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
     }
 }
 
-async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answer {
+async fn run(
+    router: &Arc<Router>,
+    call: ToolCall,
+    record: &mut Record,
+    standings: &mut Vec<Standing>,
+) -> Answer {
+    // First of all: whoever is refused for want of room costs next to nothing.
+    let _slot = router.calls.take().map_err(|_| overloaded("Weir".to_owned()))?;
+
     let view = router.catalog.view_for(&call.name).await;
     let unknown = || CallError::UnknownTool { name: call.name.clone() };
-    let (index, tool) = view.resolve(&call.name).ok_or_else(unknown)?;
-    record.resolved(tool.clone());
+    let resolved = view.resolve(&call.name);
+    if let Some((_, tool)) = resolved {
+        record.resolved(tool.clone());
+    }
+    // Who was refused too often hears nothing more of any name, be there such a tool or not.
+    router.limits.refuse_guessing(&call.caller, record.trail())?;
+    let (index, tool) = resolved.ok_or_else(unknown)?;
 
     // Denied and unknown look the same from outside, so the arguments are not judged before this.
     let Some(rule) = view.rights(&router.policy, &call.caller).rule(index).cloned() else {
@@ -135,12 +162,9 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answe
     let invalid = |mistakes| CallError::InvalidArguments { tool: tool.name.shown.clone(), mistakes };
     tool.validate(call.arguments.as_ref()).map_err(invalid)?;
 
-    // Caller side, before the cache: a cached answer is charged too.
-    let _slot = router.calls.take().ok_or_else(|| overloaded("Weir".to_owned()))?;
-
     let waits_its_time = call.patience.is_none();
     let period = call.patience.map_or(tool.deadline, |patience| patience.within(router.config.deadlines.max.0));
-    let ctx = CallContext {
+    let mut ctx = CallContext {
         request_id: call.request_id,
         caller: call.caller,
         deadline: Deadline::after(period),
@@ -148,6 +172,7 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answe
         trace: call.trace,
         notices: call.notices,
         gate: call.control.gate,
+        write: None,
     };
     let request = Request {
         method: Method::CallTool,
@@ -156,6 +181,25 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answe
         arguments: call.arguments,
         effect: tool.effect,
     };
+
+    // Before its limits: a repeat of a write that was made is no further one.
+    let operation = if tool.effect.writes() {
+        let (operations, key) = (&router.operations, call.key.as_ref());
+        match operations.begin(&ctx, tool, &request, key, record.trail()).await? {
+            Begun::First(operation) => Some(operation),
+            Begun::Before(outcome, operation) => {
+                let reply = pages::fit(router, &ctx.caller, tool, outcome?).await;
+                return Ok(Answered { operation: Some(operation), ..reply.into() });
+            }
+        }
+    } else {
+        None
+    };
+    ctx.write = operation.clone().map(|operation| operation as Arc<dyn WriteCall>);
+
+    // Caller side, before the cache: a cached answer is charged too.
+    *standings = router.limits.admit_caller(&ctx.caller, tool, record.trail()).await?;
+
     let answered = match plan::cache_plan(router, &ctx.caller, tool, &request.params, request.arguments.as_ref()) {
         Ok(plan) => {
             // Whoever waits as long as a fetch may take hears from the fetch that it failed.
@@ -167,10 +211,13 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record) -> Answe
         }
         Err(bypass) => {
             record.cache(Some(Outcome::Bypass(bypass)));
-            if tool.effect.writes() {
-                write(router, &ctx, tool, request, record.trail()).await.map(Answered::from)
-            } else {
-                fetch(router, &ctx, tool, request, record.trail()).await.map(Answered::from)
+            match operation {
+                Some(operation) => {
+                    let outcome = write(router, &ctx, tool, request, &operation, record.trail()).await;
+                    let operation = Some(ctx.request_id);
+                    outcome.map(|reply| Answered { operation, ..reply.into() })
+                }
+                None => fetch(router, &ctx, tool, request, record.trail()).await.map(Answered::from),
             }
         }
     }?;
@@ -186,29 +233,47 @@ async fn fetch(
     request: Request,
     trail: &Trail,
 ) -> Result<Reply, CallError> {
-    let _place = guard::enter(router, ctx, tool, trail).await?;
-    attempt(ctx, tool, request, trail).await
+    let place = guard::enter(router, ctx, tool, trail).await?;
+    attempt(ctx, tool, &place, request, trail).await
 }
 
-/// The same for a write: the cache hears of it before it is sent, and again before its caller does.
+/// The same for a write: the cache hears of it before it is sent, and again before its caller does; so does who may ask for it later.
 async fn write(
     router: &Router,
     ctx: &CallContext,
     tool: &Tool,
     request: Request,
+    operation: &Operation,
     trail: &Trail,
 ) -> Result<Reply, CallError> {
-    let _place = guard::enter(router, ctx, tool, trail).await?;
-    let announced = announced::announce(router, ctx, tool, &request).await?;
-    let outcome = attempt(ctx, tool, request, trail).await;
-    if let Some(announced) = announced {
-        announced.ended(&outcome).await;
-    }
-    outcome
+    let made = async {
+        let place = guard::enter(router, ctx, tool, trail).await?;
+        let announced = announced::announce(router, ctx, tool, &request).await?;
+        let arguments = request.arguments.clone();
+        let outcome = attempt(ctx, tool, &place, request, trail).await;
+        // Whoever waits in line need not wait for this.
+        drop(place);
+        let outcome = operations::after_doubt(ctx, tool, arguments.as_ref(), outcome, trail).await;
+        if let Some(announced) = announced {
+            announced.ended(&outcome).await;
+        }
+        outcome
+    };
+    operation.ended(made.await).await
 }
 
-async fn attempt(ctx: &CallContext, tool: &Tool, request: Request, trail: &Trail) -> Result<Reply, CallError> {
-    let reply = guard::call_downstream(ctx, tool, request, trail).await.map_err(|error| failure(ctx, tool, error))?;
+async fn attempt(
+    ctx: &CallContext,
+    tool: &Tool,
+    place: &Place,
+    request: Request,
+    trail: &Trail,
+) -> Result<Reply, CallError> {
+    let no_reply = |no_reply| match no_reply {
+        NoReply::LeftAlone(refused) => refused,
+        NoReply::Failed(error) => failure(ctx, tool, error),
+    };
+    let reply = guard::call_downstream(ctx, tool, place, request, trail).await.map_err(no_reply)?;
     // What Weir's own tools say, Weir says.
     Ok(if tool.downstream.is_own() { reply } else { crate::mcp::provenance::without_our_names(reply) })
 }

@@ -72,7 +72,7 @@ pub enum CallError {
     Withheld {
         /// Names the write.
         operation_id: String,
-        /// What became of it: `done`, `unknown`.
+        /// What became of it: `done`, or `running` where the time of this call was over first.
         state: &'static str,
     },
     /// Too much at once.
@@ -166,9 +166,13 @@ impl CallError {
             }
             Self::Queued { tool, downstream, waiting, retry_after_ms } => {
                 let wait = seconds(*retry_after_ms);
+                let before = match waiting {
+                    0 => format!("{downstream} is as busy as it may be"),
+                    1 => format!("1 call of yours waits for {downstream} already"),
+                    waiting => format!("{waiting} calls of yours wait for {downstream} already"),
+                };
                 format!(
-                    "{tool} was not called: {waiting} calls of yours already wait for {downstream}, and this one could not start in time. \
-                     Nothing was sent. Try again in {wait} s."
+                    "{tool} was not called: {before}, and this one could not start in time. Nothing was sent. Try again in {wait} s."
                 )
             }
             Self::KeyReused { operation_id } => format!(
@@ -181,6 +185,10 @@ impl CallError {
                     "Not done: whether this idempotency key was used before cannot be known now. Nothing was sent. Try again in {wait} s with the same key."
                 )
             }
+            Self::Withheld { operation_id, state: "running" } => format!(
+                "A write with this idempotency key still runs (operation {operation_id}). It was not made a second time. Call again with the same key \
+                 for its answer."
+            ),
             Self::Withheld { operation_id, state } => format!(
                 "This idempotency key was used before: the write is {state} (operation {operation_id}), and its answer cannot be shown again. \
                  It was not made a second time."
@@ -201,7 +209,7 @@ impl CallError {
             Self::Downstream { tool, downstream, error } => downstream_text(tool, downstream, error),
             Self::OutcomeUnknown { tool, operation_id, error } => format!(
                 "The outcome of {tool} is unknown: the request was sent, but no answer came ({}). It may or may not have been carried out. \
-                 Do not simply repeat it: look first whether it took effect. Operation id: {operation_id}.",
+                 Do not simply repeat it: look first whether it took effect, or ask weir__operation_status. Operation id: {operation_id}.",
                 error.message.trim_end_matches('.')
             ),
             Self::Cancelled => "The call was cancelled.".to_owned(),
@@ -291,7 +299,7 @@ fn downstream_text(tool: &str, downstream: &str, error: &AdapterError) -> String
     text
 }
 
-fn millis(wait: Duration) -> u64 {
+pub(crate) fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 

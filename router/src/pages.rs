@@ -9,7 +9,7 @@ mod next_page;
 mod part;
 mod text;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use adapters::{Caller, Reply, json::Object};
 use bytes::Bytes;
@@ -17,9 +17,9 @@ use cache::{Handle, PageSettings, Pages, redis::Redis};
 use config::Config;
 use tokio::sync::Semaphore;
 
-use crate::{Downstream, Router, catalog::Tool, policy::Policy};
+use crate::{Router, catalog::Tool};
 
-use next_page::NextPage;
+pub(crate) use next_page::{LOCAL_NAME, NextPage};
 use part::Next;
 pub(crate) use part::Promise;
 
@@ -54,11 +54,10 @@ pub(crate) fn store(sealer: cache::Sealer, redis: Option<Redis>) -> Pages {
     Pages::new(settings, redis, sealer)
 }
 
-/// What stands behind [`NEXT_PAGE`]; nothing where no answer can be too long.
-pub(crate) fn own_tools(config: &Config, pages: &Arc<Pages>) -> Option<Downstream> {
+/// Whether there is any use for [`NEXT_PAGE`].
+pub(crate) fn may_be_cut(config: &Config) -> bool {
     let mut tools = config.downstreams.values().flat_map(|downstream| downstream.tools.values());
-    let any = tools.any(|tool| tool.answer_characters_max.is_some());
-    any.then(|| Downstream::own(Arc::new(NextPage::new(pages.clone(), Policy::new(&config.policy))), NextPage::offer()))
+    tools.any(|tool| tool.answer_characters_max.is_some())
 }
 
 /// The reply, or its first part where it is longer than what the tool may give at once.

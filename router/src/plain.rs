@@ -78,6 +78,7 @@ pub(crate) async fn call(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
         params: request.params,
         arguments: request.arguments,
         patience: request.patience,
+        key: request.key,
         trace: trace_of(&parts.headers),
         notices: None,
         control: Control::default(),
@@ -85,7 +86,11 @@ pub(crate) async fn call(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
         origin: Origin { surface: "plain", protocol: None, client: client(&parts.headers).map(Into::into) },
     };
     // A closed connection takes a read back, and a write of which nothing has left.
-    answer::of_call(RunningCall::start(router, call, false).await, request_id)
+    let ended = RunningCall::start(router, call, false).await;
+    let head = router.limits.head(&ended);
+    let mut response = answer::of_call(ended.answer, request_id);
+    response.headers_mut().extend(head);
+    response
 }
 
 /// What the caller's program calls itself.

@@ -53,6 +53,16 @@ impl Masters {
     pub(crate) fn store_keys(&self, purpose: &str) -> cache::KeyMaker {
         cache::KeyMaker::new(&derived(self.previous.last().unwrap_or(&self.current), purpose))
     }
+
+    /// The same as it is, for names of another kind.
+    pub(crate) fn store_secret(&self, purpose: &str) -> [u8; 32] {
+        derived(self.previous.last().unwrap_or(&self.current), purpose)
+    }
+
+    /// What makes the names of what is counted, by the same secret.
+    pub(crate) fn limit_subjects(&self) -> cache::limits::Subjects {
+        cache::limits::Subjects::new(&derived(self.previous.last().unwrap_or(&self.current), "limits/subject"))
+    }
 }
 
 /// Seals and opens values of one purpose.

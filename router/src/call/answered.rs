@@ -6,8 +6,12 @@ use adapters::{
 };
 use bytes::Bytes;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::error::CallError;
+
+/// The member of `_meta` that names a write.
+pub(crate) const OPERATION_ID: &str = "weir/operation_id";
 
 /// What a call came to: a result by kind, or why there is none.
 pub type Answer = Result<Answered, CallError>;
@@ -19,6 +23,8 @@ pub struct Answered {
     pub reply: Reply,
     /// `None` where the downstream gave it for this call.
     pub note: Option<Note>,
+    /// The id of the write that it is the answer to.
+    pub operation: Option<Uuid>,
 }
 
 /// How old an answer is, and why it was not fetched anew.
@@ -35,7 +41,16 @@ pub struct Note {
 
 impl From<Reply> for Answered {
     fn from(reply: Reply) -> Self {
-        Self { reply, note: None }
+        Self { reply, note: None, operation: None }
+    }
+}
+
+impl Answered {
+    /// What a program is to know of it: members for `_meta`, each as JSON. Nearly always there is none.
+    pub(crate) fn meta(&self) -> Vec<(&'static str, String)> {
+        let note = self.note.as_ref().map(|note| (Note::NAME, note.meta()));
+        let operation = self.operation.map(|operation| (OPERATION_ID, format!("\"{operation}\"")));
+        note.into_iter().chain(operation).collect()
     }
 }
 

@@ -96,7 +96,7 @@ fn settled(
                 telemetry::cache_saved(&tool.name.shown, saved(cached.fetch_ms, waited));
             }
             let note = note(&cached, tool);
-            (Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note) }), Some(outcome))
+            (Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None }), Some(outcome))
         }
         Served::Fetched { value, found, seat, .. } => (Ok(reply(value, found).into()), Some(by_seat(seat))),
         Served::Passed { outcome, seat } => (outcome.0.map(Answered::from), Some(by_seat(seat))),
@@ -134,7 +134,13 @@ fn note(cached: &Cached<SharedAnswer>, tool: &Tool) -> Note {
 fn trouble(cause: Option<&SharedAnswer>, downstream: &str) -> String {
     let class = match cause {
         Some(SharedAnswer(Err(CallError::Downstream { error, .. }))) => error.class,
-        Some(SharedAnswer(Err(CallError::Overloaded { .. }))) => ErrorClass::Busy,
+        Some(SharedAnswer(Err(CallError::LeftAlone { why, .. }))) => return why.trim_end_matches('.').to_owned(),
+        Some(SharedAnswer(Err(
+            CallError::Overloaded { .. }
+            | CallError::Queued { .. }
+            | CallError::Limited { .. }
+            | CallError::Uncounted { .. },
+        ))) => ErrorClass::Busy,
         _ => ErrorClass::Timeout,
     };
     match class {

@@ -9,10 +9,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Answer, Control, ToolCall, call_tool};
-use crate::Router;
+use super::{Control, Ended, ToolCall, call_tool};
+use crate::{Router, limits::Limits};
 
-type BoxedCall = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type BoxedCall = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// A call that runs, and what becomes of it when nobody waits any longer.
 pub struct RunningCall {
@@ -31,16 +31,21 @@ impl RunningCall {
         let call = Box::pin(call_tool(router.clone(), call));
         Self { call: Some(call), control, survives_its_connection, router: router.clone() }
     }
+
+    /// The limits that it is under.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.router.limits
+    }
 }
 
 impl Future for RunningCall {
-    type Output = Answer;
+    type Output = Ended;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let Some(call) = &mut self.call else { return Poll::Pending };
-        let answer = std::task::ready!(call.as_mut().poll(cx));
+        let ended = std::task::ready!(call.as_mut().poll(cx));
         self.call = None;
-        Poll::Ready(answer)
+        Poll::Ready(ended)
     }
 }
 

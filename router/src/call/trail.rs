@@ -32,6 +32,9 @@ pub(crate) struct Decisions {
     /// What the breaker was when the call came to it, where it was not closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<&'static str>,
+    /// What came of looking for a write without an answer: `found`, `not_seen`, `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) looked_for: Option<&'static str>,
     /// What the idempotency key came to: `first`, `repeated`, `waited`, `reused`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<&'static str>,

@@ -9,12 +9,14 @@ use std::{
 use adapters::Caller;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
-use config::Names;
+use config::{Effect, Names};
 use tokio::time::Instant;
 
 use super::Tool;
 use crate::{
     Downstream, SEPARATOR,
+    operations::OPERATION_STATUS,
+    pages::NEXT_PAGE,
     policy::{Policy, Rule},
 };
 
@@ -25,8 +27,10 @@ const SETS_MAX: usize = 1024;
 
 /// How long the list of a caller holds to whom no downstream can come to show a tool.
 const EMPTY_HOLDS_FOR: Duration = Duration::from_secs(60);
-/// Why Weir's own tool is allowed: who gets a part of an answer may have the rest.
+/// Why Weir's own tools are allowed: who gets a part of an answer may have the rest,
 const PARTS_OF_ANSWERS: &str = "weir: the rest of long answers";
+/// and who may write may ask what became of it.
+const OWN_WRITES: &str = "weir: what became of own writes";
 
 /// What callers with the same roles may see and use.
 #[derive(Debug)]
@@ -83,12 +87,23 @@ impl Rights {
         let mut rules: Vec<_> = tools.iter().map(by_role).collect();
         let may_be_cut =
             |(tool, rule): (&Arc<Tool>, &Option<Rule>)| rule.is_some() && tool.answer_characters_max().is_some();
-        if tools.iter().zip(&rules).any(may_be_cut) {
-            let own = tools.iter().zip(&mut rules).filter(|(tool, _)| is_own(tool));
-            own.for_each(|(_, rule)| *rule = Some(PARTS_OF_ANSWERS.into()));
+        let may_write = |(tool, rule): (&Arc<Tool>, &Option<Rule>)| rule.is_some() && tool.effect.writes();
+        let (parts, writes) = (tools.iter().zip(&rules).any(may_be_cut), tools.iter().zip(&rules).any(may_write));
+        for (tool, rule) in tools.iter().zip(&mut rules).filter(|(tool, _)| is_own(tool)) {
+            *rule = match &*tool.name.shown {
+                NEXT_PAGE if parts => Some(PARTS_OF_ANSWERS.into()),
+                OPERATION_STATUS if writes => Some(OWN_WRITES.into()),
+                _ => None,
+            };
         }
         let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
-        for (tool, _) in tools.iter().zip(&rules).filter(|(_, rule)| rule.is_some()) {
+        // Where no effect is stated everything counts as a write: then the tool is there, and does not take room in each model's context.
+        let writes_for_sure = tools.iter().zip(&rules).any(|(tool, rule)| {
+            let stated = tool.downstream.config.stated_effect_of(&tool.name.local);
+            rule.is_some() && stated.is_some_and(Effect::writes)
+        });
+        let is_listed = |tool: &Tool| writes_for_sure || *tool.name.shown != *OPERATION_STATUS;
+        for (tool, _) in tools.iter().zip(&rules).filter(|(tool, rule)| rule.is_some() && is_listed(tool)) {
             if !definitions.is_empty() {
                 definitions.put_u8(b',');
             }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Version, json_response, message::text_of};
 use crate::{
-    call::{Answer, Note},
+    call::Answer,
     error::CallError,
     scan::Fault,
     server::Body,
@@ -139,15 +139,17 @@ pub(super) fn envelope(id: &Bytes, wire: &Wire) -> Vec<Bytes> {
 /// What a call came to, in the form that `version` has for it.
 pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wire {
     match answer {
-        Ok(answered) => match (answered.reply, answered.note) {
-            (Reply::InputRequired(_) | Reply::Task(_), _) if !version.is_modern() => Wire::Result(vec![
-                json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
-            ]),
-            (Reply::Complete(bytes) | Reply::NotFound(bytes), Some(note)) => {
-                Wire::Result(noted_pieces(note.told_in(bytes), &note, version))
-            }
-            (reply, _) => Wire::Result(result_pieces(reply, version)),
-        },
+        Ok(answered) => {
+            let meta = answered.meta();
+            let reply = match (answered.reply, answered.note) {
+                (Reply::InputRequired(_) | Reply::Task(_), _) if !version.is_modern() => Reply::Complete(
+                    json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
+                ),
+                (Reply::Complete(bytes) | Reply::NotFound(bytes), Some(note)) => Reply::Complete(note.told_in(bytes)),
+                (reply, _) => reply,
+            };
+            Wire::Result(if meta.is_empty() { result_pieces(reply, version) } else { noted_pieces(reply, &meta, version) })
+        }
         Err(error) => of_error(&error, version, request_id),
     }
 }
@@ -225,20 +227,23 @@ pub(crate) fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
     }
 }
 
-/// The same for an answer out of the cache, with what is said of it in its `_meta`. Nearly none has a `_meta` of its own, and no answer is
-/// stored with a `resultType`.
-fn noted_pieces(bytes: Bytes, note: &Note, version: Version) -> Vec<Bytes> {
-    let said = note.meta();
-    if member(&bytes, "_meta").is_some() {
-        let object = Object::parse(text_of(Some(&bytes))).expect("it was just looked into");
+/// The same with members in its `_meta` that Weir has to say. Nearly no result has a `_meta` of its own.
+fn noted_pieces(mut reply: Reply, said: &[(&str, String)], version: Version) -> Vec<Bytes> {
+    let (Reply::Complete(bytes) | Reply::NotFound(bytes) | Reply::InputRequired(bytes) | Reply::Task(bytes)) = &mut reply;
+    if member(bytes, "_meta").is_some() {
+        let said: Vec<(&str, &str)> = said.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let object = Object::parse(text_of(Some(bytes))).expect("it was just looked into");
         let rewritten = object.rewrite(&[], |key, value| match (key, Object::parse(value)) {
-            ("_meta", Some(meta)) => Change::Replace(meta.rewrite(&[(Note::NAME, &said)], |_, _| Change::Keep)),
+            ("_meta", Some(meta)) => Change::Replace(meta.rewrite(&said, |_, _| Change::Keep)),
             _ => Change::Keep,
         });
-        return result_pieces(Reply::Complete(rewritten.into()), version);
+        *bytes = rewritten.into();
+        return result_pieces(reply, version);
     }
-    let kind = if version.is_modern() { format!(",{}", result_type("complete")) } else { String::new() };
-    led_by(&format!("\"_meta\":{{{}:{said}}}{kind}", json::string(Note::NAME)), bytes)
+    let mut pieces = result_pieces(reply, version).into_iter();
+    let said: Vec<String> = said.iter().map(|(name, value)| format!("{}:{value}", json::string(name))).collect();
+    let led = |first| led_by(&format!("\"_meta\":{{{}}}", said.join(",")), first);
+    pieces.next().map(led).into_iter().flatten().chain(pieces).collect()
 }
 
 fn result_type(kind: &str) -> String {

@@ -8,7 +8,7 @@ use adapters::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Stream, stream};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     audit::Origin,
-    call::{Control, KEYS_NOT_KEPT, Patience, RunningCall, ToolCall},
+    call::{Control, Ended, Patience, RunningCall, ToolCall},
+    operations::IdempotencyKey,
     server::Body,
 };
 
@@ -51,7 +52,7 @@ pub(super) async fn call_tool(post: &Post<'_>, message: &Message, exchange: Exch
     };
     if !post.takes_events {
         let wire = pending.answer().await;
-        return whole(&pending, &wire);
+        return whole(pending, &wire);
     }
     match pending.next().await {
         Step::Answer(wire) => pending.close(&wire),
@@ -80,6 +81,10 @@ struct Pending {
     notices: Option<mpsc::Receiver<Notice>>,
     /// The caller's own progress token, as it stands.
     token: Option<String>,
+    /// The progress that the caller heard of last.
+    progress: f64,
+    /// What limits say in the head of the answer, once there is one.
+    head: HeaderMap,
 }
 
 /// What happens next.
@@ -109,9 +114,12 @@ impl Pending {
             Some(_) => return Err((id, RpcError::invalid_params("`arguments` must be an object"))),
         };
         let meta = Meta::of(params);
-        if meta.get(IDEMPOTENCY_KEY).is_some() || post.parts.headers.contains_key("idempotency-key") {
-            return Err((id, RpcError::invalid_params(KEYS_NOT_KEPT)));
-        }
+        let named = meta.get(IDEMPOTENCY_KEY).map(json::unquote);
+        let named = named.as_ref().map(|named| ("`_meta[\"weir/idempotency_key\"]`", named.as_deref()));
+        let key = match IdempotencyKey::of_request(&post.parts.headers, named) {
+            Ok(key) => key,
+            Err(wrong) => return Err((id, RpcError::invalid_params(&format!("{wrong}. Nothing was sent.")))),
+        };
         let said = meta.get(DEADLINE);
         let patience = said.and_then(Patience::parse);
         if said.is_some() && patience.is_none() {
@@ -132,6 +140,7 @@ impl Pending {
             params: bytes.clone(),
             arguments,
             patience,
+            key,
             trace: meta.trace(&post.parts.headers),
             notices: sender,
             control,
@@ -140,11 +149,17 @@ impl Pending {
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
         let running = RunningCall::start(post.router, call, !version.is_modern());
-        Ok(Self { id, version, request_id, running, notices, token })
+        Ok(Self { id, version, request_id, running, notices, token, progress: f64::NEG_INFINITY, head: HeaderMap::new() })
     }
 
     async fn answer(&mut self) -> Wire {
-        answer::of_call((&mut self.running).await, self.version, self.request_id)
+        let ended = (&mut self.running).await;
+        self.wire(ended)
+    }
+
+    fn wire(&mut self, ended: Ended) -> Wire {
+        self.head = self.running.limits().head(&ended);
+        answer::of_call(ended.answer, self.version, self.request_id)
     }
 
     async fn next(&mut self) -> Step {
@@ -153,7 +168,7 @@ impl Pending {
             Some(notice) = receive(&mut self.notices) => {
                 Step::Notice(self.notification(&notice).map_or(COMMENT, |notification| event(&notification)))
             }
-            answer = &mut self.running => Step::Answer(answer::of_call(answer, self.version, self.request_id)),
+            ended = &mut self.running => Step::Answer(self.wire(ended)),
             () = tokio::time::sleep_until(Instant::now() + KEEP_ALIVE) => Step::Quiet,
         }
     }
@@ -192,9 +207,11 @@ impl Pending {
     /// The whole answer, when nothing had to travel before it.
     fn close(mut self, wire: &Wire) -> Response<Body> {
         if !matches!(wire, Wire::Silent) && self.notices.as_ref().is_none_or(mpsc::Receiver::is_empty) {
-            return whole(&self, wire);
+            return whole(self, wire);
         }
-        events(stream::iter(self.last_events(wire)))
+        let mut response = events(stream::iter(self.last_events(wire)));
+        response.headers_mut().extend(self.head);
+        response
     }
 
     /// What the downstream told before it answered, then the answer; nothing when the caller wants none.
@@ -214,11 +231,16 @@ impl Pending {
 
     /// A notice as a notification of our own, under the caller's token. Log messages are for callers that asked for a level, and Weir
     /// does not offer them to ask.
-    fn notification(&self, notice: &Notice) -> Option<Vec<u8>> {
+    fn notification(&mut self, notice: &Notice) -> Option<Vec<u8>> {
         let params = match notice {
-            Notice::Progress(params) => self.under_our_token(text_of(Some(params))),
+            Notice::Progress(params) => text_of(Some(params)),
             Notice::Message(_) => return None,
         };
+        // Progress must increase with each notification (MCP 2026-07-28, basic/utilities/progress). The wait in line comes before what the
+        // downstream tells, and a second attempt begins at its start again.
+        let progress = Object::parse(params)?.get("progress")?.parse().ok().filter(|progress| *progress > self.progress)?;
+        self.progress = progress;
+        let params = self.under_our_token(params);
         Some(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}").into_bytes())
     }
 
@@ -240,14 +262,16 @@ async fn receive(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice>
     }
 }
 
-fn whole(pending: &Pending, wire: &Wire) -> Response<Body> {
+fn whole(pending: Pending, wire: &Wire) -> Response<Body> {
     let status = match wire {
         Wire::Error(_, status) if pending.version.is_modern() => *status,
         // Cancelled, and the client takes no events: the exchange ends without a message.
         Wire::Silent => return empty_response(StatusCode::NO_CONTENT),
         _ => StatusCode::OK,
     };
-    json_response(status, envelope(&pending.id, wire))
+    let mut response = json_response(status, envelope(&pending.id, wire));
+    response.headers_mut().extend(pending.head);
+    response
 }
 
 /// One message as an event. White space between tokens may hold line ends, which would end the line of data.

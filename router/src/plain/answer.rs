@@ -3,14 +3,14 @@
 
 use adapters::{AdapterError, ErrorClass, Rejection, Reply, json};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::json as json_answer;
 use crate::{
-    call::{Answer, Answered, Note},
-    error::{CallError, seconds},
+    call::{Answer, Answered},
+    error::CallError,
     front::problem_with,
     mcp::{
         Version,
@@ -32,21 +32,22 @@ const SAID_CHARACTERS_MAX: usize = 300;
 /// What a call came to.
 pub(super) fn of_call(answer: Answer, request_id: Uuid) -> Response<Body> {
     match answer {
-        Ok(Answered { reply: Reply::Complete(bytes) | Reply::NotFound(bytes), note }) => {
-            result(bytes, note.as_ref(), request_id)
-        }
-        Ok(Answered { reply: Reply::InputRequired(_), .. }) => inexpressible("input_required", ASKED_BACK, request_id),
-        Ok(Answered { reply: Reply::Task(_), .. }) => inexpressible("task", GOES_ON, request_id),
+        Ok(answered) => match &answered.reply {
+            Reply::Complete(bytes) | Reply::NotFound(bytes) => result(bytes.clone(), &answered, request_id),
+            Reply::InputRequired(_) => inexpressible("input_required", ASKED_BACK, request_id),
+            Reply::Task(_) => inexpressible("task", GOES_ON, request_id),
+        },
         Err(error) => failure(&error, request_id),
     }
 }
 
-fn result(bytes: Bytes, note: Option<&Note>, request_id: Uuid) -> Response<Body> {
+fn result(bytes: Bytes, answered: &Answered, request_id: Uuid) -> Response<Body> {
     let status = if is_tool_error(&bytes) { "error" } else { "ok" };
     let opening = format!("{{\"status\":\"{status}\",\"result\":");
-    let said = note.map(|note| format!(",{}:{}", json::string(Note::NAME), note.meta())).unwrap_or_default();
+    let said = answered.meta().into_iter().map(|(name, value)| format!(",{}:{value}", json::string(name)));
+    let said = said.collect::<String>();
     let closing = format!(",\"_meta\":{{\"weir/request_id\":\"{request_id}\"{said}}}}}");
-    let bytes = if let Some(note) = note { note.told_in(bytes) } else { bytes };
+    let bytes = if let Some(note) = &answered.note { note.told_in(bytes) } else { bytes };
     // The kinds of results are words of MCP's newest revision: here there is one kind.
     let result = result_pieces(Reply::Complete(bytes), Version::NEWEST_LEGACY);
     json_answer(StatusCode::OK, std::iter::once(opening.into()).chain(result).chain([closing.into()]))
@@ -66,11 +67,7 @@ fn failure(error: &CallError, request_id: Uuid) -> Response<Body> {
         text.push_str(&format!(" It said: {said}"));
         members.insert("error".to_owned(), object);
     }
-    let mut response = problem_with(status(error), &text, members);
-    if let Some(wait_ms) = error.retry_after_ms() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait_ms)));
-    }
-    response
+    problem_with(status(error), &text, members)
 }
 
 fn members(outcome: &str, mut meta: Map<String, Value>, request_id: Uuid) -> Map<String, Value> {
@@ -83,15 +80,15 @@ fn status(error: &CallError) -> StatusCode {
     match error {
         CallError::UnknownTool { .. } => StatusCode::NOT_FOUND,
         CallError::InvalidArguments { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        CallError::Limited { .. } | CallError::Queued { .. } | CallError::Overloaded { .. } => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
+        CallError::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
         CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CallError::Withheld { .. } => StatusCode::CONFLICT,
         CallError::Downstream { error, .. } => status_of_downstream(error),
         CallError::OutcomeUnknown { .. } => StatusCode::BAD_GATEWAY,
         CallError::Uncounted { .. }
         | CallError::LeftAlone { .. }
+        | CallError::Queued { .. }
+        | CallError::Overloaded { .. }
         | CallError::KeysGone { .. }
         | CallError::Unannounced { .. }
         | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,

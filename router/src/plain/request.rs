@@ -2,11 +2,12 @@
 
 use adapters::json::{self, Object};
 use bytes::Bytes;
-use http::{Response, StatusCode, request::Parts};
+use http::{HeaderMap, Response, StatusCode, request::Parts};
 
 use crate::{
-    call::{KEYS_NOT_KEPT, Patience},
+    call::Patience,
     front::problem,
+    operations::IdempotencyKey,
     scan,
     server::Body,
 };
@@ -21,6 +22,8 @@ pub(super) struct CallRequest {
     /// The `arguments` in them.
     pub(super) arguments: Option<Bytes>,
     pub(super) patience: Option<Patience>,
+    /// What makes its repeats one.
+    pub(super) key: Option<IdempotencyKey>,
 }
 
 /// Why a request is no call.
@@ -39,16 +42,13 @@ impl CallRequest {
         if parts.uri.query().is_some() {
             return Err(malformed("/v1/tools/call takes no query: everything stands in the body"));
         }
-        if parts.headers.contains_key("idempotency-key") {
-            return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, text: KEYS_NOT_KEPT.to_owned() });
-        }
-        Self::parse(scan::check(body).map_err(|fault| malformed(&fault.text()))?)
+        Self::parse(scan::check(body).map_err(|fault| malformed(&fault.text()))?, &parts.headers)
     }
 
     /// Reads a body that has passed the scan.
-    fn parse(text: &str) -> Result<Self, Refusal> {
+    fn parse(text: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
         let call = Object::parse(text).ok_or_else(|| malformed("the body is a JSON object"))?;
-        let (mut name, mut arguments, mut patience) = (None, None, None);
+        let (mut name, mut arguments, mut patience, mut key) = (None, None, None, None);
         for (member, value) in call.iter() {
             match &*member {
                 "name" => name = Some(json::unquote(value).ok_or_else(|| malformed("`name` is a string"))?),
@@ -58,22 +58,22 @@ impl CallRequest {
                     let wrong = || malformed(&format!("`timeout_ms` is {}", Patience::FORM));
                     patience = Some(Patience::parse(value).ok_or_else(wrong)?);
                 }
-                "idempotency_key" => {
-                    return Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, text: KEYS_NOT_KEPT.to_owned() });
-                }
+                "idempotency_key" => key = Some(json::unquote(value)),
                 other => {
                     let short: String = other.chars().take(NAME_CHARACTERS_MAX).collect();
                     return Err(malformed(&format!(
-                        "a call has no member {short:?}, only `name`, `arguments` and `timeout_ms`"
+                        "a call has no member {short:?}, only `name`, `arguments`, `timeout_ms` and `idempotency_key`"
                     )));
                 }
             }
         }
         let name = name.ok_or_else(|| malformed("`name` is missing: the name of the tool, as /v1/tools lists it"))?;
+        let key = key.as_ref().map(|key| ("`idempotency_key`", key.as_deref()));
+        let key = IdempotencyKey::of_request(headers, key).map_err(|wrong| malformed(&wrong))?;
         let members = arguments.map_or_else(String::new, |arguments| format!(",\"arguments\":{arguments}"));
         let params = Bytes::from(format!("{{\"name\":{}{members}}}", json::string(&name)));
         let arguments = arguments.map(|arguments| params.slice(params.len() - 1 - arguments.len()..params.len() - 1));
-        Ok(Self { name: name.into_owned(), params, arguments, patience })
+        Ok(Self { name: name.into_owned(), params, arguments, patience, key })
     }
 }
 
@@ -91,18 +91,20 @@ fn malformed(what: &str) -> Refusal {
 mod tests {
     use std::time::Duration;
 
+    use http::HeaderMap;
+
     use super::CallRequest;
 
     #[test]
     fn a_call_is_read_as_it_stands() {
         let text =
             r#" { "timeout_ms" : 1500, "arguments": { "n":9007199254740993 , "a":[1.0] } ,"n\u0061me":"crm__g\"et" } "#;
-        let call = CallRequest::parse(text).expect("a call");
+        let call = CallRequest::parse(text, &HeaderMap::new()).expect("a call");
         assert_eq!(call.name, "crm__g\"et");
         assert_eq!(call.arguments.as_deref(), Some(&br#"{ "n":9007199254740993 , "a":[1.0] }"#[..]));
         assert_eq!(call.params, r#"{"name":"crm__g\"et","arguments":{ "n":9007199254740993 , "a":[1.0] }}"#);
         assert_eq!(call.patience.map(|patience| patience.within(Duration::MAX)), Some(Duration::from_millis(1500)));
-        let bare = CallRequest::parse(r#"{"name":"x"}"#).expect("a call");
+        let bare = CallRequest::parse(r#"{"name":"x"}"#, &HeaderMap::new()).expect("a call");
         assert_eq!((bare.params.as_ref(), bare.arguments), (&br#"{"name":"x"}"#[..], None));
     }
 
@@ -120,10 +122,10 @@ mod tests {
             (r#"{"name":"x","timeout_ms":0}"#, 400, "whole number of milliseconds"),
             (r#"{"name":"x","timeout_ms":"5"}"#, 400, "whole number of milliseconds"),
             (r#"{"name":"x","timeout_ms":null}"#, 400, "whole number of milliseconds"),
-            (r#"{"name":"x","idempotency_key":"k"}"#, 501, "Nothing was sent"),
-            (r#"{"name":"x","idempotency_key":null}"#, 501, "Nothing was sent"),
+            (r#"{"name":"x","idempotency_key":null}"#, 400, "visible ASCII"),
+            (r#"{"name":"x","idempotency_key":"a b"}"#, 400, "visible ASCII"),
         ] {
-            let refusal = CallRequest::parse(text).expect_err(text);
+            let refusal = CallRequest::parse(text, &HeaderMap::new()).expect_err(text);
             assert_eq!(refusal.status, status, "{text}");
             assert!(refusal.text.contains(told), "{text}: {}", refusal.text);
         }

@@ -47,7 +47,7 @@ async fn a_result_keeps_its_bytes() {
 #[tokio::test]
 async fn an_answer_out_of_the_cache_says_so_beside_the_result() {
     let answered =
-        |note: Note| Answered { reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)), note: Some(note) };
+        |note: Note| Answered { reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)), note: Some(note), operation: None };
     let stale = Note {
         state: "stale_on_error",
         is_stale: true,
@@ -118,7 +118,7 @@ async fn every_failure_has_its_form() {
     insta::assert_snapshot!(table.join("\n"), @r#"
     404 unknown_tool {} "Unknown tool: crm__nothing"
     422 invalid_arguments {} "The arguments do not fit crm__get. arguments/id: missing. Correct them by the tool's input schema and call again."
-    429 overloaded after 1 s {"weir/limit":{"name":"Weir","retry_after_ms":1000}} "Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."
+    503 overloaded after 1 s {"weir/limit":{"name":"Weir","retry_after_ms":1000}} "Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."
     503 unannounced after 1 s {"weir/limit":{"name":"redis","retry_after_ms":1000}} "Not done: crm__set changes what is cached, and Redis, by which all replicas hear of that, did not confirm it: it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in 1 s."
     503 busy after 2 s {"weir/limit":{"name":"crm","retry_after_ms":1200}} "crm__get gave no result. crm takes no more calls now. crm asks to be left alone for 2 s."
     422 rejected after 2 s {"weir/limit":{"name":"crm","retry_after_ms":2000}} "crm__get was refused: too many; come back in 2 s."
