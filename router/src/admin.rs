@@ -1,10 +1,12 @@
 //! The operator's listener: probes and metrics for everybody on it, the rest for who has the token.
 
+mod config;
 mod explain;
 mod purge;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use ::config::name::RESERVED;
 use adapters::Health;
 use aws_lc_rs::constant_time;
 use cache::redis::{LinkState, Redis};
@@ -37,7 +39,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const RECORDS_DEFAULT: usize = 100;
 /// The largest body of an operator's request: a call's arguments may be as large.
 const BODY_BYTES_MAX: usize = 1 << 20;
-const NOTHING_HERE: &str = "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit, /admin/cache, \
+const NOTHING_HERE: &str = "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit, /admin/cache, /admin/config, \
     and by POST /admin/cache/purge and /admin/explain.";
 
 /// What the operator's listener serves.
@@ -90,6 +92,7 @@ impl Operator {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => self.readyz(router),
             "/metrics" => metrics(router),
+            "/admin/config" => json_answer(&config::state(&self.live)),
             _ if path.starts_with("/admin/") => admin(router, path, request.uri.query()),
             _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
@@ -113,6 +116,7 @@ impl Operator {
             let reason = link.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push_str(&format!("Redis is {}{reason}\n", word(link.state)));
         }
+        lines.push_str(&config::lines(&self.live));
         text(StatusCode::OK, lines)
     }
 
@@ -210,7 +214,9 @@ fn metrics(router: &Router) -> Response<Body> {
         telemetry::line_figures(downstream.name.as_str(), downstream.line.figures());
     }
     router.cache.redis().iter().for_each(|redis| telemetry::redis_up(redis.is_up()));
-    text(StatusCode::OK, telemetry::recorder().render())
+    let is_downstream =
+        |name: &str| name == RESERVED || router.downstreams().iter().any(|own| own.name.as_str() == name);
+    text(StatusCode::OK, telemetry::render(is_downstream))
 }
 
 fn admin(router: &Router, path: &str, query: Option<&str>) -> Response<Body> {

@@ -23,14 +23,14 @@ use crate::{
     limits::Limits,
     mcp::Sessions,
     operations::Operations,
-    own,
-    pages,
+    own, pages,
     policy::Policy,
     seal::Masters,
     server::body::Room,
     settled::Settled,
     shared,
-    shed::Shed, telemetry,
+    shed::Shed,
+    telemetry,
 };
 
 /// How long dropped calls may take to leave their records.

@@ -49,7 +49,7 @@ downstreams:
     mainframe: { base_url: http://127.0.0.1:1, credential: { bearer: { file: f/bearer } } }
     tools:
       look: { effect: read, description: d, request: { method: GET, path: /a }, answer: { fixed_width: { copybook_file: f/book } } }
-  desk: { ticketing: { provider: jira, base_url: https://j.example, credential: { basic: { user: u, password: { file: f/jira } } }, project: P } }
+  desk: { ticketing: { provider: jira, base_url: https://j.example, credential: { basic: { user: u, password: { file: f/jira } } }, projects: [P] } }
   tool: { mcp: { stdio: { command: [run], secrets: { TOKEN: { file: f/token } } } } }
 ";
         let loaded = parse(text, "weir.yaml", Path::new("/etc/weir")).unwrap_or_else(|problems| panic!("{problems}"));

@@ -53,8 +53,9 @@ impl Watch {
                 told.notify_one();
             }
         });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "changes of files are not told: they are looked for every 2 s"));
+        let watcher = watcher.inspect_err(
+            |error| tracing::warn!(%error, "changes of files are not told: they are looked for every 2 s"),
+        );
         Self { seen: HashMap::new(), folders: HashSet::new(), touched, watcher: watcher.ok() }
     }
 
