@@ -1,7 +1,7 @@
 //! A legacy system over HTTP: its tools are requests of the config.
 //!
-//! It is asked gently: a few requests at once, in the order in which they came, each within its call's deadline. What it answers
-//! is looked at before it is believed, since such systems say with status 200 that something went wrong.
+//! How many requests it gets at once is seen to before calls come here. What it answers is looked at before it is believed, since such
+//! systems say with status 200 that something went wrong.
 
 mod answer;
 pub(crate) mod codec;
@@ -11,7 +11,6 @@ mod request;
 mod rules;
 mod screen;
 mod template;
-mod turns;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
@@ -24,13 +23,12 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     answer::{Subject, Terms},
     definition::{Tool, Wrong},
-    turns::{NoTurn, Turns},
 };
 use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
     Reply, Request, Sent,
     health::{self, Health},
-    http::{Head, HttpClient, HttpError, HttpSettings},
+    http::{Head, HttpClient, HttpError, HttpSettings, tell_time_left},
     registry::Mistake,
 };
 
@@ -39,7 +37,6 @@ pub(crate) struct Mainframe {
     name: Box<str>,
     http: Arc<HttpClient>,
     health: Arc<Health>,
-    turns: Turns,
     tools: IndexMap<Arc<str>, Tool>,
     error_screens: Vec<ErrorScreen>,
     attempt_timeout: Duration,
@@ -87,7 +84,6 @@ impl Mainframe {
             name: name.as_str().into(),
             http,
             health,
-            turns: Turns::new(settings.concurrency),
             tools,
             error_screens: settings.error_screens.clone(),
             attempt_timeout: settings.attempt_timeout.0,
@@ -108,12 +104,7 @@ impl Mainframe {
     async fn ask(&self, ctx: &CallContext, tool: &Tool, request: &Request) -> Result<Reply, AdapterError> {
         let subject = Subject { downstream: &self.name, tool: &request.local_name, writes: request.effect.writes() };
         let asked = tool.request.fill(&tool.settings, request.arguments.as_deref())?;
-        let turn = self.turns.take(ctx.deadline).await.map_err(|why| self.no_turn(why))?;
-        let exchanged = self.exchange(ctx, asked, subject).await;
-        if exchanged.as_ref().err().is_none_or(|error| error.class == ErrorClass::Timeout) {
-            turn.used_up();
-        }
-        let (head, body) = exchanged.map_err(|error| self.failed(&error, subject))?;
+        let (head, body) = self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
         self.health.up();
         let terms = Terms {
             screens: &self.error_screens,
@@ -123,14 +114,15 @@ impl Mainframe {
         tool.reader.read(&head, &body, terms, subject)
     }
 
-    /// One request and its whole answer. The time of an attempt runs from here, not from when the call began to wait.
+    /// One request and its whole answer. The time of an attempt runs from here.
     async fn exchange(
         &self,
         ctx: &CallContext,
-        request: http::Request<Bytes>,
+        mut request: http::Request<Bytes>,
         subject: Subject<'_>,
     ) -> Result<(Head, Bytes), HttpError> {
         let limit = ctx.deadline.within(self.attempt_timeout);
+        tell_time_left(request.headers_mut(), limit);
         let mut answer = self.http.send(request, subject.writes.then_some(ctx), limit).await?;
         let head = std::mem::replace(&mut answer.head, http::Response::new(()).into_parts().0);
         Ok((head, answer.body(self.answer_bytes_max, limit).await?))
@@ -149,25 +141,6 @@ impl Mainframe {
             | ErrorClass::Unauthorized => {}
         }
         error.for_call(subject.downstream, subject.tool)
-    }
-
-    fn no_turn(&self, why: NoTurn) -> AdapterError {
-        let (name, places) = (&self.name, self.turns.concurrency());
-        let (told, wait) = match why {
-            NoTurn::Full { waiting, wait } => (format!("{waiting} calls wait already"), Some(wait)),
-            NoTurn::Hopeless { waiting, wait } => (
-                format!("with {waiting} calls before it, this one would have to wait for longer than it may take"),
-                Some(wait),
-            ),
-            NoTurn::Late => ("no place became free in the time that this call may take".to_owned(), None),
-        };
-        let wait = wait.map(|wait| wait.max(Duration::from_secs(1)));
-        let when = wait.map_or_else(|| "later".to_owned(), |wait| format!("in {} s", wait.as_secs()));
-        let message =
-            format!("{name} takes at most {places} at once and is behind: {told}. Nothing was sent. Try again {when}.");
-        let mut error = AdapterError::not_sent(ErrorClass::Busy, message);
-        error.retry_after = wait;
-        error
     }
 }
 

@@ -30,6 +30,7 @@ const CACHE_TAKE_OVERS: &str = "weir_cache_take_overs_total";
 const CACHE_REFUSED_COMMITS: &str = "weir_cache_refused_commits_total";
 const CACHE_DAMAGED: &str = "weir_cache_damaged_total";
 const REDIS_UP: &str = "weir_redis_up";
+const ATTEMPTS_FAILED: &str = "weir_attempts_failed_total";
 const RETRIES: &str = "weir_retries_total";
 const RETRIES_REFUSED: &str = "weir_retries_refused_total";
 const BREAKER_STATE: &str = "weir_breaker_state";
@@ -81,6 +82,7 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
 }
 
 fn describe_guard() {
+    metrics::describe_counter!(ATTEMPTS_FAILED, "Attempts at a downstream that gave no result, by class of the failure");
     metrics::describe_counter!(RETRIES, "Further attempts at a downstream, by why they could do no harm");
     metrics::describe_counter!(
         RETRIES_REFUSED,
@@ -156,6 +158,11 @@ pub(crate) fn downstream_state(downstream: &str, health: Health) {
         Health::Down => 0.0,
     };
     gauge!(DOWNSTREAM_UP, "downstream" => downstream.to_owned()).set(value);
+}
+
+/// An attempt at a downstream gave no result.
+pub(crate) fn attempt_failed(downstream: &str, class: &'static str) {
+    counter!(ATTEMPTS_FAILED, "downstream" => downstream.to_owned(), "class" => class).increment(1);
 }
 
 /// A call goes to a downstream once more.

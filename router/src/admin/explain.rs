@@ -99,7 +99,7 @@ fn policy(router: &Router, view: &View, caller: &Caller, index: usize) -> Value 
 }
 
 async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
-    let state = tool.downstream.state();
+    let condition = tool.downstream.condition();
     let mistakes = tool.validate(arguments).err();
     json!({
         "tool": {
@@ -113,7 +113,10 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
         },
         "policy": policy,
         "arguments": { "fit": mistakes.is_none(), "mistakes": mistakes },
-        "downstream": { "kind": tool.downstream.kind(), "health": state.health.as_str(), "reason": state.reason, "since": state.since },
+        "downstream": { "kind": tool.downstream.kind(), "health": condition.word, "reason": condition.reason, "since": condition.since },
+        "guard": tool.downstream.guard.explained(tool),
+        "line": (!tool.downstream.is_own()).then(|| tool.downstream.line.explain(caller)),
+        "limits": router.limits.explain(caller, tool).await,
         "cache": call::explain_cache(router, caller, tool, arguments).await,
     })
 }

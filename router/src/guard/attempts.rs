@@ -10,19 +10,21 @@ use super::{Guard, LATE, NoReply};
 use crate::{
     call::{Attempt, Trail},
     catalog::Tool,
+    line::Place,
     telemetry,
 };
 
 /// With less time than this left, a repeat would only be cut off.
 const LEAST_TIME: Duration = Duration::from_millis(100);
 
-/// Calls the downstream, again where that is allowed.
+/// Calls the downstream, again where that is allowed. All attempts have the same place, and none goes on without it.
 ///
 /// # Errors
 /// That it is left alone, or what the adapter said at the last attempt.
 pub(crate) async fn call_downstream(
     ctx: &CallContext,
     tool: &Tool,
+    place: &Place,
     request: Request,
     trail: &Trail,
 ) -> Result<Reply, NoReply> {
@@ -52,7 +54,17 @@ pub(crate) async fn call_downstream(
         }
         course.begins();
         let began = Instant::now();
-        let answer = once(ctx, tool, request.clone(), period).await;
+        let answer = tokio::select! {
+            biased;
+            () = place.lost() => {
+                // Says nothing about the downstream, and there is no going on.
+                let error = without_a_place(ctx, tool);
+                course.ended(Some(&error), began.elapsed());
+                course.not_repeated("place_lost");
+                return Err(NoReply::Failed(error));
+            }
+            answer = once(ctx, tool, request.clone(), period) => answer,
+        };
         let took = began.elapsed();
         let mut error = match answer {
             Ok(reply) => {
@@ -98,6 +110,16 @@ async fn once(ctx: &CallContext, tool: &Tool, request: Request, period: Duration
     }
 }
 
+/// The permit could not be renewed, and somebody else may have it soon: more calls than the downstream bears are worse than one without answer.
+fn without_a_place(ctx: &CallContext, tool: &Tool) -> AdapterError {
+    let message = format!(
+        "How many calls {} has at once could not be counted any more, so this one was ended. Try again in a moment.",
+        tool.downstream.name
+    );
+    let sent = if ctx.gate.passed() || !tool.effect.writes() { Sent::Unknown } else { Sent::No };
+    AdapterError::new(ErrorClass::Busy, sent, message)
+}
+
 fn too_late() -> AdapterError {
     AdapterError::not_sent(ErrorClass::Timeout, "The deadline passed before the call could start; nothing was sent.")
 }
@@ -125,6 +147,9 @@ impl Course<'_> {
     }
 
     fn ended(&mut self, error: Option<&AdapterError>, took: Duration) {
+        if let Some(error) = error {
+            telemetry::attempt_failed(self.guard.name(), error.class.as_str());
+        }
         let sent = error.map_or(Sent::Yes, |error| error.sent);
         self.in_doubt |= self.tool.effect.writes() && sent == Sent::Unknown;
         let attempt = Attempt {

@@ -27,8 +27,8 @@ pub(super) fn line(downstream: &Downstream, scope: &Scope<'_>) {
             "who would wait longer than its call may take is refused at once in any case",
         );
     }
-    if let Some(bound) = bound(downstream).filter(|(_, most)| downstream.calls_max.is_some_and(|stated| stated > *most)) {
-        let (setting, most) = bound;
+    let without_effect = |(_, most): &(_, usize)| downstream.calls_max.is_some_and(|stated| stated > *most);
+    if let Some((setting, most)) = bound(downstream).filter(without_effect) {
         scope.key("calls_max").warn(
             format!("has no effect: `{setting}` is {most}, and more calls than that do not run at once"),
             format!("raise `{setting}` too, or remove this"),
