@@ -2,7 +2,7 @@
 
 mod answers;
 mod limits;
-mod listener;
+pub(crate) mod listener;
 mod requests;
 
 use std::{sync::Arc, time::Duration};

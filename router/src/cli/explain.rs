@@ -69,6 +69,7 @@ fn told(answer: &Value) -> String {
     let downstream = &answer["downstream"];
     let reason = downstream["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
     line("downstream", format!("{}{reason}", text(&downstream["health"])));
+    guard(&answer["guard"]).into_iter().for_each(|(name, said)| line(name, said));
     let tenant = caller["tenant"].as_str().map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     line("caller", format!("{}{tenant}, {}", text(&caller["subject"]), roles(&caller["roles"])));
     match policy["rule"].as_str() {
@@ -79,8 +80,57 @@ fn told(answer: &Value) -> String {
         Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
         None => line("arguments", "fit".to_owned()),
     }
+    limits(&answer["limits"]).into_iter().for_each(|said| line("limit", said));
     cache(&answer["cache"]).into_iter().for_each(|(name, said)| line(name, said));
     out
+}
+
+/// What the guard of the downstream would do, line by line.
+fn guard(guard: &Value) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let (most, why) = (&guard["attempts_max"], text(&guard["attempts_because"]));
+    let (timeout, left) = (&guard["attempt_timeout_ms"], &guard["repeats_left"]);
+    lines.push(("attempts", format!("at most {most} of {timeout} ms: {why}; {left} repeats left")));
+    let breaker = &guard["breaker"];
+    let since = match (breaker["cause"].as_str(), breaker["since"].as_str()) {
+        (Some(cause), Some(since)) => format!(": {cause}, since {since}"),
+        _ => String::new(),
+    };
+    lines.push(("breaker", format!("{}{since}", text(&breaker["state"]))));
+    if let Some(last) = guard["last_failure"].as_object() {
+        lines.push(("failed last", format!("{} at {}", text(&last["class"]), text(&last["at"]))));
+    }
+    let window =
+        |shut: &Value| format!("from {} to {}: {}", text(&shut["from"]), text(&shut["until"]), text(&shut["reason"]));
+    let calendar = &guard["calendar"];
+    if calendar["closed"].is_object() {
+        lines.push(("closed", format!("now, {}", window(&calendar["closed"]))));
+    } else if calendar["next"].is_object() {
+        lines.push(("closed", format!("next {}", window(&calendar["next"]))));
+    }
+    if let Some(why) = guard["may_go"].as_str() {
+        lines.push(("not sent", why.to_owned()));
+    }
+    lines
+}
+
+/// Each limit that is for the call, and what is left of it.
+fn limits(limits: &Value) -> Vec<String> {
+    let said = |limit: &Value| {
+        let side = if limit["side"] == "downstream" { ", not for cached answers" } else { "" };
+        let left = limit["left"].as_u64().zip(limit["cost"].as_u64());
+        let now = if left.is_some_and(|(left, cost)| left < cost) { "refused now; " } else { "" };
+        format!(
+            "{} ({}, {} at once{side}): {now}{} left, costs {}, full again in {} ms",
+            text(&limit["name"]),
+            text(&limit["rate"]),
+            limit["burst"],
+            limit["left"],
+            limit["cost"],
+            limit["full_again_ms"]
+        )
+    };
+    limits.as_array().into_iter().flatten().map(said).collect()
 }
 
 /// What the cache would be to the call, line by line.

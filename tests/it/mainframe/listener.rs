@@ -20,20 +20,20 @@ use tokio::{
 
 /// One request, as it stood on the wire.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// The request line and the headers.
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Heard {
     /// The target in the request line.
-    pub(super) fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap_or_default()
     }
 
     /// The names and values of its headers, names in lower case.
-    pub(super) fn headers(&self) -> Vec<(String, String)> {
+    pub(crate) fn headers(&self) -> Vec<(String, String)> {
         let lines = self.head.lines().skip(1).filter(|line| !line.is_empty());
         lines
             .filter_map(|line| line.split_once(": "))
@@ -41,14 +41,14 @@ impl Heard {
             .collect()
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.headers().into_iter().find(|(given, _)| given == name).map(|(_, value)| value)
     }
 }
 
 /// What a request gets.
 #[derive(Debug, Clone)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// These bytes, and the end of the connection.
     Bytes(Vec<u8>),
     /// These bytes, and then nothing until the other side hangs up.
@@ -60,7 +60,7 @@ pub(super) enum Said {
 }
 
 /// A whole answer.
-pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Said {
+pub(crate) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Said {
     let body = body.as_ref();
     let mut bytes = head(status, headers, body.len());
     bytes.extend_from_slice(body);
@@ -68,17 +68,17 @@ pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Sai
 }
 
 /// The head of an answer with a body of so many bytes.
-pub(super) fn head(status: &str, headers: &str, length: usize) -> Vec<u8> {
+pub(crate) fn head(status: &str, headers: &str, length: usize) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n").into_bytes()
 }
 
 /// JSON with status 200.
-pub(super) fn ok(json: &str) -> Said {
+pub(crate) fn ok(json: &str) -> Said {
     answer("200 OK", "content-type: application/json\r\n", json)
 }
 
-pub(super) struct Listener {
-    pub(super) url: String,
+pub(crate) struct Listener {
+    pub(crate) url: String,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
@@ -91,7 +91,7 @@ struct Shared {
 }
 
 impl Listener {
-    pub(super) async fn start(say: impl Fn(&Heard) -> Said + Send + Sync + 'static) -> Result<Self> {
+    pub(crate) async fn start(say: impl Fn(&Heard) -> Said + Send + Sync + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let shared =
@@ -108,23 +108,23 @@ impl Listener {
     }
 
     /// All that was heard so far.
-    pub(super) fn heard(&self) -> Vec<Heard> {
+    pub(crate) fn heard(&self) -> Vec<Heard> {
         self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The one request that was heard.
-    pub(super) fn only(&self) -> Result<Heard> {
+    pub(crate) fn only(&self) -> Result<Heard> {
         let mut heard = self.heard();
         anyhow::ensure!(heard.len() == 1, "{} requests", heard.len());
         Ok(heard.remove(0))
     }
 
-    pub(super) fn bytes_sent(&self) -> usize {
+    pub(crate) fn bytes_sent(&self) -> usize {
         self.shared.bytes_sent.load(Ordering::Relaxed)
     }
 
     /// Ends when exactly so many requests wait for the rest of their answer.
-    pub(super) async fn until_held(&self, count: usize) -> Result<()> {
+    pub(crate) async fn until_held(&self, count: usize) -> Result<()> {
         let mut held = self.shared.held.subscribe();
         let waiting = held.wait_for(|held| *held == count);
         tokio::time::timeout(PATIENCE, waiting).await.with_context(|| format!("never {count} held"))??;
