@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{TestRouter, until};
 
-use crate::mainframe::listener::{Heard, Listener, Said, answer, ok};
+use crate::mainframe::listener::{Heard, Listener, answer, ok};
 
 /// What a metric of this process has for these labels, together.
 async fn metric(router: &TestRouter, name: &str, labels: &[&str]) -> Result<f64> {
@@ -45,7 +45,7 @@ async fn router(name: &str, url: &str, settings: Value) -> Result<TestRouter> {
 /// The result of a call, and what its record says.
 async fn call(router: &TestRouter, tool: &str) -> Result<(Value, Value)> {
     let result = router.call(None, tool, json!({})).await?.result()?;
-    let record = router.records().await?.into_iter().find(|record| record["tool"] == tool).context("a record")?;
+    let record = router.records().await?.into_iter().find(|record| record["asked"] == tool).context("a record")?;
     Ok((result, record))
 }
 

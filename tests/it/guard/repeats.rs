@@ -117,12 +117,7 @@ async fn what_a_server_says_of_its_tools_lets_no_write_be_repeated_or_cached() -
     let router = TestRouter::ready(&config.to_string()).await?;
     let (_, record) = call(&router, "raw__work").await?;
     ensure!(record["outcome"] == "outcome_unknown" && record["not_repeated"] == "may_have_happened", "{record}");
-    ensure!(
-        record["cache"] == "bypass(write)"
-            || record["cache"]["reason"] == "write"
-            || record["cache"].to_string().contains("write"),
-        "{record}"
-    );
+    ensure!(record["cache"].as_str().is_some_and(|cache| cache.contains("write")), "{record}");
     let calls = server.received().iter().filter(|message| message.tool().is_some()).count();
     ensure!(calls == 1, "it was called {calls} times");
     Ok(())
