@@ -139,7 +139,8 @@ impl Failing {
 
     fn budget_held(&self, judge: &mut Judge) {
         let repeats = self.attempts.len().saturating_sub(self.calls.len());
-        let most = REPEATS.0 * self.calls_of_all as f64 + REPEATS.1 * self.time_of_all.as_secs_f64();
+        // Those of the first second are there at once.
+        let most = REPEATS.0 * self.calls_of_all as f64 + REPEATS.1 * (1.0 + self.time_of_all.as_secs_f64());
         let (attempts, calls) = (self.attempts.len(), self.calls.len());
         judge.holds(
             format!("{attempts} attempts for {calls} calls: {repeats} repeats, at most {most:.0} since the start"),

@@ -41,15 +41,15 @@ pub(crate) async fn run(extent: Extent) -> Result<()> {
     judge.finish()
 }
 
-/// The mainframe takes 100 ms and bears sixteen at once; sixteen more may wait for it, so that nobody waits longer than it takes.
+/// The mainframe takes 100 ms and bears sixteen at once; eight more may wait for it, so that nobody waits longer than it takes.
 async fn at_the_downstream(extent: Extent, judge: &mut Judge) -> Result<()> {
-    println!("a downstream that bears 16 calls of 100 ms at once; 16 more may wait");
+    println!("a downstream that bears 16 calls of 100 ms at once; 8 more may wait");
     let delay = Duration::from_millis(100);
     let options = MainframeOptions { delay: delay..=delay, concurrency: 16, ..MainframeOptions::default() };
     let mainframe = Mainframe::start("127.0.0.1:0", options).await?;
     let config = json!({
         "mainframe": { "base_url": mainframe.url, "concurrency": 16 },
-        "line": { "max": 16 },
+        "line": { "max": 8 },
         "tools": { "order_status": order_status() },
     });
     let weir = Weir::start(&json!({ "downstreams": { "orders": config } })).await?;
@@ -80,7 +80,7 @@ async fn at_the_processor(extent: Extent, judge: &mut Judge) -> Result<()> {
     let start = Start { processor: parted.then_some(0), ..Start::default() };
     let weir = Weir::start_with(&json!({ "downstreams": { "accounts": config } }), start).await?;
     weir.until_tools(1).await?;
-    let target = Target::call(&weir.endpoint, "accounts__history", &json!({ "account_number": "1" }), "HIST-AMOUNT")?;
+    let target = Target::call(&weir.endpoint, "accounts__history", &json!({ "account_number": "1" }), "hist_amount")?;
     let outcome = overload(&target, extent, judge).await;
     if parted {
         use_processors("0-1")?;
@@ -95,6 +95,7 @@ async fn overload(target: &Target, extent: Extent, judge: &mut Judge) -> Result<
     let load = Load { connections: 32, period: measuring, obedient: false };
     load.during(targets).await?;
     let peak = load.during(targets).await?.count(Kind::Right) as f64 / measuring.as_secs_f64();
+    anyhow::ensure!(peak > 0.0, "void: no call was answered");
     let normally = Paced { rate: NORMAL * peak, connections: CONNECTIONS, period: measuring };
     let normal = normally.run(targets).await?;
     let normal_p99 = normal.latency_ms(Kind::Right, 0.99);
