@@ -202,9 +202,10 @@ impl Limiter {
         let owed_us = counts
             .ask(&items, self.0.now_us(), permits.replicas().seen)
             .map_err(|refusal| denied(charges, refusal, true))?;
+        let asked_us = self.0.now_us();
         let assumed = pool.map(|pool| permits.assume(pool));
         match shared.admit(side, &items, &owed_us, assumed.as_ref()).await {
-            Ok(answer) => self.heard(charges, &items, answer, assumed),
+            Ok(answer) => self.heard(charges, &items, answer, asked_us, assumed),
             Err(gone) => {
                 // Where there was no answer it may have been told, and is not told again.
                 if gone == Gone::Down {
@@ -223,14 +224,15 @@ impl Limiter {
         charges: &[Charge],
         items: &[Item],
         answer: Answer,
+        asked_us: u64,
         mut permit: Option<Permit>,
     ) -> Result<(Vec<Standing>, Option<Permit>), NoEntry> {
         let Answer { verdict, now_us, whole_at_us, held } = answer;
-        // By this process's clock, from when the answer is here: nobody is refused longer than he was told to wait.
+        // By this process's clock, as if the answer had been here at once: what is remembered never refuses what Redis would admit.
         let here_us = self.0.now_us();
         let whole_here_us: Vec<u64> =
-            whole_at_us.iter().map(|whole_at_us| here_us + whole_at_us.saturating_sub(now_us)).collect();
-        self.0.counts.heard(items, &whole_here_us, here_us);
+            whole_at_us.iter().map(|whole_at_us| asked_us + whole_at_us.saturating_sub(now_us)).collect();
+        self.0.counts.heard(items, &whole_here_us, here_us, here_us - asked_us);
         if let Some(permit) = &mut permit {
             permit.answered(verdict == Verdict::Admitted, held);
         }

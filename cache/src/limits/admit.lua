@@ -1,7 +1,7 @@
 -- KEYS: where there is a permit to be had, the permits that are lent and the mark of those who wait for one; then counts.
 -- ARGV: how many permits there are, 0 where none is asked for; the id of this one; for how long it is lent, in us; how long the mark stays, in
 -- ms; then for each count how long what is charged takes to grow back, how long all of it does, and what is owed from before, all in us.
--- A count is the time at which it will be whole again. All are charged and the permit is lent, or nothing happens but that debts are written.
+-- A count is the time at which it will be whole again. All are charged and the permit is lent, or nothing happens but that counts are set right.
 -- Answers: 1 done, 0 over a limit, 2 no permit; the time in us; how many permits are lent; when each count is whole again.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -29,16 +29,14 @@ if permits_max > 0 then
     end
 end
 
-local counts, owing = {}, {}
+local counts, mended = {}, {}
 for at = first, #KEYS do
     local arg = 5 + 3 * (at - first)
     local takes, whole, owed = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+    local kept = tonumber(redis.call('GET', KEYS[at]) or now)
     -- Further than this a count never is from whole: the clock was set back, or the limit was larger.
-    local whole_at = math.max(now, math.min(tonumber(redis.call('GET', KEYS[at]) or now), now + whole))
-    if owed > 0 then
-        whole_at = math.min(whole_at + owed, now + whole)
-        owing[at] = true
-    end
+    local whole_at = math.min(math.max(kept, now) + owed, now + whole)
+    mended[at] = kept > whole_at or owed > 0
     if whole_at + takes > now + whole then
         verdict = 0
     end
@@ -51,7 +49,7 @@ for at = first, #KEYS do
     if verdict == 1 and takes > 0 then
         counts[at] = counts[at] + takes
         write(KEYS[at], counts[at])
-    elseif owing[at] then
+    elseif mended[at] then
         write(KEYS[at], counts[at])
     end
     answer[at - first + 1] = counts[at]

@@ -33,6 +33,8 @@ struct Count {
     whole_at_us: u64,
     /// When Redis last told of it.
     heard_at_us: Option<u64>,
+    /// How long it was under way: so much later may be what it told of.
+    late_us: u64,
     /// What was charged here while Redis was gone, as the time in which all of the limit would have grown it back.
     owed_us: u64,
 }
@@ -69,6 +71,14 @@ impl Counts {
     /// Charges all of `items`, or none. Answers when each is whole again.
     pub(super) fn charge(&self, items: &[Item], now_us: u64, and: impl FnOnce() -> bool) -> Result<Vec<u64>, Refusal> {
         let mut all = self.all();
+        for item in items {
+            let mut count = all.get(&item.subject);
+            // The limit was larger: whoever is refused now must not be for as long as that one took.
+            if count.whole_at_us > now_us + item.quota.whole_us() {
+                count.whole_at_us = now_us + item.quota.whole_us();
+                all.put(item.subject, count, now_us);
+            }
+        }
         let charged = judge(items, now_us, items.iter().map(|item| all.get(&item.subject).whole_at_us))?;
         if !and() {
             return Err(Refusal::Else);
@@ -90,7 +100,12 @@ impl Counts {
             let fresh = count.heard_at_us.is_some_and(|heard_at_us| now_us < heard_at_us + HEARD_FOR_US);
             if fresh { count.whole_at_us } else { 0 }
         };
-        judge(items, now_us, items.iter().map(heard))?;
+        judge(items, now_us, items.iter().map(heard)).map_err(|refusal| match refusal {
+            Refusal::Over { index, wait_us } => {
+                Refusal::Over { index, wait_us: wait_us + all.get(&items[index].subject).late_us }
+            }
+            other => other,
+        })?;
         let mut tell = |item: &Item| {
             let count = all.counts.get_mut(&item.subject)?;
             // What has grown back since, by the share of this process, is owed no more.
@@ -110,12 +125,13 @@ impl Counts {
         }
     }
 
-    /// Redis told when each is whole again. It knows better than this process, even where that knew of more.
-    pub(super) fn heard(&self, items: &[Item], whole_at_us: &[u64], now_us: u64) {
+    /// Redis told when each is whole again, as if it had answered at once; it took `late_us`. It knows better than this process, even where
+    /// that knew of more.
+    pub(super) fn heard(&self, items: &[Item], whole_at_us: &[u64], now_us: u64, late_us: u64) {
         let mut all = self.all();
         for (item, whole_at_us) in items.iter().zip(whole_at_us) {
             let owed_us = all.get(&item.subject).owed_us;
-            let count = Count { whole_at_us: *whole_at_us, heard_at_us: Some(now_us), owed_us };
+            let count = Count { whole_at_us: *whole_at_us, heard_at_us: Some(now_us), late_us, owed_us };
             all.put(item.subject, count, now_us);
         }
     }

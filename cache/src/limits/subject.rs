@@ -9,7 +9,7 @@ use aws_lc_rs::{
 
 use crate::octets::hex;
 
-/// Names one count, such as that of one caller at one limit. Without the secret it says nothing about whose it is.
+/// Names one count, such as that of one caller at one limit: one that lies on one side, and no two limits share it. Without the secret it says nothing about whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject([u8; 16]);
 

@@ -41,12 +41,13 @@ fn what_was_heard_refuses_no_less_than_it_must_and_nothing_cheaper_and_not_for_e
     let counts = Counts::new(10);
     let (one, three) = (item("heard", 3), Item { cost: 3, ..item("heard", 3) });
     // Two of three are left.
-    counts.heard(&[one], &[11 * S], 10 * S);
+    counts.heard(&[one], &[11 * S], 10 * S, 7);
     assert_eq!(counts.ask(&[one], 10 * S, 1), Ok(vec![0]));
-    assert_eq!(counts.ask(&[three], 10 * S, 1), Err(Refusal::Over { index: 0, wait_us: S }));
+    let late = Refusal::Over { index: 0, wait_us: S + 7 };
+    assert_eq!(counts.ask(&[three], 10 * S, 1), Err(late), "as long as it may be");
     assert_eq!(counts.ask(&[three], 11 * S, 1), Ok(vec![0]));
     let slow = Item { quota: Quota::new(Rate { amount: 1, per: Duration::from_secs(3_600) }, 1), ..one };
-    counts.heard(&[slow], &[3_610 * S], 10 * S);
+    counts.heard(&[slow], &[3_610 * S], 10 * S, 0);
     assert!(counts.ask(&[slow], 14 * S, 1).is_err());
     assert!(counts.ask(&[slow], 16 * S, 1).is_ok(), "after a while Redis is asked again");
 }
