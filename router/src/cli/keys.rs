@@ -105,7 +105,7 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     writeln!(io::stderr(), "Added to {file}: key {} for {subject} ({roles}){until}.", record.id)?;
     writeln!(
         io::stderr(),
-        "Keep the key now: it is not stored, only its hash is. A router that runs knows it after a restart."
+        "Keep the key now: it is not stored, only its hash is. A router that runs knows it within seconds."
     )?;
     Ok(Exit::Done)
 }
@@ -144,7 +144,7 @@ fn revoke(arguments: &Revoke) -> anyhow::Result<Exit> {
     store.save()?;
     writeln!(
         io::stdout(),
-        "Revoked the key {} of {}. A router that runs accepts it until its restart.",
+        "Revoked the key {} of {}. A router that runs refuses it within seconds.",
         record.id,
         record.subject
     )?;
