@@ -52,12 +52,7 @@ impl Limits {
         Self::with(config, before.limiter.clone(), before.subjects.clone(), before.refused_calls.clone())
     }
 
-    fn with(
-        config: &config::Config,
-        limiter: Limiter,
-        subjects: Subjects,
-        refused_calls: Arc<RefusedCalls>,
-    ) -> Self {
+    fn with(config: &config::Config, limiter: Limiter, subjects: Subjects, refused_calls: Arc<RefusedCalls>) -> Self {
         static REVISION: AtomicU64 = AtomicU64::new(1);
         let (addresses, calls): (Vec<_>, Vec<_>) = config.limits.iter().partition(|limit| limit.per == Per::Address);
         let mut addresses: Box<[_]> = addresses.into_iter().map(rules::limit).collect();
@@ -65,7 +60,14 @@ impl Limits {
             addresses = Box::new([rules::limit(&config::Limit::failed_logins())]);
         }
         let revision = REVISION.fetch_add(1, Ordering::Relaxed);
-        Self { rules: calls.into_iter().map(Rule::new).collect(), addresses, limiter, subjects, refused_calls, revision }
+        Self {
+            rules: calls.into_iter().map(Rule::new).collect(),
+            addresses,
+            limiter,
+            subjects,
+            refused_calls,
+            revision,
+        }
     }
 
     /// Counts a call on its caller's side, in one step for all limits there, and says what is left of each.
@@ -99,32 +101,27 @@ impl Limits {
 
     /// What a refusal by a limit is to the caller, and to the record of the call.
     pub(crate) fn refused(&self, tool: &Tool, denied: Denied, trail: &Trail) -> CallError {
-        let limit = match &denied {
-            Denied::Over { limit, .. } | Denied::Never { limit } | Denied::Closed { limit, .. } => limit.clone(),
-        };
-        trail.note(|decisions| decisions.limited_by = Some(limit.name.clone()));
-        let retry_after_ms = match denied {
-            Denied::Closed { wait, .. } => {
-                telemetry::limited(&limit.name, "uncounted");
+        let (limit, wait) = match denied {
+            Denied::Over { limit, wait, .. } => (limit, Some(wait)),
+            Denied::Never { limit } => (limit, None),
+            Denied::Closed { limit, wait } => {
+                noted(&limit, "uncounted", trail);
                 return CallError::Uncounted { limit: limit.name.clone(), retry_after_ms: millis(wait) };
             }
-            Denied::Over { wait, .. } => Some(millis(wait)),
-            Denied::Never { .. } => None,
         };
-        telemetry::limited(&limit.name, "over");
+        noted(&limit, "over", trail);
         let rule = self.rules.iter().find(|rule| rule.limit.name == limit.name);
         let counts = rule.map_or_else(|| "you".to_owned(), |rule| rule.counts(tool));
-        CallError::Limited { limit: limit.name.clone(), counts, retry_after_ms }
+        CallError::Limited { limit: limit.name.clone(), counts, retry_after_ms: wait.map(millis) }
     }
 
     /// Refuses a caller of whom too many calls were refused for what they asked. It hears nothing of what it asks now.
     pub(crate) fn refuse_guessing(&self, caller: &Caller, trail: &Trail) -> Result<(), CallError> {
         let Some(wait) = self.refused_calls.wait(&caller.principal, tokio::time::Instant::now()) else { return Ok(()) };
-        let limit = self.refused_calls.limit().name.clone();
-        trail.note(|decisions| decisions.limited_by = Some(limit.clone()));
-        telemetry::limited(&limit, "over");
+        let limit = self.refused_calls.limit();
+        noted(limit, "over", trail);
         let counts = "your calls of unknown tools and with arguments that do not fit".to_owned();
-        Err(CallError::Limited { limit, counts, retry_after_ms: Some(millis(wait)) })
+        Err(CallError::Limited { limit: limit.name.clone(), counts, retry_after_ms: Some(millis(wait)) })
     }
 
     /// A call was refused for what it asked.
@@ -157,6 +154,12 @@ impl Limits {
 /// The limits that a call was charged, for its record.
 pub(crate) fn charged(charges: &[Charge], trail: &Trail) {
     trail.note(|decisions| decisions.limits.extend(charges.iter().map(|charge| charge.limit.name.clone())));
+}
+
+/// Leaves in a call's record, and in the metrics, which limit refused it.
+fn noted(limit: &Limit, reason: &'static str, trail: &Trail) {
+    trail.note(|decisions| decisions.limited_by = Some(limit.name.clone()));
+    telemetry::limited(&limit.name, reason);
 }
 
 /// Never so few that a caller comes back too early.

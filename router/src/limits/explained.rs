@@ -23,7 +23,9 @@ impl Limits {
                 continue;
             }
             let standings = self.limiter.standings(side, charges).await;
-            told.extend(charges.iter().zip(&standings).map(|(charge, standing)| self.one(word, charge, standing, tool)));
+            told.extend(
+                charges.iter().zip(&standings).map(|(charge, standing)| self.one(word, charge, standing, tool)),
+            );
         }
         told.into()
     }
