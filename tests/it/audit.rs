@@ -24,6 +24,7 @@ async fn every_call_leaves_one_record_that_says_what_became_of_it() -> Result<()
         json!([{ "match": "*_write", "effect": "write" }, { "match": "*", "effect": "read" }]);
     config["downstreams"]["raw"]["tools"] = json!({ "hang": { "deadline": "10m" }, "late": { "deadline": "50ms" } });
     config["downstreams"]["raw"]["calls_max"] = json!(2);
+    config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
     let router = TestRouter::ready(&config.to_string()).await?;
     let session = router.session(None, "2025-11-25").await?;
     let arguments = json!({ "text": CANARY, "n": 1 });
@@ -63,7 +64,7 @@ async fn every_call_leaves_one_record_that_says_what_became_of_it() -> Result<()
     hang_up(two).await?;
     tests::until("both are abandoned", async || Ok((router.records().await?.len() == before + 3).then_some(())))
         .await?;
-    expected.extend(["overloaded", "abandoned", "abandoned"]);
+    expected.extend(["queue_full", "abandoned", "abandoned"]);
 
     let taken_back = Ask::legacy_call("raw__hang", &arguments).session(&session).id(CANARY);
     let cancel = Ask::notification("notifications/cancelled", &json!({ "requestId": CANARY })).session(&session);

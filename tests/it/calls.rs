@@ -118,11 +118,15 @@ fn misfits_told() -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_too_many_is_refused_at_once_and_says_which_limit_it_met() -> Result<()> {
     type Limit = fn(&mut Value);
-    let limits: [(Limit, &str); 2] = [
-        (|config| config["server"]["calls_max"] = json!(2), "Weir"),
-        (|config| config["downstreams"]["raw"]["calls_max"] = json!(2), "the downstream raw"),
+    let without_a_line = |config: &mut Value| {
+        config["downstreams"]["raw"]["calls_max"] = json!(2);
+        config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
+    };
+    let limits: [(Limit, &str, &str); 2] = [
+        (|config| config["server"]["calls_max"] = json!(2), "Weir", "overloaded"),
+        (without_a_line, "raw", "queue_full"),
     ];
-    for (limit, name) in limits {
+    for (limit, name, outcome) in limits {
         let scene = Held::new(Era::ModernOnly, limit).await?;
         let ask = Ask::call("raw__work", json!({}));
         let held = [scene.router.knock(&ask).await?, scene.router.knock(&ask).await?];
@@ -145,7 +149,7 @@ async fn a_call_too_many_is_refused_at_once_and_says_which_limit_it_met() -> Res
         .await?;
         drop(held);
         let records = scene.router.records().await?;
-        ensure!(records.iter().filter(|record| record["outcome"] == "overloaded").count() >= 2, "{records:?}");
+        ensure!(records.iter().filter(|record| record["outcome"] == outcome).count() >= 2, "{records:?}");
     }
     Ok(())
 }

@@ -70,6 +70,9 @@ fn told(answer: &Value) -> String {
     let reason = downstream["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
     line("downstream", format!("{}{reason}", text(&downstream["health"])));
     guard(&answer["guard"]).into_iter().for_each(|(name, said)| line(name, said));
+    if answer["line"].is_object() {
+        line("line", places(&answer["line"]));
+    }
     let tenant = caller["tenant"].as_str().map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     line("caller", format!("{}{tenant}, {}", text(&caller["subject"]), roles(&caller["roles"])));
     match policy["rule"].as_str() {
@@ -131,6 +134,20 @@ fn limits(limits: &Value) -> Vec<String> {
         )
     };
     limits.as_array().into_iter().flatten().map(said).collect()
+}
+
+/// Where the call would stand at its downstream.
+fn places(line: &Value) -> String {
+    let (places, taken, waiting) = (&line["places"], &line["taken"], &line["waiting"]);
+    let permits = &line["permits_of_all_replicas"];
+    let shared = if permits.is_null() { String::new() } else { format!(", {permits} permits for all replicas") };
+    let wait = match line["ahead"].as_u64() {
+        Some(ahead) if ahead > 0 || taken == places => {
+            format!("; {ahead} would be before this call, about {} ms", line["expected_wait_ms"])
+        }
+        _ => String::new(),
+    };
+    format!("{taken} of {places} places taken{shared}, {waiting} wait{wait}")
 }
 
 /// What the cache would be to the call, line by line.

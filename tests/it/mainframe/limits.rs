@@ -30,10 +30,10 @@ async fn forty_callers_get_their_answers_and_the_mainframe_never_more_than_eight
     let delay = Duration::from_millis(100);
     let options = MainframeOptions { delay: delay..=delay, concurrency: 8, ..MainframeOptions::default() };
     let standin = Mainframe::start("127.0.0.1:0", options).await?;
-    let connected = Connected::new(&standin.url, "concurrency: 8", ASK)?;
+    let router = TestRouter::ready(&yaml(&standin.url, "concurrency: 8", ASK)).await?;
     let started = Instant::now();
-    for answer in join_all((0..40).map(|_| connected.read("ask", "{}"))).await {
-        ensure!(answer?["structuredContent"]["rc"] == "04");
+    for answer in join_all((0..40).map(|_| router.call(None, "mainframe__ask", json!({})))).await {
+        ensure!(answer?.result()?["structuredContent"]["rc"] == "04");
     }
     let seen = standin.seen();
     ensure!(
@@ -47,40 +47,37 @@ async fn forty_callers_get_their_answers_and_the_mainframe_never_more_than_eight
     Ok(())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_in_vain_is_told_so_and_the_time_of_an_attempt_runs_from_its_turn() -> Result<()> {
     let server =
         Listener::start(|heard| if heard.target() == "/slow" { Said::ThenNothing(Vec::new()) } else { ok("{}") })
             .await?;
     let tools = "
       slow: { effect: read, request: { path: /slow } }
-      quick: { effect: read, request: { path: /quick } }";
-    let connected = Connected::new(&server.url, "concurrency: 1, attempt_timeout: 400ms", tools)?;
+      quick: { effect: read, request: { path: /quick } }
+      soon: { effect: read, deadline: 50ms, request: { path: /quick } }";
+    let config = yaml(&server.url, "concurrency: 1, attempt_timeout: 400ms", tools);
+    let router = TestRouter::ready(&format!("{config}    retries: {{ attempts_max: 1 }}\n")).await?;
+    let call = async |tool: &str| router.call(None, &format!("mainframe__{tool}"), json!({})).await?.result();
     let (slow, late, quick) = tokio::join!(
-        connected.failure("slow", "{}", Effect::Read),
+        call("slow"),
         async {
             server.until_held(1).await?;
-            connected
-                .ask_within(&context(Duration::from_millis(50)), "quick", "{}", Effect::Read)
-                .await
-                .err()
-                .context("an answer without a turn")
+            call("soon").await
         },
         async {
             server.until_held(1).await?;
             // Its turn comes when its own 400 ms would be over, had they run from now.
-            connected.read("quick", "{}").await
+            call("quick").await
         },
     );
-    ensure!(slow?.class == ErrorClass::Timeout);
-    quick?;
+    ensure!(slow?["isError"] == true);
+    let quick = quick?;
+    ensure!(quick["isError"] != true, "{quick}");
     let late = late?;
-    ensure!((late.class, late.sent) == (ErrorClass::Busy, Sent::No), "{late:?}");
-    ensure!(
-        late.message
-            == "mainframe takes at most 1 at once and is behind: no place became free in the time that this call may take. Nothing was sent. Try again later.",
-        "{late}"
-    );
+    let told = "mainframe__soon was not called: mainframe is as busy as it may be, and this one could not start in time. Nothing was sent. \
+        Try again in 1 s.";
+    ensure!(late["isError"] == true && late["content"][0]["text"] == told, "{late}");
     Ok(())
 }
 
