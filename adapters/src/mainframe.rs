@@ -14,6 +14,7 @@ mod template;
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
+use ::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use config::{DownstreamName, Tool as Settings, downstream::mainframe::ErrorScreen};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
@@ -39,6 +40,7 @@ pub(crate) struct Mainframe {
     health: Arc<Health>,
     tools: IndexMap<Arc<str>, Tool>,
     error_screens: Vec<ErrorScreen>,
+    idempotency_header: Option<HeaderName>,
     attempt_timeout: Duration,
     answer_bytes_max: usize,
     _watch: AbortOnDropHandle<()>,
@@ -75,6 +77,11 @@ impl Mainframe {
             Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, base).map_err(wrong)?))
         };
         let tools = tools.iter().map(tool).collect::<Result<_, BuildError>>()?;
+        let header = settings.idempotency_header.as_deref().map(str::parse::<HeaderName>).transpose();
+        let idempotency_header = header.map_err(|_| BuildError::Setting {
+            setting: format!("downstreams.{name}.mainframe.idempotency_header"),
+            message: "write the name of a header, such as `Idempotency-Key`".to_owned(),
+        })?;
         let (http, health) = (Arc::new(http), Arc::new(Health::new()));
         // Nobody may have called yet: whether it can be reached is found out all the same.
         health.suspect();
@@ -86,6 +93,7 @@ impl Mainframe {
             health,
             tools,
             error_screens: settings.error_screens.clone(),
+            idempotency_header,
             attempt_timeout: settings.attempt_timeout.0,
             answer_bytes_max: settings.answer_bytes_max.bytes(),
             _watch: AbortOnDropHandle::new(tokio::spawn(watch)),
@@ -103,7 +111,11 @@ impl Mainframe {
 
     async fn ask(&self, ctx: &CallContext, tool: &Tool, request: &Request) -> Result<Reply, AdapterError> {
         let subject = Subject { downstream: &self.name, tool: &request.local_name, writes: request.effect.writes() };
-        let asked = tool.request.fill(&tool.settings, request.arguments.as_deref())?;
+        let mut asked = tool.request.fill(&tool.settings, request.arguments.as_deref())?;
+        if let (Some(header), Some(write)) = (&self.idempotency_header, &ctx.write) {
+            let key = HeaderValue::from_str(write.passed_key()).expect("hexadecimal digits are visible ASCII");
+            asked.headers_mut().insert(header, key);
+        }
         let (head, body) = self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
         self.health.up();
         let terms = Terms {

@@ -58,6 +58,7 @@ struct Shared {
     sharing: Sharing,
     attempt_timeout: Duration,
     list_refresh: Duration,
+    heeds_keys: bool,
     connector: Connector,
     keeper: Keeper,
     pool: Pool,
@@ -87,6 +88,7 @@ impl McpServer {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             sharing: settings.sharing,
+            heeds_keys: settings.idempotency_keys,
             attempt_timeout: settings.attempt_timeout.0,
             list_refresh: settings.list_refresh.0,
             connector: Connector::new(Arc::clone(&downstream), endpoint, settings.era, stop.clone()),
@@ -224,7 +226,8 @@ impl Shared {
         let peer = &lease.connection.peer;
         let build = |id| {
             let deadline_ms = u64::try_from(limit.remaining().as_millis()).unwrap_or(u64::MAX);
-            let hop = Hop { id, modern: lease.connection.server.modern, exclusive: peer.is_exclusive(), deadline_ms };
+            let (modern, exclusive) = (lease.connection.server.modern, peer.is_exclusive());
+            let hop = Hop { id, modern, exclusive, deadline_ms, heeds_keys: self.heeds_keys };
             request::call_tool(hop, ctx, request).ok_or_else(|| {
                 AdapterError::not_sent(ErrorClass::InvalidArguments, "The parameters of the call are no JSON object.")
             })

@@ -20,8 +20,8 @@ use self::{
     jira::{Failure, Jira, Turn},
 };
 use crate::{
-    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
-    Reply, Request, Sent,
+    Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Looked, Method, Offer,
+    OfferedTool, Reply, Request, Sent, Sought,
     health::{self, Health},
 };
 
@@ -125,6 +125,18 @@ impl Adapter for Ticketing {
                 biased;
                 () = ctx.withdrawn() => Err(cancelled(&request)),
                 answer = self.answer(ctx, &request) => answer,
+            }
+        }
+        .boxed()
+    }
+
+    fn look_for<'a>(&'a self, ctx: &'a CallContext, sought: Sought<'a>) -> BoxFuture<'a, Result<Looked, AdapterError>> {
+        async move {
+            let System::Jira(jira) = &*self.system;
+            match jira.look_for(Turn { ctx, tool: sought.local_name }, sought).await {
+                Ok(looked) => Ok(looked),
+                Err(Failure::NotFound) => Ok(Looked::NotSeen),
+                Err(Failure::Failed(error)) => Err(error),
             }
         }
         .boxed()

@@ -69,6 +69,7 @@ struct Shared {
     sharing: Sharing,
     attempt_timeout: Duration,
     list_refresh: Duration,
+    heeds_keys: bool,
     wire: Arc<Wire>,
     connector: Connector,
     keeper: Keeper,
@@ -88,6 +89,7 @@ impl McpHttpServer {
         let wire = Arc::new(Wire::new(Arc::clone(&downstream), http, base, &setting)?);
         let shared = Arc::new(Shared {
             sharing: settings.sharing,
+            heeds_keys: settings.idempotency_keys,
             attempt_timeout: settings.attempt_timeout.0,
             list_refresh: settings.list_refresh.0,
             connector: Connector::new(Arc::clone(&wire), settings.era),
@@ -259,7 +261,7 @@ impl Shared {
         let (modern, id) = (session.server.modern, self.wire.next_id());
         let deadline_ms = u64::try_from(limit.remaining().as_millis()).unwrap_or(u64::MAX);
         // The stream of the answer is this call's alone.
-        let hop = Hop { id, modern, exclusive: true, deadline_ms };
+        let hop = Hop { id, modern, exclusive: true, deadline_ms, heeds_keys: self.heeds_keys };
         let text = request::call_tool(hop, ctx, request).ok_or_else(|| {
             let message = "The parameters of the call are no JSON object.";
             Trouble::Refused(AdapterError::not_sent(ErrorClass::InvalidArguments, message))

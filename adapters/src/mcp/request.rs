@@ -22,6 +22,8 @@ const PER_HOP: [&str; 4] = ["progressToken", "traceparent", "tracestate", "bagga
 const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// How many milliseconds are left for the answer (docs/websocket.md).
 const DEADLINE: &str = "weir/deadline_ms";
+/// Makes repeats of a write one (docs/websocket.md).
+const IDEMPOTENCY_KEY: &str = "weir/idempotency_key";
 
 /// What a `tools/call` needs to know of the connection it leaves on.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +36,8 @@ pub(super) struct Hop {
     pub(super) exclusive: bool,
     /// How many milliseconds are left.
     pub(super) deadline_ms: u64,
+    /// Whether the server heeds idempotency keys.
+    pub(super) heeds_keys: bool,
 }
 
 /// A `tools/call` with the caller's `params`: its local name put in, its `_meta` rewritten, every other byte as it came.
@@ -56,7 +60,7 @@ fn meta(hop: Hop, ctx: &CallContext, of_caller: Option<&str>) -> String {
     let (traceparent, deadline_ms) = (json::string(&ctx.trace.traceparent()), hop.deadline_ms.to_string());
     let tracestate = ctx.trace.tracestate().map(json::string);
     let token = ctx.notices.as_ref().map(|_| hop.id.to_string());
-    let mut added = Vec::with_capacity(7);
+    let mut added = Vec::with_capacity(8);
     if hop.modern {
         added.extend(modern_members());
     }
@@ -64,6 +68,8 @@ fn meta(hop: Hop, ctx: &CallContext, of_caller: Option<&str>) -> String {
     added.push(("traceparent", &traceparent));
     added.extend(tracestate.as_deref().map(|state| ("tracestate", state)));
     added.push((DEADLINE, &deadline_ms));
+    let key = ctx.write.as_ref().filter(|_| hop.heeds_keys).map(|write| json::string(write.passed_key()));
+    added.extend(key.as_deref().map(|key| (IDEMPOTENCY_KEY, key)));
     let wants_log = hop.exclusive && hop.modern && ctx.notices.is_some();
     Object::parse(of_caller.unwrap_or("{}")).unwrap_or_else(|| Object::parse("{}").expect("an object")).rewrite(
         &added,

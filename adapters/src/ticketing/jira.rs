@@ -6,6 +6,7 @@ mod jql;
 mod key;
 mod refusal;
 mod rest;
+mod sought;
 mod update;
 
 use std::{path::Path, sync::Arc};
@@ -188,7 +189,10 @@ impl Jira {
 
     /// Adds a comment: one write.
     async fn comment(&self, turn: Turn<'_>, key: &IssueKey, text: &str) -> Result<Comment, Failure> {
-        let body = json!({ "body": adf::document(text) });
+        let mut body = json!({ "body": adf::document(text) });
+        if self.duplicate_label {
+            body["properties"] = sought::property(turn.ctx.request_id);
+        }
         let written = self.rest.write(turn, &format!("/rest/api/3/issue/{key}/comment"), &body).await?;
         Ok(self.rest.read::<WireComment>(&written).map_err(nameless)?.comment())
     }

@@ -9,7 +9,7 @@
 //! | `POST issue`, `GET issue/{key}` | descriptions and comments are ADF documents |
 //! | `GET`, `POST issue/{key}/transitions` | To Do → In Progress → Done, and back by reopening |
 //! | `GET`, `POST issue/{key}/comment` | |
-//! | `GET issue/{key}/properties/{name}` | what `properties` of a new issue said |
+//! | `GET issue/{key}/properties/{name}`, `GET comment/{id}/properties/{name}` | what `properties` of a new one said |
 //! | `GET myself`, `GET user/search` | |
 //!
 //! `GET /__ledger` and `POST /__trouble` are for whoever plays with it.

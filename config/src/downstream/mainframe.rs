@@ -40,6 +40,10 @@ pub struct Mainframe {
     /// The largest answer that is accepted.
     #[serde(default = "Mainframe::answer_bytes_max")]
     pub answer_bytes_max: ByteSize,
+    /// The header by which it heeds idempotency keys, such as `Idempotency-Key`: then writes carry a key in it, made from the caller and its key,
+    /// so that those of two callers never are the same.
+    #[serde(default)]
+    pub idempotency_header: Option<String>,
     /// How to recognise answers that say with status 200 that something went wrong. The first that fits counts.
     #[serde(default)]
     pub error_screens: Vec<ErrorScreen>,

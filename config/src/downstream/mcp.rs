@@ -29,6 +29,10 @@ pub struct Mcp {
     /// Which era of the protocol is spoken with it.
     #[serde(default)]
     pub era: Era,
+    /// Whether it heeds `_meta["weir/idempotency_key"]`, as another Weir does: then writes carry a key, made from the caller and its key, so that
+    /// those of two callers never are the same.
+    #[serde(default)]
+    pub idempotency_keys: bool,
     /// How long one attempt may take, within the deadline of the call.
     #[serde(default = "Mcp::attempt_timeout")]
     pub attempt_timeout: Period,

@@ -31,8 +31,9 @@ pub struct Ticketing {
     /// The type of new tickets, where the caller names none.
     #[serde(default = "Ticketing::ticket_type")]
     pub ticket_type: String,
-    /// Whether a new ticket gets the label `weir-` with the id of the operation, by which it can be found again when no answer came.
-    /// Jira has no other way to tell a ticket that was created from one that was not. The project's screens must have `Labels`.
+    /// Whether a new ticket gets the label `weir-` with the id of the operation, and a new comment a property with it that nobody sees, by which
+    /// Weir finds it again when no answer came. Jira has no other way to tell what was created from what was not. The project's screens must
+    /// have `Labels`.
     #[serde(default = "Ticketing::duplicate_label")]
     pub duplicate_label: bool,
     /// How long connecting may take, with TLS.

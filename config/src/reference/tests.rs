@@ -210,6 +210,7 @@ policy: { roles: { admin: } }
             "stdio": null,
             "sharing": "shared",
             "era": "auto",
+            "idempotency_keys": false,
             "attempt_timeout": "30s",
             "list_refresh": "1m"
           },
@@ -252,7 +253,8 @@ policy: { roles: { admin: } }
       },
       "limits": [],
       "operations": {
-        "kept_for": "1d"
+        "kept_for": "1d",
+        "refused_after_loss": null
       },
       "policy": {
         "roles": {

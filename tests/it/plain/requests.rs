@@ -69,9 +69,9 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
         (r#"{"name":"raw__fine","arguments":{"n":"\ud800"}}"#, 400, "not JSON"),
         (&deep, 400, "nest deeper"),
         (r#"{"name":"raw__fine","arguments":[]}"#, 400, "`arguments` is an object"),
-        (r#"{"name":"raw__fine","timeout":50}"#, 400, "only `name`, `arguments` and `timeout_ms`"),
+        (r#"{"name":"raw__fine","timeout":50}"#, 400, "only `name`, `arguments`, `timeout_ms` and `idempotency_key`"),
         (r#"{"name":"raw__fine","timeout_ms":"50"}"#, 400, "whole number of milliseconds"),
-        (r#"{"name":"raw__fine","idempotency_key":"k1"}"#, 501, "Nothing was sent"),
+        (r#"{"name":"raw__fine","idempotency_key":"k 1"}"#, 400, "visible ASCII"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"raw__fine"}}"#, 400, "jsonrpc"),
     ] {
         let answer = post(&router, None, body.to_owned()).await?;
@@ -86,7 +86,7 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
         ("/v1/tools/call", &[("content-type", "application/json"), ("content-type", "text/plain")], 415),
         ("/v1/tools/call", &[("content-type", "application/json"), ("content-encoding", "gzip")], 415),
         ("/v1/tools/call", &[("content-type", "application/json"), ("accept", "text/event-stream")], 406),
-        ("/v1/tools/call", &[("content-type", "application/json"), ("idempotency-key", "k1")], 501),
+        ("/v1/tools/call", &[("content-type", "application/json"), ("idempotency-key", "\"k1")], 400),
         ("/v1/tools/call", &[("content-type", "application/json"), ("origin", "http://evil.example")], 403),
         ("/v1/tools/call", &[("content-type", "application/json"), ("host", "evil.example")], 403),
         ("/v1/tools/call?timeout_ms=5", &[("content-type", "application/json")], 400),
@@ -96,7 +96,8 @@ async fn only_the_methods_and_members_that_there_are_do_something() -> Result<()
     }
     let over_mcp = Ask::call("raw__fine", json!({}));
     let in_meta = over_mcp.clone().change(|body| body["params"]["_meta"]["weir/idempotency_key"] = json!("k1"));
-    for ask in [in_meta, over_mcp.header("idempotency-key", "k1")] {
+    let wrong = over_mcp.clone().change(|body| body["params"]["_meta"]["weir/idempotency_key"] = json!(1));
+    for ask in [wrong, over_mcp.header("idempotency-key", "k 1"), in_meta.header("idempotency-key", "k2")] {
         let answer = router.ask(&ask).await?;
         ensure!(answer.error_code() == Some(-32602) && answer.text.contains("Nothing was sent"), "{answer:?}");
     }

@@ -26,7 +26,7 @@ fn request(params: &str) -> Request {
     }
 }
 
-const HOP: Hop = Hop { id: 7, modern: false, exclusive: false, deadline_ms: 1500 };
+const HOP: Hop = Hop { id: 7, modern: false, exclusive: false, deadline_ms: 1500, heeds_keys: false };
 
 #[tokio::test]
 async fn everything_but_the_name_and_the_hops_own_members_stays_byte_for_byte() {

@@ -176,6 +176,11 @@ impl WireComment {
         moment(self.created.as_deref()?)
     }
 
+    /// Its id, where it is one that may stand in a path.
+    pub(super) fn id_in_path(&self) -> Option<&str> {
+        (!self.id.is_empty() && self.id.bytes().all(|byte| byte.is_ascii_digit())).then_some(self.id.as_str())
+    }
+
     pub(super) fn comment(self) -> Comment {
         Comment {
             created_at: self.moment().map(|moment| moment.to_string()),

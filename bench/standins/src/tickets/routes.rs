@@ -85,6 +85,7 @@ impl Inner {
             ("GET", ["issue", key, "comment"]) => self.comments(request, key),
             ("POST", ["issue", key, "comment"]) => self.comment(request, key),
             ("GET", ["issue", key, "properties", name]) => self.property(key, name),
+            ("GET", ["comment", id, "properties", name]) => self.comment_property(id, name),
             ("GET", ["myself"]) => Ok(self.with_shape(request, |shape| Answer::json(StatusCode::OK, &shape.user(0)))),
             ("GET", ["user", "search"]) => Ok(self.users(request)),
             (_, ["search", "jql"] | ["issue", ..] | ["myself"] | ["user", "search"]) => {
@@ -186,6 +187,16 @@ impl Inner {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let issue = &store.issues[store.position(key).ok_or_else(no_issue)?];
         let value = issue.properties.get(name);
+        let value = value.ok_or_else(|| errors(StatusCode::NOT_FOUND, "The property does not exist."))?;
+        Ok(Answer::json(StatusCode::OK, &json!({ "key": name, "value": value })))
+    }
+
+    fn comment_property(&self, id: &str, name: &str) -> Result<Answer, Answer> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut comments = store.issues.iter().flat_map(|issue| &issue.comments);
+        let comment = comments.find(|comment| comment.id.to_string() == id);
+        let comment = comment.ok_or_else(|| errors(StatusCode::NOT_FOUND, "Can not find a comment for the id."))?;
+        let value = comment.properties.get(name);
         let value = value.ok_or_else(|| errors(StatusCode::NOT_FOUND, "The property does not exist."))?;
         Ok(Answer::json(StatusCode::OK, &json!({ "key": name, "value": value })))
     }

@@ -61,6 +61,7 @@ pub(super) struct Comment {
     pub(super) author: usize,
     pub(super) body: Value,
     pub(super) created: Timestamp,
+    pub(super) properties: Map<String, Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,14 +154,20 @@ impl Store {
         10_001 + self.issues.len() as u64
     }
 
-    pub(super) fn comment(&mut self, index: usize, body: Value, now: Timestamp) -> Option<&Comment> {
+    pub(super) fn comment(
+        &mut self,
+        index: usize,
+        body: Value,
+        properties: Map<String, Value>,
+        now: Timestamp,
+    ) -> Option<&Comment> {
         let total: usize = self.issues.iter().map(|issue| issue.comments.len()).sum();
         let issue = &mut self.issues[index];
         if issue.comments.len() >= COMMENTS_MAX {
             return None;
         }
         issue.updated = now;
-        issue.comments.push(Comment { id: 20_001 + total as u64, author: 0, body, created: now });
+        issue.comments.push(Comment { id: 20_001 + total as u64, author: 0, body, created: now, properties });
         issue.comments.last()
     }
 }

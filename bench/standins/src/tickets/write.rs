@@ -63,6 +63,8 @@ struct Addition {
 #[derive(Deserialize)]
 struct Body {
     body: Value,
+    #[serde(default)]
+    properties: Vec<Property>,
 }
 
 impl Inner {
@@ -104,7 +106,7 @@ impl Inner {
         (store.issues[index].status, store.issues[index].updated) = (to, now);
         let mut done = vec![What::Transitioned { from: from.name().to_owned(), to: to.name().to_owned() }];
         for Addition { add } in update.comment {
-            if store.comment(index, add.body, now).is_some() {
+            if store.comment(index, add.body, Map::new(), now).is_some() {
                 done.push(What::Commented);
             }
         }
@@ -117,7 +119,8 @@ impl Inner {
     }
 
     pub(super) fn comment(&self, request: &Recorded, key: &str) -> Result<Answer, Answer> {
-        let Body { body } = json_of(request)?;
+        let Body { body, properties } = json_of(request)?;
+        let properties = properties.into_iter().map(|property| (property.key, property.value)).collect();
         let (id, key) = {
             let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
             let index = store.position(key).ok_or_else(no_issue)?;
@@ -125,7 +128,7 @@ impl Inner {
             if adf::text(&body).trim().is_empty() {
                 return Err(field_errors(&[("comment", "Comment body can not be empty!".to_owned())]));
             }
-            let comment = store.comment(index, body, Timestamp::now());
+            let comment = store.comment(index, body, properties, Timestamp::now());
             let full = || errors(StatusCode::BAD_REQUEST, "This issue has no room for more comments.");
             (comment.ok_or_else(full)?.id, store.issues[index].key.clone())
         };

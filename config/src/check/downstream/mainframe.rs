@@ -25,6 +25,14 @@ pub(super) fn connection(mainframe: &Mainframe, deadlines: &Deadlines, scope: &S
     if mainframe.answer_bytes_max == ByteSize(0) {
         scope.key("answer_bytes_max").refuse("must be larger than nothing", "the default is `1MiB`");
     }
+    if let Some(header) = &mainframe.idempotency_header
+        && !request::is_free_header(header)
+    {
+        scope.key("idempotency_header").refuse(
+            "must be the name of a header that has no other meaning",
+            "where the system heeds keys it says in which: often `Idempotency-Key`",
+        );
+    }
     for (scope, screen) in scope.key("error_screens").items(&mainframe.error_screens) {
         error_screen(screen, &scope);
     }

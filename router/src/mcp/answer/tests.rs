@@ -116,7 +116,7 @@ fn every_failure_has_its_form() {
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute. crm asks to be left alone for 2 s."}],"isError":true,"_meta":{"weir/limit":{"name":"crm","retry_after_ms":2000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was refused: no such customer"}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","error":{"code":-32021,"message":"no sampling","data":{"x":1}}}
-    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The outcome of crm__get is unknown: the request was sent, but no answer came (The connection was lost). It may or may not have been carried out. Do not simply repeat it: look first whether it took effect. Operation id: op-1."}],"isError":true,"_meta":{"weir/operation_id":"op-1"},"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The outcome of crm__get is unknown: the request was sent, but no answer came (The connection was lost). It may or may not have been carried out. Do not simply repeat it: look first whether it took effect, or ask weir__operation_status. Operation id: op-1."}],"isError":true,"_meta":{"weir/operation_id":"op-1"},"resultType":"complete"}}
 
     {"jsonrpc":"2.0","id":"a","error":{"code":-32603,"message":"Internal error of the router; nothing more is known here. Tell the operator the request id 00000000-0000-0000-0000-000000000000."}}
     "#);

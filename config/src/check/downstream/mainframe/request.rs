@@ -34,6 +34,13 @@ const FRAMING: [&str; 13] = [
     "upgrade",
 ];
 
+/// Whether it is the name of a header that means nothing else in a request of Weir's.
+pub(super) fn is_free_header(name: &str) -> bool {
+    const OWN: [&str; 4] = ["accept", "authorization", "content-type", "cookie"];
+    let name = HeaderName::from_bytes(name.as_bytes()).ok();
+    name.is_some_and(|name| !FRAMING.contains(&name.as_str()) && !OWN.contains(&name.as_str()))
+}
+
 /// What the places of a request ask for.
 struct Places<'a> {
     tool: &'a Tool,
