@@ -65,6 +65,41 @@ fn every_config_in_the_documentation_loads() {
     }
 }
 
+/// Rows of tables that are headed `setting` and `default`: the setting, and its default where that is one value.
+fn documented_defaults(page: &str) -> Vec<(String, String)> {
+    let code = |cell: &str| Some(cell.trim().strip_prefix('`')?.strip_suffix('`')?.to_owned());
+    let tables = page.split("| setting | default | |\n|---|---|---|\n").skip(1);
+    let rows = tables.flat_map(|rest| rest.lines().take_while(|line| line.starts_with('|')));
+    let cells = rows.map(|row| row.split('|').skip(1).take(2).map(code).collect::<Vec<_>>());
+    cells.filter_map(|cells| Some((cells[0].clone()?, cells[1].clone()?))).collect()
+}
+
+#[test]
+fn every_default_in_the_documentation_is_true() {
+    let text = "
+downstreams:
+  crm: { postgres: { url: { env: A } }, tools: { t: { sql: SELECT 1 } } }
+  mainframe: { mainframe: { base_url: https://a.example }, tools: { t: { request: { path: /a } } } }
+  tickets: { ticketing: { provider: jira, base_url: https://a.example, credential: { bearer: { env: A } } } }
+  enrich: { mcp: { websocket: { url: wss://a.example } } }
+policy: { roles: { admin: } }
+";
+    let loaded = parse(text, "weir.yaml", &repository()).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = serde_json::to_value(&loaded.config).expect("a config is plain data");
+    let page = fs::read_to_string(repository().join("docs/resilience.md")).expect("the page");
+    let documented = documented_defaults(&page);
+    assert!(documented.len() > 20, "{documented:?}");
+    for (setting, default) in documented {
+        let path = format!("/{}", setting.replace('.', "/"));
+        let of_downstreams =
+            ["/crm", "/mainframe", "/tickets", "/enrich"].map(|name| format!("/downstreams{name}{path}"));
+        let places = std::iter::once(path).chain(of_downstreams);
+        let found = places.filter_map(|place| config.pointer(&place)).find(|value| !value.is_null());
+        let value = found.unwrap_or_else(|| panic!("there is no setting {setting} with a default"));
+        assert_eq!(value.as_str().map_or_else(|| value.to_string(), str::to_owned), default, "{setting}");
+    }
+}
+
 #[test]
 fn the_key_file_in_the_documentation_is_right_but_for_its_key() {
     let policy: Policy = serde_json::from_str(r#"{ "roles": { "support_agent": {} } }"#).expect("a policy");
