@@ -289,7 +289,7 @@ pub(crate) fn render(is_downstream: impl Fn(&str) -> bool) -> String {
     let mut is_gauge = false;
     let mut is_of_now = |line: &str| {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
-            is_gauge = kind.ends_with(" gauge");
+            is_gauge = kind.trim_end().ends_with(" gauge");
         }
         let named = line.split_once("downstream=\"").and_then(|(_, rest)| rest.split('"').next());
         !is_gauge || line.starts_with('#') || named.is_none_or(&is_downstream)

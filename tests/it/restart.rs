@@ -80,3 +80,50 @@ async fn the_end_waits_for_no_stream_and_leaves_a_record_of_what_ran_out_of_time
     ensure!(records.lines().count() == 1 && records.contains("\"outcome\":\"abandoned\""), "{records}");
     Ok(())
 }
+
+/// The end of the connection is what a GOAWAY comes to at a client that asks nothing more.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_a_connection_hears_of_the_end_as_the_grace_begins_and_its_calls_finish() -> Result<()> {
+    let go_on = Arc::new(Notify::new());
+    let held = go_on.clone();
+    let server = RawServer::start(Era::ModernOnly, move |message| match message.method.as_deref() {
+        Some("tools/list") => {
+            Some(vec![Action::result(message, r#"{"tools":[{"name":"work","inputSchema":{"type":"object"}}]}"#)])
+        }
+        Some("tools/call") => Some(vec![Action::Wait(held.clone()), Action::result(message, r#"{"content":[]}"#)]),
+        _ => None,
+    })
+    .await?;
+    let mut config = open_house(&[("raw", &server.url)]);
+    config["server"] = json!({ "grace": "5m" });
+    let (router, certificate) = tests::secure_router(config).await?;
+    ensure!(router.running().catalog_ready(tests::PATIENCE).await);
+    let address = router.running().callers;
+    let connect = async || {
+        let stream = tests::secured(address, &certificate, &[b"h2"]).await?;
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await?;
+        anyhow::Ok((sender, tokio::spawn(connection)))
+    };
+    let request = |name: &str| {
+        let (headers, body) = tests::modern_request(None, "tools/call", json!({ "name": name, "arguments": {} }));
+        let request = http::Request::post(format!("https://localhost:{}/mcp", address.port()));
+        let request = request.header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        request.body(http_body_util::Full::new(bytes::Bytes::from(body)))
+    };
+    let (mut sender, connection) = connect().await?;
+    let call = tokio::spawn(sender.send_request(request("raw__work")?));
+    server.wait_until(|seen| seen.iter().any(|message| message.method.as_deref() == Some("tools/call"))).await?;
+    router.running().begin_drain();
+    // Whoever comes in the grace is served, on a connection of its own.
+    let (mut late, _connection) = connect().await?;
+    ensure!(late.send_request(request("raw__unknown")?).await?.status() == 200);
+    go_on.notify_one();
+    ensure!(tests::harness::read(call.await??).await?.result()?["content"] == json!([]));
+    tokio::time::timeout(tests::PATIENCE, connection).await???;
+    ensure!(sender.send_request(request("raw__work")?).await.is_err());
+    router.stop().await;
+    Ok(())
+}

@@ -1,14 +1,17 @@
 //! Several `weir serve` beside each other: real processes with one config, which share what a Redis holds.
 
 use std::{
-    process::Stdio,
+    net::SocketAddr,
+    path::Path,
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use http::Method;
+use http::{Method, Uri};
 use http_body_util::Full;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -35,6 +38,8 @@ pub struct Fleet {
     replicas: Vec<Replica>,
     client: Client<HttpConnector, Full<Bytes>>,
     dir: TempDir,
+    /// How many files each process may have open, where it is less than what the machine allows.
+    files_max: Option<u32>,
 }
 
 /// One process. Killed when it is dropped.
@@ -49,15 +54,23 @@ struct Replica {
 
 impl Fleet {
     /// Starts so many with one config, which may refer to files in `dir`, and returns when all are ready. Each listens on free ports of
-    /// loopback and ends without grace.
-    pub async fn start(replicas: usize, dir: TempDir, mut config: Value) -> Result<Self> {
-        let server = json!({ "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "grace": "0s", "drain": "1s" });
+    /// loopback and ends without grace, unless the config says otherwise.
+    pub async fn start(replicas: usize, dir: TempDir, config: Value) -> Result<Self> {
+        Self::start_with(None, replicas, dir, config).await
+    }
+
+    /// The same, with no more than so many open files in each process.
+    pub async fn start_with(files_max: Option<u32>, replicas: usize, dir: TempDir, mut config: Value) -> Result<Self> {
+        let mut server = json!({ "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "grace": "0s", "drain": "1s" });
+        for (name, value) in config["server"].as_object().cloned().unwrap_or_default() {
+            server[name] = value;
+        }
         (config["server"], config["log"]) = (server, json!({ "format": "json" }));
         std::fs::write(dir.path().join("weir.yaml"), config.to_string())?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         // Built before the first one is waited for.
         tokio::task::spawn_blocking(programs::weir).await?;
-        let mut fleet = Self { replicas: Vec::new(), client, dir };
+        let mut fleet = Self { replicas: Vec::new(), client, dir, files_max };
         fleet.replicas = try_join_all((0..replicas).map(|_| fleet.start_one())).await?;
         Ok(fleet)
     }
@@ -70,6 +83,12 @@ impl Fleet {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.replicas.is_empty()
+    }
+
+    /// Where one of them serves callers.
+    pub fn address(&self, replica: usize) -> Result<SocketAddr> {
+        let url: Uri = self.replicas[replica].callers.parse()?;
+        Ok(url.authority().context("no address")?.as_str().parse()?)
     }
 
     /// Calls a tool at one of them.
@@ -91,6 +110,14 @@ impl Fleet {
         let headers: Vec<_> = standard.into_iter().chain(headers).collect();
         let url = &self.replicas[replica].callers;
         read(self.client.request(request(Method::POST, url, &headers, body)?).await?).await
+    }
+
+    /// A call of the plain API of one of them.
+    pub async fn plain(&self, replica: usize, key: &str, body: String) -> Result<Answer> {
+        let authorization = format!("Bearer {key}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let url = self.replicas[replica].callers.replace("/mcp", "/v1/tools/call");
+        read(self.client.request(request(Method::POST, &url, &headers, body)?).await?).await
     }
 
     /// A request to the operator's listener of one of them, with the token.
@@ -125,6 +152,27 @@ impl Fleet {
         Ok(try_join_all(each).await?.iter().sum())
     }
 
+    /// How much memory of the machine one of them has.
+    pub fn resident_bytes(&self, replica: usize) -> Result<u64> {
+        let status = std::fs::read_to_string(self.about(replica, "status")?)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// How long one of them has kept a processor busy since its start.
+    pub fn busy_for(&self, replica: usize) -> Result<Duration> {
+        /// In hundredths of a second, whatever the machine.
+        const TICK_MS: u64 = 10;
+        let stat = std::fs::read_to_string(self.about(replica, "stat")?)?;
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(Duration::from_millis(ticks.sum::<Result<u64, _>>()? * TICK_MS))
+    }
+
+    fn about(&self, replica: usize, what: &str) -> Result<String> {
+        Ok(format!("/proc/{}/{what}", self.replicas[replica].process.id().context("it does not run")?))
+    }
+
     /// Sends a signal to one of them by its name: `KILL`, `STOP`, `CONT`.
     pub async fn signal(&self, replica: usize, name: &str) -> Result<()> {
         let id = self.replicas[replica].process.id().context("it does not run")?.to_string();
@@ -132,6 +180,16 @@ impl Fleet {
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status().await?;
         ensure!(sent.success(), "no signal for {id}");
         Ok(())
+    }
+
+    /// Waits until one of them has ended by itself, and tells how.
+    pub async fn ended(&mut self, replica: usize) -> Result<ExitStatus> {
+        Ok(timeout(PATIENCE, self.replicas[replica].process.wait()).await.context("it does not end")??)
+    }
+
+    /// The folder with the config of all of them, `weir.yaml`.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// `kill -9` for one of them, and its end.
@@ -161,7 +219,15 @@ impl Fleet {
     }
 
     async fn start_one(&self) -> Result<Replica> {
-        let mut command = Command::new(programs::weir());
+        let mut command = match self.files_max {
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh", &most.to_string()]);
+                shell.arg(programs::weir());
+                shell
+            }
+            None => Command::new(programs::weir()),
+        };
         command.args(["serve", "--config"]).arg(self.dir.path().join("weir.yaml"));
         command.env("WEIR_ADMIN_TOKEN", ADMIN_TOKEN).env_remove("WEIR_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -1,6 +1,6 @@
 //! A router on free ports with a config text, and a client that speaks plain HTTP to it.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -75,6 +75,13 @@ impl TestRouter {
         let router = Self::start_in(dir, yaml).await?;
         anyhow::ensure!(router.running().catalog_ready(PATIENCE).await, "not every downstream was listed in time");
         Ok(router)
+    }
+
+    /// Writes the config in `yaml` to the file that the router was started with, and has it read again.
+    pub async fn change(&self, yaml: &str) -> Result<(), Arc<router::Refused>> {
+        let path = self.dir.path().join("weir.yaml");
+        std::fs::write(&path, yaml).expect("the folder is the test's own");
+        self.running().read_again(&path).await
     }
 
     /// The running router.

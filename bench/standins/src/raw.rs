@@ -135,6 +135,11 @@ impl RawServer {
         self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many connections are open now.
+    pub fn connections_open(&self) -> usize {
+        self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// What the operating system took from us so far, upgrades left out.
     pub fn bytes_sent(&self) -> u64 {
         self.shared.bytes_sent.load(Ordering::Relaxed)
