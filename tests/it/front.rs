@@ -1,6 +1,6 @@
 //! The door: hosts and origins, ambiguous HTTP, TLS, and which listener serves what.
 
-mod framing;
+pub(crate) mod framing;
 
 use std::net::SocketAddr;
 

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod contract;
 pub mod fleet;
 pub mod harness;
+pub mod nginx;
 pub mod programs;
 pub mod tls;
 

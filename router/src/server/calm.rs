@@ -90,6 +90,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Calm<I> {
         let (now, judge) = (Instant::now(), &mut this.judge);
         let is_calm = this.frames.take(&buffer.filled()[before..], |frame| judge.allows(frame, now));
         if !is_calm {
+            // Who gets an error has been given nothing.
+            buffer.set_filled(before);
             telemetry::refused_before_auth("http2_flood");
             tracing::debug!("a caller floods its connection with frames that ask for nothing: it is closed");
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many idle frames")));

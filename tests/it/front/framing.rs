@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Heads after the request line, and what follows them. `HOST` and `LENGTH` stand for the right values, `BODY` and `CHUNKS` for a call.
-const AMBIGUOUS: [(&str, &str); 17] = [
+pub(crate) const AMBIGUOUS: [(&str, &str); 17] = [
     ("a length beside chunks", "HOST\r\ncontent-length: LENGTH\r\ntransfer-encoding: chunked\r\n\r\nCHUNKS"),
     ("chunks beside a length", "HOST\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\nCHUNKS"),
     ("chunks beside no length", "HOST\r\ntransfer-encoding: chunked\r\nContent-Length: 0\r\n\r\nCHUNKS"),
@@ -34,6 +34,8 @@ const AMBIGUOUS: [(&str, &str); 17] = [
     ("a bare CR", "HOST\rx-a: b\r\ncontent-length: LENGTH\r\n\r\nBODY"),
     ("a bare LF in a trailer", "HOST\r\ntransfer-encoding: chunked\r\n\r\nTRAILED"),
 ];
+/// The rest of a head that has one meaning.
+pub(crate) const FINE: &str = "HOST\r\ncontent-length: LENGTH\r\n\r\nBODY";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_two_meanings_ends_the_connection_and_reaches_nobody() -> Result<()> {
@@ -164,21 +166,25 @@ impl Scene {
         self.server.received().iter().filter(|message| message.tool().is_some()).count()
     }
 
-    /// A request to `path` with this rest of a head, and the call that belongs to the path.
     fn request(&self, path: &str, rest: &str) -> String {
-        let (headers, body) = call(path);
-        let length = body.len();
-        let chunks = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
-        let trailed = format!("{length:x}\r\n{body}\r\n0\r\nx-a: b\n\n\r\n\r\n");
-        let rest = rest.replacen("HOST", &format!("{headers}host: {}", self.router.authority()), 1);
-        let rest = rest.replace("LENGTH", &length.to_string());
-        let rest = rest.replace("BODY", &body).replace("CHUNKS", &chunks).replace("TRAILED", &trailed);
-        format!("POST {path} HTTP/1.1\r\n{rest}")
+        request(path, &format!("host: {}", self.router.authority()), rest)
     }
 
     fn fine(&self, path: &str) -> String {
-        self.request(path, "HOST\r\ncontent-length: LENGTH\r\n\r\nBODY")
+        self.request(path, FINE)
     }
+}
+
+/// A request to `path` with these headers and this rest of a head, and the call that belongs to the path.
+pub(crate) fn request(path: &str, host: &str, rest: &str) -> String {
+    let (headers, body) = call(path);
+    let length = body.len();
+    let chunks = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+    let trailed = format!("{length:x}\r\n{body}\r\n0\r\nx-a: b\n\n\r\n\r\n");
+    let rest = rest.replacen("HOST", &format!("{headers}{host}"), 1);
+    let rest = rest.replace("LENGTH", &length.to_string());
+    let rest = rest.replace("BODY", &body).replace("CHUNKS", &chunks).replace("TRAILED", &trailed);
+    format!("POST {path} HTTP/1.1\r\n{rest}")
 }
 
 /// Headers and body of a call of `raw__work`.
