@@ -110,7 +110,7 @@ async fn a_half_open_connection_is_noticed_its_calls_fail_and_it_is_replaced() -
     ensure!(all[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{all}");
     ensure!(names(&router).await? == before && good.server.seen().called("get_merchant") == 0);
     let records = router.records().await?;
-    ensure!(records.len() == 1 && records[0]["outcome"] == "connection_lost", "{records:?}");
+    ensure!(records.len() == 1 && records[0]["attempts"][0]["outcome"] == "connection_lost", "{records:?}");
     proxy.set(Fault::Pass).await?;
     router.downstreams_until(|all| all[0]["health"] == "up").await?;
     ensure!(router.ask(&call).await?.result()?["isError"] != true);

@@ -80,7 +80,8 @@ async fn real_ebcdic_records_become_json_for_a_caller() -> Result<()> {
     ensure!(heard.body == "job=NIGHTLY&parm=A%3D1%26B%3D2", "{heard:?}");
     ensure!(standin.seen().jobs.len() == 1, "{:?}", standin.seen().jobs);
 
-    standin.abend_next(1);
+    // What is read is asked for twice.
+    standin.abend_next(2);
     let abend = router.call(None, "mainframe__get_account", json!({ "number": 1 })).await?.result()?;
     ensure!(abend["isError"] == true && abend.to_string().contains("TRANSACTION ABEND ASRA"), "{abend}");
 

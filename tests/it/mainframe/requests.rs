@@ -26,6 +26,9 @@ async fn scene() -> Result<(Listener, Connected)> {
     Ok((server, connected))
 }
 
+/// By this header a system hears how long it is waited for.
+const TIME_LEFT: &str = "x-envoy-expected-rq-timeout-ms";
+
 #[tokio::test]
 async fn an_argument_is_one_segment_or_one_parameter_whatever_it_says() -> Result<()> {
     let table = [
@@ -55,7 +58,7 @@ async fn an_argument_is_one_segment_or_one_parameter_whatever_it_says() -> Resul
         ensure!(heard.target() == format!("/base/q?x={encoded}&y=is%20{encoded}"), "{text}: {}", heard.head);
         for heard in server.heard() {
             let names: Vec<_> = heard.headers().into_iter().map(|(name, _)| name).collect();
-            ensure!(names == ["accept", "host", "authorization"], "{text}: {}", heard.head);
+            ensure!(names == ["accept", TIME_LEFT, "host", "authorization"], "{text}: {}", heard.head);
             ensure!(heard.header("host").is_some_and(|host| server.url.ends_with(&host)), "{text}: {}", heard.head);
             ensure!(heard.header("authorization") == Some(format!("Bearer {TOKEN}")), "{text}: {}", heard.head);
         }
@@ -143,9 +146,9 @@ fn any_text_leads_to_the_same_route_with_the_same_headers() -> Result<()> {
             let headers = heard.headers();
             let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
             let expected = match tool {
-                "path" | "query" => vec!["accept", "host", "authorization"],
-                "header" => vec!["accept", "x-term", "host", "authorization"],
-                _ => vec!["accept", "content-type", "host", "authorization", "content-length"],
+                "path" | "query" => vec!["accept", TIME_LEFT, "host", "authorization"],
+                "header" => vec!["accept", "x-term", TIME_LEFT, "host", "authorization"],
+                _ => vec!["accept", "content-type", TIME_LEFT, "host", "authorization", "content-length"],
             };
             prop_assert_eq!(names, expected, "{}", &heard.head);
             let (path, query) = heard.target().split_once('?').unwrap_or((heard.target(), ""));

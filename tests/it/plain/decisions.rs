@@ -84,6 +84,41 @@ async fn a_full_downstream_refuses_both_alike() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_counts_and_refuses_both_alike() -> Result<()> {
+    for per in ["caller", "tool"] {
+        let server = server().await?;
+        let mut config = config(&server);
+        config["limits"] = json!([{ "name": "few", "per": per, "rate": "4/d" }]);
+        config["downstreams"]["raw"]["tools"]["fails"] = json!({ "cost": 9 });
+        let router = TestRouter::ready(&config.to_string()).await;
+        ensure!(router.is_err(), "it costs more than there ever is");
+        config["downstreams"]["raw"]["tools"]["fails"] = json!({ "cost": 3 });
+        let router = TestRouter::ready(&config.to_string()).await?;
+        for _ in 0..2 {
+            ensure!(router.ask(&Ask::call("raw__fine", json!({}))).await?.result()?["isError"].is_null());
+            ensure!(call(&router, "raw__fine", &json!({})).await?.status == 200, "one count for both");
+        }
+        let over_mcp = router.ask(&Ask::call("raw__fine", json!({}))).await?;
+        let plain = call(&router, "raw__fine", &json!({})).await?;
+        let meta = &over_mcp.result()?["_meta"]["weir/limit"];
+        ensure!(plain.status == 429 && over_mcp.status == 200 && meta["name"] == "few", "{plain:?} {over_mcp:?}");
+        ensure!(plain.json()?["_meta"]["weir/limit"]["name"] == "few", "{plain:?}");
+        for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
+            ensure!(plain.headers.contains_key(header) && over_mcp.headers.contains_key(header), "{header}: {plain:?}");
+        }
+        ensure!(plain.headers["ratelimit-policy"] == over_mcp.headers["ratelimit-policy"], "{plain:?} {over_mcp:?}");
+        // The second is told to wait a little less.
+        let start = |text: &Value| text.as_str().and_then(|text| text.split("Try again").next().map(str::to_owned));
+        let (said, detail) = (start(&over_mcp.result()?["content"][0]["text"]), start(&plain.json()?["detail"]));
+        ensure!(said == detail && said.is_some(), "{said:?} {detail:?}");
+        let [record, other] = last_two(&router).await?;
+        ensure!(record == other && record["outcome"] == "limited" && record["limited_by"] == "few", "{record} {other}");
+        ensure!(sent(&server, 0).len() == 4, "what is refused is not sent");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_calls_is_told_alike_and_each_sees_its_own_tools() -> Result<()> {
     let (server, dir) = (server().await?, tempfile::tempdir()?);
     let made = keys(dir.path(), &[("alice", &["all"]), ("bob", &["few"])])?;
@@ -138,6 +173,9 @@ async fn last_two(router: &TestRouter) -> Result<[Value; 2]> {
     let mut records = router.records().await?.into_iter().map(|mut record| {
         if let Some(members) = record.as_object_mut() {
             members.retain(|key, _| !OWN.contains(&key.as_str()));
+            for attempt in members.get_mut("attempts").and_then(Value::as_array_mut).into_iter().flatten() {
+                attempt["took_ms"].take();
+            }
         }
         record
     });

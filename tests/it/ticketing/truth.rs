@@ -84,6 +84,8 @@ async fn what_jira_shows_to_nobody_in_particular_is_no_answer() -> Result<()> {
     let adapter = adapter(&script, &json!({}))?;
     let error = failure(&*adapter, &context(PATIENCE), "search_tickets", &json!({ "status": "open" })).await?;
     ensure!(error.class == ErrorClass::Unauthorized, "{error:?}");
+    // A look at the account shows that the credential is good for it.
+    until_state(&*adapter, Health::Up).await?;
     // What was written is written, under whatever name.
     call(&*adapter, "add_comment", &json!({ "id": "SUP-1", "text": "t" })).await?;
     Ok(())

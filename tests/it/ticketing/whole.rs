@@ -252,7 +252,7 @@ async fn a_dead_service_is_told_as_dead_and_everything_else_answers() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_does_not_end_well_is_cut() -> Result<()> {
     let settings = json!({ "attempt_timeout": "600ms", "idle_timeout": "200ms", "answer_bytes_max": "256KiB" });
-    let scene = Scene::new(settings, json!({})).await?;
+    let scene = Scene::new(settings, json!({ "retries": { "attempts_max": 1 } })).await?;
     for (kind, wanted) in [
         (TroubleKind::StopAfterHead, "no whole answer"),
         (TroubleKind::Trickle, "no whole answer"),
