@@ -2,6 +2,7 @@
 //!
 //! Every test has a count that shows that the downstream was as busy as it may be; without that it fails, for it would prove nothing.
 
+mod overload;
 mod replicas;
 mod stalled;
 
