@@ -24,6 +24,7 @@ mod mainframe_records;
 mod mcp_http;
 mod modern;
 mod names;
+mod operations;
 mod pages;
 mod plain;
 mod postgres;

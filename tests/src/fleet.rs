@@ -204,6 +204,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// Starts one of them, which has ended, again where it served before.
+    pub async fn start_again_there(&mut self, replica: usize) -> Result<()> {
+        let text = std::fs::read_to_string(self.dir.path().join("weir.yaml"))?;
+        let mut config: Value = serde_json::from_str(&text)?;
+        config["server"]["listen"] = json!(self.address(replica)?);
+        let file = format!("weir-{replica}.yaml");
+        std::fs::write(self.dir.path().join(&file), config.to_string())?;
+        self.replicas[replica] = self.start_by(&file).await?;
+        Ok(())
+    }
+
     /// Kills all of them at once and starts them again.
     pub async fn restart_all(&mut self) -> Result<()> {
         for replica in 0..self.len() {
@@ -219,6 +230,10 @@ impl Fleet {
     }
 
     async fn start_one(&self) -> Result<Replica> {
+        self.start_by("weir.yaml").await
+    }
+
+    async fn start_by(&self, config: &str) -> Result<Replica> {
         let mut command = match self.files_max {
             Some(most) => {
                 let mut shell = Command::new("sh");
@@ -228,7 +243,7 @@ impl Fleet {
             }
             None => Command::new(programs::weir()),
         };
-        command.args(["serve", "--config"]).arg(self.dir.path().join("weir.yaml"));
+        command.args(["serve", "--config"]).arg(self.dir.path().join(config));
         command.env("WEIR_ADMIN_TOKEN", ADMIN_TOKEN).env_remove("WEIR_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().context("weir does not start")?;
