@@ -13,7 +13,10 @@ mod script;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +29,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 use lane::{Lane, Lanes};
-use probe::Probe;
+use probe::{Probe, Seen};
 pub(crate) use script::Script;
 
 /// How many messages a reader may be behind before it has missed some.
@@ -90,6 +93,9 @@ struct Shared {
     link: watch::Sender<Link>,
     messages: broadcast::Sender<Message>,
     clock: Clock,
+    /// What lies there must not be evicted.
+    keeps: bool,
+    evicts: AtomicBool,
 }
 
 /// Whether Redis can be used, why not, and since when.
@@ -158,6 +164,15 @@ impl Redis {
     /// Connects to nothing yet: a task of its own connects, and goes on trying, until the last handle is gone.
     /// Must be called within a tokio runtime.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        Self::with(settings, false)
+    }
+
+    /// The same for what must not be forgotten early, such as counts: warns where this Redis may evict it.
+    pub fn keeping(settings: Settings) -> Result<Self, SettingsError> {
+        Self::with(settings, true)
+    }
+
+    fn with(settings: Settings, keeps: bool) -> Result<Self, SettingsError> {
         let servers = address::servers(&settings.url, &settings.kind)?;
         let shared = Arc::new(Shared {
             servers,
@@ -167,6 +182,8 @@ impl Redis {
             link: watch::Sender::new(Link { state: LinkState::Connecting, reason: None, since: SystemTime::now() }),
             messages: broadcast::Sender::new(MESSAGES_MAX),
             clock: Clock::local(),
+            keeps,
+            evicts: AtomicBool::new(false),
         });
         let stop = CancellationToken::new();
         tokio::spawn(keeper::keep(Arc::clone(&shared), stop.clone()));
@@ -183,6 +200,18 @@ impl Redis {
     #[must_use]
     pub fn link_changes(&self) -> watch::Receiver<Link> {
         self.shared.link.subscribe()
+    }
+
+    /// Whether both are handles on the same connections.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Whether it may evict what must not be forgotten early.
+    #[must_use]
+    pub fn evicts(&self) -> bool {
+        self.shared.evicts.load(Ordering::Relaxed)
     }
 
     /// Whether Redis can be used now. Made for the path of a call.
@@ -287,6 +316,23 @@ impl Shared {
             *link = Link { state, reason, since: SystemTime::now() };
             true
         });
+    }
+
+    /// What the server says of itself, once a second.
+    fn saw(&self, seen: &Seen) {
+        self.clock.sample(seen.now_ms);
+        let evicts = self.keeps && seen.evicts;
+        if self.evicts.swap(evicts, Ordering::Relaxed) != evicts {
+            if evicts {
+                tracing::warn!(
+                    target: "cache",
+                    "Redis has a maxmemory and may evict counts of limits, permits and what is kept of writes: \
+                     set its maxmemory-policy to noeviction, or give them a Redis of their own by redis.state_url"
+                );
+            } else {
+                tracing::info!(target: "cache", "Redis evicts nothing any more that must be kept");
+            }
+        }
     }
 
     /// To whoever listens. Nobody may.

@@ -34,6 +34,8 @@ pub struct Surroundings {
     pub previous_masters: Vec<SecretString>,
     /// The address of Redis, of `redis.url`.
     pub redis_url: Option<SecretString>,
+    /// The address of the Redis for what must not be forgotten early, of `redis.state_url`.
+    pub redis_state_url: Option<SecretString>,
     /// The password of the servers behind sentinels, of `redis.server_password`.
     pub redis_server_password: Option<SecretString>,
     /// The secret of `cache.webhook`.
@@ -66,7 +68,13 @@ impl Loaded {
         let previous_masters =
             previous.into_iter().filter_map(|(scope, secret)| secrets.master(secret, &scope)).collect();
         let redis = scope.key("redis");
-        let redis_url = self.config.redis.as_ref().and_then(|settings| secrets.redis(settings, &redis.key("url")));
+        let redis_url =
+            self.config.redis.as_ref().and_then(|settings| secrets.redis(settings, &settings.url, &redis.key("url")));
+        let redis_state_url = self
+            .config
+            .redis
+            .as_ref()
+            .and_then(|settings| secrets.redis(settings, settings.state_url.as_ref()?, &redis.key("state_url")));
         let redis_server_password = self.config.redis.as_ref().and_then(|settings| settings.server_password.as_ref());
         let redis_server_password =
             redis_server_password.and_then(|password| secrets.read(password, &redis.key("server_password")));
@@ -93,6 +101,7 @@ impl Loaded {
                 master,
                 previous_masters,
                 redis_url,
+                redis_state_url,
                 redis_server_password,
                 webhook_secret,
                 keys,
@@ -205,8 +214,8 @@ impl Secrets<'_> {
         Some(master)
     }
 
-    fn redis(&self, settings: &Redis, scope: &Scope<'_>) -> Option<SecretString> {
-        let url = self.read(&settings.url, scope)?;
+    fn redis(&self, settings: &Redis, reference: &SecretRef, scope: &Scope<'_>) -> Option<SecretString> {
+        let url = self.read(reference, scope)?;
         if let Err(weakness) = redis::addresses(url.expose_secret(), settings.kind) {
             scope.refuse(weakness.what, weakness.help);
         }

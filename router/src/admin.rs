@@ -9,7 +9,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use ::config::name::RESERVED;
 use adapters::Health;
 use aws_lc_rs::constant_time;
-use cache::redis::{LinkState, Redis};
+use cache::redis::LinkState;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -112,9 +112,15 @@ impl Operator {
             let reason = condition.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push_str(&format!("{} is {}{reason}\n", downstream.name, condition.word));
         }
-        if let Some(link) = router.cache.redis().map(Redis::link).filter(|link| link.state != LinkState::Up) {
-            let reason = link.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            lines.push_str(&format!("Redis is {}{reason}\n", word(link.state)));
+        for (name, redis) in router.redis() {
+            let link = redis.link();
+            if link.state != LinkState::Up {
+                let reason = link.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                lines.push_str(&format!("{name} is {}{reason}\n", word(link.state)));
+            }
+            if redis.evicts() {
+                lines.push_str(&format!("{name} may evict what must be kept: its maxmemory-policy is not noeviction\n"));
+            }
         }
         lines.push_str(&config::lines(&self.live));
         text(StatusCode::OK, lines)

@@ -60,6 +60,8 @@ pub struct Router {
     pub(crate) limits: Limits,
     pub(crate) body_room: Arc<Room>,
     pub(crate) audit: Arc<Audit>,
+    /// Where limits, permits and writes are kept; the cache's own Redis unless the config names a second.
+    pub(crate) state: Option<Redis>,
     /// The results that tools gave before.
     pub(crate) cache: Cache<SharedAnswer>,
     pub(crate) cache_keys: Arc<KeyMaker>,
@@ -116,15 +118,15 @@ impl Router {
         let downstreams = downstreams(loaded, &[])?;
         let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
         let masters = Masters::new(surroundings);
-        let redis = shared::redis(&config, surroundings)?;
+        let shared::Handles { cache: redis, state } = shared::redis(&config, surroundings)?;
         let tags = match (&redis, &config.redis) {
             (Some(redis), Some(settings)) => Tags::shared(redis.clone(), TAGS_MAX, settings.command_timeout.0),
             _ => Tags::in_memory(TAGS_MAX),
         };
         let pages = Arc::new(pages::store(masters.store_sealer("cache/page", pages::ANSWER_BYTES_MAX), redis.clone()));
-        let operations = Operations::new(&config, &masters, redis.clone());
+        let operations = Operations::new(&config, &masters, state.clone());
         let own = own::downstream(&config, &pages, &operations, &downstreams).map(Arc::new);
-        let limiter = redis.clone().map_or_else(Limiter::in_memory, Limiter::shared);
+        let limiter = state.clone().map_or_else(Limiter::in_memory, Limiter::shared);
         let closing = CancellationToken::new();
         let router = Arc::new(Self {
             catalog: Catalog::new(&config, downstreams.clone(), own, None),
@@ -138,6 +140,7 @@ impl Router {
             limiter,
             body_room: Arc::new(Room::new(config.server.body_bytes_max.bytes())),
             audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
+            state,
             cache: result_cache(&config.cache, &masters, tags.clone(), redis),
             cache_keys: Arc::new(masters.store_keys("cache/key")),
             pages,
@@ -199,6 +202,7 @@ impl Router {
             sessions: before.sessions.clone(),
             audit: before.audit.clone(),
             cache: before.cache.clone(),
+            state: before.state.clone(),
             cache_keys: before.cache_keys.clone(),
             pages: before.pages.clone(),
             operations: before.operations.clone(),
@@ -218,6 +222,13 @@ impl Router {
             router.keep_listed(downstream);
         }
         Ok(router)
+    }
+
+    /// Each Redis there is, by the name under which operators hear of it.
+    pub(crate) fn redis(&self) -> impl Iterator<Item = (&'static str, &Redis)> {
+        let cache = self.cache.redis();
+        let second = self.state.as_ref().filter(|state| cache.is_none_or(|cache| !state.is(cache)));
+        cache.map(|redis| ("Redis", redis)).into_iter().chain(second.map(|redis| ("the Redis of redis.state_url", redis)))
     }
 
     /// Whether this very downstream is one of it, with the same connections.

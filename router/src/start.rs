@@ -12,6 +12,7 @@ use std::{
 
 use adapters::BuildError;
 use cache::redis::LinkState;
+use futures_util::future::join_all;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ pub enum StartError {
     /// The address of Redis cannot be used.
     #[error("redis.url: {0}")]
     Redis(#[source] cache::redis::SettingsError),
+    /// The address of the second Redis cannot be used.
+    #[error("redis.state_url: {0}")]
+    StateRedis(#[source] cache::redis::SettingsError),
     /// An address cannot be listened on.
     #[error("{setting}: cannot listen on {address} ({source}): choose another port, or stop what uses it")]
     Listen {
@@ -219,10 +223,11 @@ impl Running {
 /// Waits until Redis is there, or known not to be. What is fetched without it is shared with nobody: replicas that restart together would ask
 /// the downstreams for all that lies there. Who connects meanwhile waits in the queue of the listener.
 async fn redis_is_tried(router: &Router) {
-    let Some(redis) = router.cache.redis() else { return };
-    let mut link = redis.link_changes();
-    let tried = link.wait_for(|link| link.state != LinkState::Connecting);
-    if tokio::time::timeout(REDIS_WAIT_MAX, tried).await.is_err() {
+    let tried = router.redis().map(|(_, redis)| {
+        let mut link = redis.link_changes();
+        async move { link.wait_for(|link| link.state != LinkState::Connecting).await.is_ok() }
+    });
+    if tokio::time::timeout(REDIS_WAIT_MAX, join_all(tried)).await.is_err() {
         tracing::warn!("nothing is heard of Redis; serving without it until it is there");
     }
 }

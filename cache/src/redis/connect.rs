@@ -15,7 +15,7 @@ use super::{
     Kind, Settings,
     address::{self, with_credentials},
     lane::{Connection, Lanes},
-    probe::{Probe, Unusable},
+    probe::{Probe, Seen, Unusable},
     reason,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Connected {
     pub(super) subscription: Subscription,
     /// Who can be subscribed at.
     pub(super) servers: Vec<ConnectionInfo>,
-    pub(super) now_ms: u64,
+    pub(super) seen: Seen,
 }
 
 /// A connection that is told what others publish.
@@ -85,9 +85,9 @@ async fn connected(settings: &Settings, servers: Vec<ConnectionInfo>, probe: &Pr
     let [small, _, lasting] = &connections;
     let channels = settings.channels();
     let (probed, subscribed) = future::join(probe.first(small, lasting), subscribe(&servers, &channels, limit)).await;
-    let (now_ms, subscription) = (probed?, subscribed?);
+    let (seen, subscription) = (probed?, subscribed?);
     let lanes = Lanes::new(connections, settings.command_timeout, settings.value_timeout);
-    Ok(Connected { lanes, subscription, servers, now_ms })
+    Ok(Connected { lanes, subscription, servers, seen })
 }
 
 /// Whether the sentinels name another server than the one that is used. They tell the old one only after a while that it

@@ -46,9 +46,9 @@ async fn keep_on(shared: &Shared) {
 
 /// Uses connections until they are of no use, and says whether that was for slowness.
 async fn tend(shared: &Shared, connected: Connected) -> bool {
-    let Connected { lanes, subscription, servers, now_ms } = connected;
+    let Connected { lanes, subscription, servers, seen } = connected;
     let lanes = Arc::new(lanes);
-    shared.clock.sample(now_ms);
+    shared.saw(&seen);
     // What was published before now is unknown to everybody, and must be known to be so before the first command.
     shared.pass_on(Message::Gap);
     shared.lanes.store(Some(Arc::clone(&lanes)));
@@ -68,11 +68,11 @@ async fn tend(shared: &Shared, connected: Connected) -> bool {
 async fn watch(shared: &Shared, lanes: &Lanes, used: &[ConnectionInfo]) {
     loop {
         // One that was slow is asked again at once: either it answers, or three in a row end it.
-        let Ok(now_ms) = shared.probe.again(lanes).await else {
+        let Ok(seen) = shared.probe.again(lanes).await else {
             tokio::time::sleep(shared.settings.command_timeout).await;
             continue;
         };
-        shared.clock.sample(now_ms);
+        shared.saw(&seen);
         if let Some(used) = used.first()
             && connect::is_replaced(&shared.settings, &shared.servers, used).await
         {

@@ -12,14 +12,21 @@ use super::{
 
 static PROBE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("probe.lua")));
 
-/// What is tried, and on which keys: a text and a hash in one slot.
+/// What is tried, and on which keys: a text, a hash and a sorted set in one slot.
 pub(super) struct Probe {
-    keys: [String; 2],
+    keys: [String; 3],
     channel: String,
 }
 
-/// Time in ms, whether the server says which one it is, the commands that are refused.
-type Answer = (u64, bool, Vec<String>);
+/// Time in ms, whether the server says which one it is, the commands that are refused, whether it may evict.
+type Answer = (u64, bool, Vec<String>, bool);
+
+/// What a server that can be used says of itself.
+pub(super) struct Seen {
+    pub(super) now_ms: u64,
+    /// It may forget what is not old yet, for want of room.
+    pub(super) evicts: bool,
+}
 
 /// Why a server is of no use, in words for an operator.
 pub(super) struct Unusable(pub(super) String);
@@ -27,13 +34,13 @@ pub(super) struct Unusable(pub(super) String);
 impl Probe {
     pub(super) fn new(settings: &Settings) -> Self {
         let key = |suffix| key(&settings.prefix, "probe", suffix);
-        Self { keys: [key("t"), key("h")], channel: format!("{}:probe", settings.prefix) }
+        Self { keys: [key("t"), key("h"), key("z")], channel: format!("{}:probe", settings.prefix) }
     }
 
-    /// Tries all that is needed over new connections, and tells the time in ms.
-    pub(super) async fn first(&self, small: &Connection, lasting: &Connection) -> Result<u64, Unusable> {
-        let [text, hash] = &self.keys;
-        let (keys, args) = ([text.as_str(), hash], [self.channel.as_bytes()]);
+    /// Tries all that is needed over new connections.
+    pub(super) async fn first(&self, small: &Connection, lasting: &Connection) -> Result<Seen, Unusable> {
+        let [text, hash, sorted_set] = &self.keys;
+        let (keys, args) = ([text.as_str(), hash, sorted_set], [self.channel.as_bytes()]);
         let (mut small, mut small_in_full, mut lasting) = (small.clone(), small.clone(), lasting.clone());
         // In full as well, since the server may know the script from before, and will not know all that come after it.
         let in_full = PROBE.in_full(&keys, &args);
@@ -55,9 +62,9 @@ impl Probe {
     }
 
     /// Asks whether all is still as it was, within the time of any small command. Connections that are of no use any more are given up.
-    pub(super) async fn again(&self, lanes: &Lanes) -> Result<u64, Gone> {
-        let [text, hash] = &self.keys;
-        let answer = lanes.run(&lanes.small, &PROBE, &[text, hash], &[self.channel.as_bytes()]).await;
+    pub(super) async fn again(&self, lanes: &Lanes) -> Result<Seen, Gone> {
+        let [text, hash, sorted_set] = &self.keys;
+        let answer = lanes.run(&lanes.small, &PROBE, &[text, hash, sorted_set], &[self.channel.as_bytes()]).await;
         let judged = match answer {
             Ok(answer) => judge(answer),
             // The log has what was refused.
@@ -71,7 +78,7 @@ impl Probe {
     }
 }
 
-fn judge((now_ms, is_known, refused): Answer) -> Result<u64, Unusable> {
+fn judge((now_ms, is_known, refused, evicts): Answer) -> Result<Seen, Unusable> {
     // Nothing but commands of our own is repeated.
     let refused: Vec<&str> = refused.iter().map(String::as_str).filter(|word| is_command(word)).collect();
     if !refused.is_empty() {
@@ -82,7 +89,7 @@ fn judge((now_ms, is_known, refused): Answer) -> Result<u64, Unusable> {
             "its INFO has no `run_id` and `connected_slaves`, as that of Redis and Valkey has".to_owned(),
         ));
     }
-    Ok(now_ms)
+    Ok(Seen { now_ms, evicts })
 }
 
 fn is_command(word: &str) -> bool {

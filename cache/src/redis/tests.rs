@@ -355,3 +355,28 @@ async fn the_last_handle_that_goes_ends_the_connections() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_server_that_may_evict_what_must_be_kept_is_told_of() -> Result<()> {
+    let server = PrivateRedis::start(RedisOptions::default()).await?;
+    let keeping = Redis::keeping(settings(Kind::Single, server.url()))?;
+    let other = Redis::new(settings(Kind::Single, server.url()))?;
+    until(&keeping, LinkState::Up).await?;
+    until(&other, LinkState::Up).await?;
+    for (setting, value, evicts) in [
+        ("maxmemory", "50mb", false),
+        ("maxmemory-policy", "allkeys-lru", true),
+        ("maxmemory-policy", "noeviction", false),
+        ("maxmemory-policy", "volatile-ttl", true),
+        ("maxmemory", "0", false),
+    ] {
+        server.command(&["CONFIG", "SET", setting, value]).await?;
+        let by = Instant::now() + PATIENCE;
+        while keeping.evicts() != evicts {
+            ensure!(Instant::now() < by, "{setting} {value}");
+            tokio::time::sleep(BETWEEN).await;
+        }
+    }
+    ensure!(!other.evicts(), "what it holds may be forgotten");
+    Ok(())
+}

@@ -23,6 +23,12 @@ pub(super) fn redis(config: &Config, scope: &Scope<'_>) {
         );
     }
     sentinels(redis, scope);
+    if redis.state_url.as_ref() == Some(&redis.url) {
+        scope.key("state_url").refuse(
+            "refers to the same address as `redis.url`",
+            "leave it out where one Redis holds everything, or name another one, whose `maxmemory-policy` is `noeviction`",
+        );
+    }
     if !is_prefix(&redis.prefix) {
         scope.key("prefix").refuse(
             format!("must be 1 to 40 of `a-z`, `0-9`, `:`, `_` and `-`, not `{}`", redis.prefix),

@@ -10,9 +10,11 @@ impl Loaded {
     pub fn files(&self) -> Vec<PathBuf> {
         let config = &self.config;
         let redis = config.redis.iter();
-        let redis = redis.flat_map(|redis| [Some(&redis.url), redis.state_url.as_ref(), redis.server_password.as_ref()]);
+        let redis =
+            redis.flat_map(|redis| [Some(&redis.url), redis.state_url.as_ref(), redis.server_password.as_ref()]);
         let webhook = config.cache.webhook.iter().map(|webhook| &webhook.secret);
-        let secrets = config.secrets.master.iter().chain(&config.secrets.previous).chain(redis.flatten()).chain(webhook);
+        let secrets =
+            config.secrets.master.iter().chain(&config.secrets.previous).chain(redis.flatten()).chain(webhook);
         let of_downstreams = config.downstreams.values().flat_map(|downstream| downstream.secrets());
         let secrets = secrets.chain(of_downstreams).filter_map(|secret| match secret {
             SecretRef::File(path) => Some(path),
@@ -58,7 +60,9 @@ downstreams:
         let mut written: Vec<String> = text
             .split("f/")
             .skip(1)
-            .map(|rest| format!("/etc/weir/f/{}", rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("")))
+            .map(|rest| {
+                format!("/etc/weir/f/{}", rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or(""))
+            })
             .collect();
         written.sort();
         assert_eq!(named, written);

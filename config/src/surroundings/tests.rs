@@ -142,6 +142,13 @@ fn the_address_of_redis_must_be_of_use_and_is_never_printed() {
         shown += &Folder::new().refused(config, &[("MASTER", GOOD), ("REDIS_URL", url)]);
         shown += "\n";
     }
+    let second = config("state_url: { env: STATE_URL }");
+    let urls = [("MASTER", GOOD), ("REDIS_URL", "redis://a"), ("STATE_URL", "hunter2@b")];
+    let said = Folder::new().refused(&second, &urls);
+    assert!(
+        said.contains("`redis.state_url` does not hold the address of a Redis") && !said.contains("hunter2"),
+        "{said}"
+    );
     assert_snapshot!(shown, @"
     weir.yaml:2:10: `redis.url` does not hold the address of a Redis
       2 | redis: { url: { env: REDIS_URL }, kind: single }

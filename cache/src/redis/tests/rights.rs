@@ -116,6 +116,11 @@ fn what_scripts_run_is_tried_before() {
     };
     let tried: BTreeSet<&str> = commands(include_str!("../probe.lua")).collect();
     let sources = [
+        include_str!("../../ledger/remote.rs"),
+        include_str!("../../limits/admit.lua"),
+        include_str!("../../limits/beat.lua"),
+        include_str!("../../limits/release.lua"),
+        include_str!("../../limits/renew.lua"),
         include_str!("../../tags/beat.lua"),
         include_str!("../../tags/raise.lua"),
         include_str!("../../tags/read.lua"),

@@ -93,3 +93,17 @@ fn keys_begin_with_what_every_kind_of_redis_takes_and_times_make_sense() {
       problem 3:44 `redis.connect_timeout` must be from `10ms` to `30s`, not `5m`
     ");
 }
+
+#[test]
+fn a_second_redis_is_another_one() {
+    assert_snapshot!(redis(&[
+        "{ url: { env: A }, state_url: { env: B } }",
+        "{ url: { env: A }, state_url: { env: A } }",
+    ]), @"
+    redis: { url: { env: A }, state_url: { env: B } }
+      fine
+    redis: { url: { env: A }, state_url: { env: A } }
+      problem 3:27 `redis.state_url` refers to the same address as `redis.url`
+        help: leave it out where one Redis holds everything, or name another one, whose `maxmemory-policy` is `noeviction`
+    ");
+}
