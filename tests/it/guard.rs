@@ -1,5 +1,6 @@
 //! What is done when a downstream fails: attempts, breaker, rests, calendar, and what is told of them.
 
+mod database;
 mod deadlines;
 mod repeats;
 
@@ -13,7 +14,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{TestRouter, until};
 
-use crate::mainframe::listener::{Heard, Listener, answer, ok};
+use crate::mainframe::listener::{self, Heard, Listener, Said, answer, ok};
 
 /// What a metric of this process has for these labels, together.
 async fn metric(router: &TestRouter, name: &str, labels: &[&str]) -> Result<f64> {
@@ -192,5 +193,30 @@ async fn a_closed_downstream_is_not_called_and_says_until_when() -> Result<()> {
     ensure!(router.admin("/readyz").await?.text.contains("closed is closed_by_calendar: until "));
     let explained = router.admin_post("/admin/explain", json!({ "tool": "closed__get" })).await?.json()?;
     ensure!(explained["guard"]["calendar"]["closed"]["reason"] == "nightly batch", "{explained}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_do_not_end_well_mark_the_downstream() -> Result<()> {
+    let head = || listener::head("200 OK", "content-type: application/json\r\n", 1 << 20);
+    for (said, last) in [
+        (Said::ThenTrickle(head()), "timeout"),
+        (Said::ThenNothing(head()), "timeout"),
+        (Said::ThenEndless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()), "too_large"),
+        (Said::Bytes(b"\x15\x03\x01 no HTTP at all\r\n\r\n".to_vec()), "protocol"),
+    ] {
+        let server = Listener::start(move |_: &Heard| said.clone()).await?;
+        let mainframe = json!({ "base_url": server.url, "idle_timeout": "100ms", "answer_bytes_max": "2MiB" });
+        let settings = json!({ "mainframe": mainframe, "retries": { "attempts_max": 1 } });
+        let router = router("badly-ended", &server.url, settings).await?;
+        for _ in 0..5 {
+            call(&router, "badly-ended__get").await?;
+        }
+        let told = condition(&router).await?;
+        let reason = format!("5 attempts in a row failed, the last one with {last}");
+        ensure!(told["health"] == "breaker_open" && told["reason"] == reason, "{last}: {told}");
+        ensure!(told["guard"]["last_failure"]["class"] == last, "{told}");
+        ensure!(told["tools"] == 5, "its tools are listed all the same: {told}");
+    }
     Ok(())
 }
