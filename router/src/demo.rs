@@ -1,6 +1,7 @@
 //! `weir demo`: real systems, the router in front of them, and a short tour. Leaves nothing behind.
 
 mod config;
+mod faults;
 mod show;
 mod systems;
 mod tour;
@@ -39,6 +40,10 @@ pub(crate) struct Arguments {
     /// Only serve.
     #[arg(long)]
     no_tour: bool,
+    /// Let the network before the mainframe and the ticketing service go wrong, and tour what becomes of calls then. After the tour one
+    /// exchange in twenty goes on to fail.
+    #[arg(long)]
+    faults: bool,
     /// How long the mainframe takes for an answer.
     #[arg(long, value_name = "LEAST..MOST", default_value = "5s..10s", value_parser = delay)]
     mainframe_delay: RangeInclusive<Duration>,
@@ -87,7 +92,7 @@ impl Demo {
         let mut screen = if arguments.json { Screen::stderr() } else { Screen::stdout() };
         let (listen, admin) = addresses(arguments.port)?;
         let start = Instant::now();
-        let systems = Systems::start(arguments.mainframe_delay.clone()).await?;
+        let systems = Systems::start(arguments.mainframe_delay.clone(), arguments.faults).await?;
         screen.title("Weir: one MCP endpoint in front of the systems of a company")?;
         match systems.crm_missing() {
             None => screen.done(
@@ -124,24 +129,29 @@ impl Demo {
         if arguments.json {
             self.print_json()?;
         }
-        if !arguments.no_tour {
-            let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
-            let audit = self.running.router().audit().clone();
-            let tour = Tour {
-                screen: &mut self.screen,
-                has_crm,
-                mainframe_delay: &arguments.mainframe_delay,
-                mainframe: self.systems.mainframe(),
-                audit: &audit,
-            };
-            if let Err(error) = tour.run(&endpoint, &self.credentials).await {
-                self.screen.warn(&format!("The tour ends here: {error:#}"))?;
-            }
+        if !arguments.no_tour
+            && let Err(error) = self.tour(arguments).await
+        {
+            self.screen.warn(&format!("The tour ends here: {error:#}"))?;
+        }
+        if let Some(network) = self.systems.network() {
+            faults::go_on(&mut self.screen, network)?;
         }
         if !arguments.json {
             self.print_ready()?;
         }
         Ok(())
+    }
+
+    async fn tour(&mut self, arguments: &Arguments) -> anyhow::Result<()> {
+        let (endpoint, has_crm) = (self.endpoint(), self.systems.crm_url().is_some());
+        let audit = self.running.router().audit().clone();
+        let Self { screen, systems, credentials, .. } = self;
+        if let Some(network) = systems.network() {
+            return faults::Tour { screen, systems, network, audit: &audit }.run(&endpoint, credentials).await;
+        }
+        let (mainframe_delay, mainframe) = (&arguments.mainframe_delay, systems.mainframe());
+        Tour { screen, has_crm, mainframe_delay, mainframe, audit: &audit }.run(&endpoint, credentials).await
     }
 
     fn print_json(&self) -> io::Result<()> {

@@ -280,6 +280,43 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
 }
 
 #[tokio::test]
+async fn the_tour_of_faults_shows_what_becomes_of_calls() {
+    let temporary = temporary();
+    let mut demo = Started::new(&mut demo(&temporary, &["--faults", "--mainframe-delay", "0ms"]));
+    let mut shown = String::new();
+    while !shown.contains("Ctrl-C ends all of it.") {
+        shown += &demo.line().await;
+    }
+    demo.signal("TERM").await;
+    demo.finish().await.with_code(0);
+    let (tour, _) = shown.split_once("\nReady\n").unwrap_or_else(|| panic!("{shown}"));
+    let one_line = tour.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut rest = one_line.as_str();
+    for part in [
+        "the network has cut 1 exchange",
+        "3 tickets found all the same",
+        "attempt 2: ok, sent: yes",
+        "The outcome of tickets__create_ticket is unknown",
+        "carried out meanwhile: 1",
+        "state: done",
+        "found in the system. Do not repeat it.",
+        "tickets cannot be reached",
+        "attempt 2: unreachable, sent: no",
+        "carried out meanwhile: 0",
+        "mainframe is left alone for a moment, since 5 attempts in a row failed",
+        "out of the cache: stale_on_error, ",
+        "The mainframe is back.",
+        "calls of yours wait for mainframe already",
+        "for its turn",
+        "5 of 100 exchanges",
+    ] {
+        rest = rest.split_once(part).unwrap_or_else(|| panic!("{part} is not there, or not in this order: {shown}")).1;
+    }
+    assert!(!tour.contains("The tour ends here") && !tour.contains('\x1b') && !tour.contains("null"), "{shown}");
+    assert!(tour.lines().all(|line| line.chars().count() <= 80), "{shown}");
+}
+
+#[tokio::test]
 async fn a_second_signal_leaves_no_keys_behind_either() {
     let temporary = temporary();
     let mut demo = Started::new(&mut demo(&temporary, &["--json", "--no-tour"]));

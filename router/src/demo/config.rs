@@ -37,6 +37,9 @@ const SUPPORT_AGENT_ALLOWS: &[&str] = &[
 ];
 const SUPPORT_AGENT_ALLOWS_OF_CRM: &[&str] = &["crm__get_*", "crm__list_*", "crm__top_*", "crm__overdue_*"];
 
+/// So short that the tour can fill it, and fair by caller, since all callers of the demo are of one tenant.
+const SHORT_LINE: &str = "    line: { max: 8, fair_by: caller }\n";
+
 /// The files of a running demo.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -87,6 +90,12 @@ impl Files {
         };
         let allows: String =
             crm_allows.iter().chain(SUPPORT_AGENT_ALLOWS).map(|glob| format!("        - {glob}\n")).collect();
+        let log_level = match (is_quiet, systems.network()) {
+            // What goes wrong on the tour is told by the tour.
+            (true, Some(_)) => "error",
+            (true, None) => "warn",
+            (false, _) => "info",
+        };
         let text = CONFIG
             .replace("{{crm}}\n", &crm)
             .replace("{{mainframe}}\n", MAINFRAME)
@@ -94,12 +103,13 @@ impl Files {
             .replace("{{listen}}", &listen.to_string())
             .replace("{{admin}}", &admin.to_string())
             .replace("{{enrich_url}}", systems.enrich_url())
-            .replace("{{mainframe_url}}", systems.mainframe_url())
+            .replace("{{mainframe_line}}\n", if systems.network().is_some() { SHORT_LINE } else { "" })
+            .replace("{{mainframe_url}}", &systems.mainframe_url())
             .replace("{{account_number}}", ACCOUNT)
-            .replace("{{tickets_url}}", systems.tickets_url())
+            .replace("{{tickets_url}}", &systems.tickets_url())
             .replace("{{tickets_user}}", TICKETS_USER)
             .replace("{{support_agent_allows}}\n", &allows)
-            .replace("{{log_level}}", if is_quiet { "warn" } else { "info" });
+            .replace("{{log_level}}", log_level);
         private_file(&self.config(), &text)?;
         Ok(credentials)
     }

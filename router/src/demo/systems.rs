@@ -12,6 +12,7 @@ use standins::{
     mainframe::{Mainframe, MainframeOptions},
     mcp::{McpOptions, McpServer, Running, Tools},
     postgres::{PgOptions, PrivatePg},
+    proxy::FaultProxy,
     tickets::{Tickets, TicketsOptions},
 };
 
@@ -32,6 +33,13 @@ pub(super) struct Systems {
     mainframe: Mainframe,
     tickets: Tickets,
     tickets_token: String,
+    network: Option<Network>,
+}
+
+/// What lies between the router and two of its systems, where it can go wrong.
+pub(super) struct Network {
+    pub(super) mainframe: FaultProxy,
+    pub(super) tickets: FaultProxy,
 }
 
 struct Crm {
@@ -40,8 +48,9 @@ struct Crm {
 }
 
 impl Systems {
-    /// Starts them. Without Postgres the demo does with the rest. The mainframe takes so long for an answer.
-    pub(super) async fn start(mainframe_delay: RangeInclusive<Duration>) -> anyhow::Result<Self> {
+    /// Starts them. Without Postgres the demo does with the rest. The mainframe takes so long for an answer. `has_faults`: the network
+    /// before two of them can go wrong.
+    pub(super) async fn start(mainframe_delay: RangeInclusive<Duration>, has_faults: bool) -> anyhow::Result<Self> {
         let tickets_token = random_token()?;
         let (crm, enrich, mainframe, tickets) = tokio::join!(
             start_crm(),
@@ -49,12 +58,22 @@ impl Systems {
             start_mainframe(mainframe_delay),
             start_tickets(tickets_token.clone())
         );
+        let mainframe = mainframe.context("cannot start the mainframe")?;
+        let tickets = tickets.context("cannot start the ticketing service")?;
+        let network = match has_faults {
+            true => Some(Network {
+                mainframe: FaultProxy::start(mainframe.addr).await?,
+                tickets: FaultProxy::start(tickets.addr).await?,
+            }),
+            false => None,
+        };
         Ok(Self {
             crm: crm.map_err(|error| format!("{error:#}")),
             enrich: enrich.context("cannot start the enrichment server")?,
-            mainframe: mainframe.context("cannot start the mainframe")?,
-            tickets: tickets.context("cannot start the ticketing service")?,
+            mainframe,
+            tickets,
             tickets_token,
+            network,
         })
     }
 
@@ -75,12 +94,28 @@ impl Systems {
         &self.mainframe
     }
 
-    pub(super) fn mainframe_url(&self) -> &str {
-        &self.mainframe.url
+    pub(super) fn mainframe_url(&self) -> String {
+        match &self.network {
+            Some(network) => format!("http://{}", network.mainframe.addr()),
+            None => self.mainframe.url.clone(),
+        }
     }
 
-    pub(super) fn tickets_url(&self) -> &str {
-        &self.tickets.url
+    pub(super) fn tickets_url(&self) -> String {
+        match &self.network {
+            Some(network) => format!("http://{}", network.tickets.addr()),
+            None => self.tickets.url.clone(),
+        }
+    }
+
+    /// The service itself, past its network.
+    pub(super) fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// What can go wrong, where the demo was started so.
+    pub(super) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     pub(super) fn tickets_token(&self) -> &str {

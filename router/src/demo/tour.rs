@@ -1,6 +1,6 @@
 //! The tour: what an agent sees through Weir, and what it does not.
 
-mod visitor;
+pub(super) mod visitor;
 
 use std::{
     ops::RangeInclusive,
