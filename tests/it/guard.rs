@@ -1,5 +1,6 @@
 //! What is done when a downstream fails: attempts, breaker, rests, calendar, and what is told of them.
 
+mod credentials;
 mod database;
 mod deadlines;
 mod repeats;

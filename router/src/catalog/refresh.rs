@@ -21,6 +21,7 @@ const REFRESH_MIN: Duration = Duration::from_secs(1);
 /// Lists `downstream` now, whenever it says that something changed or that it is back, and when the list has grown old.
 pub(crate) async fn keep_fresh(downstream: Arc<Downstream>) {
     telemetry::downstream_state(downstream.name.as_str(), downstream.state().health);
+    downstream.guard.tell_state();
     let mut events = downstream.adapter.events();
     let mut next = Instant::now();
     // A downstream that says all the time that its list changed is asked no more often than this.

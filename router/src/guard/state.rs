@@ -45,7 +45,6 @@ pub(super) struct Left {
 
 impl Guard {
     pub(crate) fn new(name: &DownstreamName, config: &config::Downstream) -> Self {
-        telemetry::breaker_state(name.as_str(), 0.0);
         Self {
             name: name.clone(),
             made: Instant::now(),
@@ -154,7 +153,8 @@ impl Guard {
         self.tell_state();
     }
 
-    fn tell_state(&self) {
+    /// Shows the state of its breaker.
+    pub(crate) fn tell_state(&self) {
         let value = match self.watch().state(self.now()) {
             State::Closed => 0.0,
             State::HalfOpen { .. } => 0.5,

@@ -17,8 +17,9 @@ async fn a_database_killed_under_two_hundred_calls_serves_them_all_again_when_it
     let config = json!({
         "identity": { "local": { "roles": ["all"] } },
         "policy": { "roles": { "all": { "allow": ["*"] } } },
+        // Two hundred connections at once take their time on a busy machine.
         "downstreams": { "killed": {
-            "postgres": { "url": { "file": "url" }, "pool_max": CALLS, "statement_timeout": "1m" },
+            "postgres": { "url": { "file": "url" }, "pool_max": CALLS, "statement_timeout": "1m", "connect_timeout": "20s" },
             "tools": {
                 "slow": { "effect": "read", "sql": "SELECT pg_sleep(50)" },
                 "quick": { "effect": "read", "sql": "SELECT 1 AS one" },
