@@ -6,6 +6,7 @@
 mod load;
 
 use std::{
+    num::NonZero,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -20,12 +21,16 @@ use crate::telemetry;
 
 /// How often it is measured how late this process is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// With no more calls than this for each processor it is not the calls that keep the process from keeping up, and to refuse them would not help.
+const ALWAYS_PER_PROCESSOR: usize = 4;
 
 /// The calls that run now, and whether one more may.
 #[derive(Debug)]
 pub(crate) struct Shed {
     taken: Arc<AtomicUsize>,
     max: usize,
+    /// So many may run whatever the pressure is.
+    always: usize,
     pressure: Arc<Pressure>,
 }
 
@@ -57,18 +62,19 @@ impl Shed {
         let pressure =
             Arc::new(Pressure { load: Mutex::default(), share: AtomicU32::new(WHOLE), let_in: AtomicU32::new(0) });
         tokio::spawn(measure(Arc::downgrade(&pressure)));
-        Self { taken: Arc::default(), max, pressure }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { taken: Arc::default(), max, always: ALWAYS_PER_PROCESSOR * processors, pressure }
     }
 
     /// The same calls under another bound: those that run go on.
     pub(crate) fn with_max(&self, max: usize) -> Self {
-        Self { taken: self.taken.clone(), max, pressure: self.pressure.clone() }
+        Self { taken: self.taken.clone(), max, pressure: self.pressure.clone(), ..*self }
     }
 
     /// Lets a call run, or refuses it at once.
     pub(crate) fn take(&self) -> Result<Slot, Refused> {
         let more = |taken| (taken < self.max).then_some(taken + 1);
-        let refused = if !self.pressure.lets_in() {
+        let refused = if self.taken() >= self.always && !self.pressure.lets_in() {
             Refused::Overloaded
         } else if self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_err() {
             Refused::Full
@@ -167,11 +173,13 @@ mod tests {
         late(0, 10_000, 0);
         assert!((0..100).all(|_| shed.take().is_ok()));
         late(10_000, 20_000, 400);
+        let few: Vec<_> = (0..shed.always).map(|_| shed.take().expect("few are always let in")).collect();
         let let_in = (0..1000).filter(|_| shed.take().is_ok()).count();
         assert_eq!(let_in as f64 / 1000.0, shed.share(), "let in evenly");
         assert!((1..=100).contains(&let_in), "{let_in}");
-        late(20_000, 21_000, 1);
+        late(20_000, 23_000, 1);
         assert!((0..100).all(|_| shed.take().is_ok()));
+        drop(few);
     }
 
     #[tokio::test(start_paused = true)]

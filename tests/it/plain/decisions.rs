@@ -70,16 +70,18 @@ async fn a_full_downstream_refuses_both_alike() -> Result<()> {
     let server = server().await?;
     let mut config = config(&server);
     config["downstreams"]["raw"]["calls_max"] = json!(1);
+    config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
+    config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
     let router = TestRouter::ready(&config.to_string()).await?;
     let hanging = router.knock(&Ask::call("raw__hang", json!({}))).await?;
     server.wait_until(|all| all.iter().any(|message| message.tool().is_some())).await?;
     let over_mcp = router.ask(&Ask::call("raw__fine", json!({}))).await?;
     let plain = call(&router, "raw__fine", &json!({})).await?;
-    ensure!(plain.status == 429 && plain.headers["retry-after"] == "1", "{plain:?}");
+    ensure!(plain.status == 503 && plain.headers["retry-after"] == "1", "{plain:?}");
     ensure!(plain.json()?["_meta"]["weir/limit"] == over_mcp.result()?["_meta"]["weir/limit"], "{plain:?}");
     told_alike(&over_mcp, &plain)?;
     let [record, other] = last_two(&router).await?;
-    ensure!(record == other && record["outcome"] == "overloaded", "{record} {other}");
+    ensure!(record == other && record["outcome"] == "queue_full", "{record} {other}");
     hang_up(hanging).await
 }
 
