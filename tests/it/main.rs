@@ -30,6 +30,7 @@ mod plain;
 mod postgres;
 mod reload;
 mod restart;
+mod state_redis;
 mod stdio;
 mod ticketing;
 mod websocket;

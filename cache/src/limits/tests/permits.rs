@@ -102,6 +102,24 @@ async fn those_of_a_process_that_died_come_back() -> Result<()> {
 }
 
 #[tokio::test]
+async fn none_is_missed_for_longer_than_a_lease_by_a_clock_that_was_set_back() -> Result<()> {
+    let server = server().await?;
+    let [limiter] = limiters(&server).await?;
+    let time = server.command(&["TIME"]).await?.list()?;
+    let seconds: u64 = time.into_iter().next().context("no time")?.text()?.parse()?;
+    let in_an_hour = ((seconds + 3_600) * 1_000_000).to_string();
+    for dead in 0..MAX {
+        let id = format!("lent before {dead}");
+        server.command(&["ZADD", "test:{limit-downstream-mainframe}permits", &in_an_hour, &id]).await?;
+    }
+    ensure!(!is_free(&limiter).await);
+    let began = Instant::now();
+    let _permit = permit(&limiter).await?;
+    ensure!(began.elapsed() < shared::LEASE + Duration::from_secs(2), "after {:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
 async fn they_outlive_what_redis_forgets_and_are_renewed_for_as_long_as_they_are_held() -> Result<()> {
     let server = server().await?;
     let [one, other] = limiters(&server).await?;
