@@ -1,5 +1,8 @@
 //! What all calls share.
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use cache::{Bounds, Cache, KeyMaker, Pages, Tags, limits::Limiter, redis::Redis};
@@ -114,8 +117,15 @@ impl Router {
     /// When an adapter's settings make no sense, or the audit folder cannot be written.
     pub fn new(loaded: &config::Loaded, surroundings: &config::Surroundings) -> Result<Arc<Self>, StartError> {
         telemetry::recorder();
+        Self::with(loaded, surroundings, downstreams(loaded, &[])?)
+    }
+
+    fn with(
+        loaded: &config::Loaded,
+        surroundings: &config::Surroundings,
+        downstreams: Arc<[Arc<Downstream>]>,
+    ) -> Result<Arc<Self>, StartError> {
         let config = loaded.config.clone();
-        let downstreams = downstreams(loaded, &[])?;
         let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
         let masters = Masters::new(surroundings);
         let shared::Handles { cache: redis, state } = shared::redis(&config, surroundings)?;

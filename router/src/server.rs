@@ -8,9 +8,10 @@ mod pace;
 mod patience;
 mod strict;
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, header};
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -207,7 +208,7 @@ impl Connection {
             let (connection, patience) = (self.clone(), patience.clone());
             async move {
                 let is_http1 = request.version() <= http::Version::HTTP_11;
-                let mut response = front::respond(&connection.live, connection.peer, request).await;
+                let mut response = survived(front::respond(&connection.live, connection.peer, request)).await;
                 if connection.readiness.is_draining() && is_http1 {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -220,6 +221,18 @@ impl Connection {
     }
 }
 
+/// The answer, also where a bug panics on the way to it: without one the caller would not know whether it was heard.
+async fn survived(responding: impl Future<Output = Response<Body>>) -> Response<Body> {
+    let outcome = AssertUnwindSafe(responding).catch_unwind().await;
+    outcome.unwrap_or_else(|_panic| {
+        tracing::error!("a request ended by a bug of Weir's own");
+        front::problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error of the router. Tell the operator when it was.",
+        )
+    })
+}
+
 impl Peer {
     /// The address at the other end of the connection.
     pub(crate) fn address(self) -> Option<SocketAddr> {
@@ -227,5 +240,18 @@ impl Peer {
             Self::Remote(address) => Some(address),
             Self::InProcess => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Response, StatusCode};
+
+    use super::{Body, survived};
+
+    #[tokio::test]
+    async fn a_panic_on_the_way_to_an_answer_is_answered() {
+        assert_eq!(survived(async { Response::new(Body::from(String::new())) }).await.status(), StatusCode::OK);
+        assert_eq!(survived(async { panic!("a bug") }).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

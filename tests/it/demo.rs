@@ -10,7 +10,7 @@ use crate::cli::{
     binary::{Finished, Started, command, finish},
 };
 
-const SUPPORT_AGENT_SEES: [&str; 15] = [
+const SUPPORT_AGENT_SEES: [&str; 16] = [
     "crm__get_customer",
     "crm__list_customers",
     "crm__overdue_invoices",
@@ -26,6 +26,7 @@ const SUPPORT_AGENT_SEES: [&str; 15] = [
     "tickets__create_ticket",
     "tickets__get_ticket",
     "tickets__search_tickets",
+    "weir__operation_status",
 ];
 const ADMIN_SEES_TOO: [&str; 6] = [
     "crm__delete_customer",
@@ -245,7 +246,7 @@ async fn the_tour_shows_every_step_and_fits_eighty_columns() {
     demo.finish().await.with_code(0);
     let (tour, ready) = shown.split_once("\nReady\n").unwrap_or_else(|| panic!("{shown}"));
     for part in [
-        "15 tools",
+        "16 tools",
         "takes 7 to 8 s",
         "mainframe__get_account account_number=90",
         "    balance ",
