@@ -1,5 +1,7 @@
 //! Start and stop: callers come back before the router knows a list, and leave calls and streams open when it ends.
 
+mod rolling;
+
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};

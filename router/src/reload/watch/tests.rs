@@ -33,7 +33,7 @@ async fn a_file_that_is_written_renamed_over_removed_or_made_again_has_changed()
             _ => fs::write(&file, "four").expect("written"),
         }
         assert!(is_seen(&watch).await, "{step}");
-        watch.look_at(&[file.clone()]).await;
+        watch.look_at(std::slice::from_ref(&file)).await;
     }
 }
 
