@@ -3,8 +3,8 @@
 //! A call that writes is an *operation*, named by the id of its request. It is told to the ledger before its first byte leaves, and its end is told
 //! before its caller hears of it. The same key of the same caller is the same operation, at any replica.
 
-mod key;
 mod kept;
+mod key;
 mod look;
 mod status;
 
@@ -31,10 +31,11 @@ use crate::{
     error::{CallError, millis},
     guard,
     seal::Masters,
+    telemetry,
 };
 
-pub use key::IdempotencyKey;
 use kept::{About, End};
+pub use key::IdempotencyKey;
 pub(crate) use look::after_doubt;
 pub(crate) use status::{LOCAL_NAME as STATUS, Status};
 
@@ -112,7 +113,8 @@ impl Operations {
         let about = About::of(tool, rights);
         let gate = ctx.gate.clone();
         let Some(key) = key else {
-            let write = NewWrite { operation, lease: ctx.deadline.remaining() + 2 * guard::LATE, print: [0; 16], about };
+            let write =
+                NewWrite { operation, lease: ctx.deadline.remaining() + 2 * guard::LATE, print: [0; 16], about };
             let passed_key = names.passed_on(owner, &operation);
             return Ok(Begun::First(Operation::new(self.ledger.keyless(owner, &write), false, passed_key, gate)));
         };
@@ -125,22 +127,29 @@ impl Operations {
         loop {
             let before = match self.ledger.begin(owner, key.as_bytes(), &write).await {
                 Ok(Looked::First(ticket)) => {
-                    trail.note(|decisions| decisions.key = Some("first"));
+                    came_to(trail, "first");
                     let passed_key = names.passed_on(owner, key.as_bytes());
                     return Ok(Begun::First(Operation::new(ticket, true, passed_key, gate)));
                 }
                 Ok(Looked::Before(before)) => before,
-                Err(unknowable) => return Err(keys_gone(unknowable)),
+                Err(unknowable) => {
+                    came_to(trail, "gone");
+                    return Err(keys_gone(unknowable));
+                }
             };
             let id = Uuid::from_bytes(before.operation);
             if before.print != print {
-                trail.note(|decisions| decisions.key = Some("reused"));
+                came_to(trail, "reused");
                 return Err(CallError::KeyReused { operation_id: id.to_string() });
             }
-            trail.note(|decisions| decisions.key = Some(if watch.is_some() { "waited" } else { "repeated" }));
+            let word = if watch.is_some() { "waited" } else { "repeated" };
             match before.state {
-                OperationState::Done => return Ok(Begun::Before(answer_of_before(&before, tool, rights), id)),
+                OperationState::Done => {
+                    came_to(trail, word);
+                    return Ok(Begun::Before(answer_of_before(&before, tool, rights), id));
+                }
                 OperationState::Unknown => {
+                    came_to(trail, word);
                     let found = look::at_once(self, ctx, tool, request, owner, &before).await;
                     return Ok(Begun::Before(found.unwrap_or_else(|| Err(in_doubt(tool, id))), id));
                 }
@@ -148,6 +157,7 @@ impl Operations {
             }
             let left = ctx.deadline.remaining();
             if left.is_zero() {
+                came_to(trail, word);
                 return Err(CallError::Withheld { operation_id: id.to_string(), state: "running" });
             }
             // Looked at once more before the wait: it may have ended while nobody listened.
@@ -218,7 +228,10 @@ impl WriteCall for Operation {
             self.ticket.sent().await.map_err(|unknowable| {
                 let _ = self.unknowable.set(unknowable);
                 // Nobody withdrew it, but nothing is wrong with the downstream either, and it is not to be tried again.
-                AdapterError::not_sent(ErrorClass::Cancelled, "What is known of idempotency keys cannot be asked now; nothing was sent.")
+                AdapterError::not_sent(
+                    ErrorClass::Cancelled,
+                    "What is known of idempotency keys cannot be asked now; nothing was sent.",
+                )
             })
         }
         .boxed()
@@ -240,6 +253,11 @@ impl Drop for Operation {
             runtime.spawn(async move { if left { ticket.unknown().await } else { ticket.release().await } });
         }
     }
+}
+
+fn came_to(trail: &Trail, word: &'static str) {
+    trail.note(|decisions| decisions.key = Some(word));
+    telemetry::idempotency_key(word);
 }
 
 fn keys_gone(unknowable: Unknowable) -> CallError {

@@ -46,6 +46,9 @@ const LINE_REFUSED: &str = "weir_line_refused_total";
 const LIMITED: &str = "weir_limited_total";
 const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
 
+const IDEMPOTENCY_KEYS: &str = "weir_idempotency_keys_total";
+const WRITES_LOOKED_FOR: &str = "weir_writes_looked_for_total";
+
 const CONFIG_RELOADS: &str = "weir_config_reloads_total";
 const CONFIG_LAST_RELOAD: &str = "weir_config_last_reload_success";
 const CONFIG_LAST_RELOAD_AT: &str = "weir_config_last_reload_timestamp_seconds";
@@ -77,6 +80,8 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
         metrics::describe_counter!(LIMITED, "What limits refused, by limit and reason");
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
         metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
+        metrics::describe_counter!(IDEMPOTENCY_KEYS, "Idempotency keys of writes, by what they came to");
+        metrics::describe_counter!(WRITES_LOOKED_FOR, "Looks for writes without an answer, by what came of them");
         handle
     })
 }
@@ -274,6 +279,16 @@ pub(crate) fn audit_lost() {
 /// Tags were raised because somebody outside said what changed: `by` a database, a list, a webhook or an operator.
 pub(crate) fn tags_raised(by: &'static str, count: usize) {
     counter!(TAGS_RAISED, "by" => by).increment(count as u64);
+}
+
+/// A write had an idempotency key, and what that came to: `first`, `repeated`, `waited`, `reused`, `gone`.
+pub(crate) fn idempotency_key(came_to: &'static str) {
+    counter!(IDEMPOTENCY_KEYS, "came_to" => came_to).increment(1);
+}
+
+/// It was looked whether a write without an answer was carried out: `found`, `not_seen`, `failed`.
+pub(crate) fn write_looked_for(downstream: &str, came_to: &'static str) {
+    counter!(WRITES_LOOKED_FOR, "downstream" => downstream.to_owned(), "came_to" => came_to).increment(1);
 }
 
 /// The config was read again, and is in force or was refused.

@@ -1,5 +1,6 @@
 //! Writes happen once: a ticketing service that keeps a ledger, a network that fails between it and the router, and callers that repeat.
 
+mod history;
 mod keys;
 mod status;
 
@@ -49,7 +50,7 @@ impl Scene {
         let url = format!("http://{}", self.proxy.addr());
         // What is looked at here is what becomes of each write, not when the service is left alone.
         let patient = json!({ "failures_in_a_row": 1_000_000, "attempts_min": 1_000_000 });
-        let ticketing = json!({ "provider": "jira", "base_url": url, "duplicate_label": duplicate_label, "default_project": "SUP" });
+        let ticketing = json!({ "provider": "jira", "base_url": url, "duplicate_label": duplicate_label, "default_project": "SUP", "attempt_timeout": "2s" });
         let mut config = json!({
             "policy": { "roles": { "all": { "allow": ["*"] }, "other": { "allow": ["*"] } } },
             "downstreams": { "tickets": { "ticketing": ticketing, "breaker": patient } },

@@ -35,7 +35,7 @@ pub(crate) struct Decisions {
     /// What came of looking for a write without an answer: `found`, `not_seen`, `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) looked_for: Option<&'static str>,
-    /// What the idempotency key came to: `first`, `repeated`, `waited`, `reused`.
+    /// What the idempotency key came to: `first`, `repeated`, `waited`, `reused`, `gone`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<&'static str>,
 }

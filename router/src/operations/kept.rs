@@ -103,9 +103,7 @@ impl Outcome {
 impl End {
     /// How a write ended; `whole` keeps its answer as well, for repeats of its key. `left` says whether bytes of it may have left.
     pub(super) fn of(outcome: &Result<Reply, CallError>, whole: bool, left: bool) -> Self {
-        let kept = |outcome: Outcome, answer: &[u8]| {
-            Self::Done(Some(outcome.with(if whole { answer } else { b"" })))
-        };
+        let kept = |outcome: Outcome, answer: &[u8]| Self::Done(Some(outcome.with(if whole { answer } else { b"" })));
         match outcome {
             Ok(Reply::Complete(bytes)) if is_tool_error(bytes) => kept(Outcome::ToolError, bytes),
             Ok(Reply::Complete(bytes)) => kept(Outcome::Complete, bytes),

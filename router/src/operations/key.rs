@@ -108,7 +108,9 @@ mod tests {
             assert!(read.is_some());
         }
         let too_long = "x".repeat(256);
-        for value in ["\"\"", "", "\"a", r#""a\""#, r#""a\x""#, "a b", "\"a\";b=1", "\"a\", \"b\"", "\"a\"b\"", &too_long] {
+        for value in
+            ["\"\"", "", "\"a", r#""a\""#, r#""a\x""#, "a b", "\"a\";b=1", "\"a\", \"b\"", "\"a\"b\"", &too_long]
+        {
             IdempotencyKey::of_request(&headers(&[value]), None).expect_err(value);
         }
         IdempotencyKey::of_request(&headers(&["a", "a"]), None).expect_err("twice");
@@ -120,7 +122,9 @@ mod tests {
         assert_eq!(IdempotencyKey::of_request(&headers(&["\"k\""]), named(Some("k"))), Ok(IdempotencyKey::new("k")));
         assert_eq!(IdempotencyKey::of_request(&headers(&[]), named(Some("k"))), Ok(IdempotencyKey::new("k")));
         assert_eq!(IdempotencyKey::of_request(&headers(&[]), None), Ok(None));
-        for (header, text) in [(&["k"][..], Some("other")), (&[], None), (&[], Some("")), (&[], Some("ü")), (&[], Some("a b"))] {
+        for (header, text) in
+            [(&["k"][..], Some("other")), (&[], None), (&[], Some("")), (&[], Some("ü")), (&[], Some("a b"))]
+        {
             IdempotencyKey::of_request(&headers(header), named(text)).expect_err("refused");
         }
     }

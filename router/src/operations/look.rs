@@ -12,14 +12,11 @@ use super::{
     Operations,
     kept::{About, End},
 };
-use crate::{
-    call::Trail,
-    catalog::Tool,
-    error::CallError,
-};
+use crate::{call::Trail, catalog::Tool, error::CallError, telemetry};
 
 /// How long after each other it is looked: a new thing is not in an index at once.
-const WAITS: [Duration; 4] = [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
+const WAITS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// The outcome of a write; one that is unknown is looked for, for as long as its caller waits.
 pub(crate) async fn after_doubt(
@@ -33,6 +30,7 @@ pub(crate) async fn after_doubt(
         return outcome;
     }
     let sought = Sought { local_name: &tool.name.local, operation_id: ctx.request_id, arguments };
+    let (mut came_to, mut found) = (None, None);
     for wait in WAITS {
         if wait >= ctx.deadline.remaining() {
             break;
@@ -40,19 +38,21 @@ pub(crate) async fn after_doubt(
         tokio::time::sleep(wait).await;
         let look = tool.downstream.adapter.look_for(ctx, sought);
         match tokio::time::timeout_at(ctx.deadline.at(), look).await {
-            Ok(Ok(Looked::Found(result))) => {
-                trail.note(|decisions| decisions.looked_for = Some("found"));
-                return Ok(Reply::Complete(result));
+            Ok(Ok(Looked::Found(result))) => (came_to, found) = (Some("found"), Some(result)),
+            Ok(Ok(Looked::NotSeen)) => {
+                came_to = Some("not_seen");
+                continue;
             }
-            Ok(Ok(Looked::NotSeen)) => trail.note(|decisions| decisions.looked_for = Some("not_seen")),
-            Ok(Ok(Looked::CannotLook)) => break,
-            Ok(Err(_)) | Err(_) => {
-                trail.note(|decisions| decisions.looked_for = Some("failed"));
-                break;
-            }
+            Ok(Ok(Looked::CannotLook)) => {}
+            Ok(Err(_)) | Err(_) => came_to = Some("failed"),
         }
+        break;
     }
-    outcome
+    if let Some(word) = came_to {
+        trail.note(|decisions| decisions.looked_for = Some(word));
+        telemetry::write_looked_for(tool.downstream.name.as_str(), word);
+    }
+    found.map_or(outcome, |result| Ok(Reply::Complete(result)))
 }
 
 /// Looks once for a write that was made before, and tells the ledger where it was found.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use adapters::{AdapterError, CallContext, ErrorClass, Looked, OfferedTool, Reply, Request, Sought, json::{self, Object}};
+use adapters::{
+    AdapterError, CallContext, ErrorClass, Looked, OfferedTool, Reply, Request, Sought,
+    json::{self, Object},
+};
 use cache::{Known, OperationState};
 use jiff::Timestamp;
 use serde_json::{Value, json, value::to_raw_value};
@@ -98,7 +101,9 @@ impl Status {
 /// What is known, as a program reads it.
 fn told(known: &Known, tool: Option<&str>, found: bool) -> Value {
     let (state, text) = match known.state {
-        OperationState::Waiting => ("waiting", "It waits for its turn; nothing was sent so far. Ask again in a few seconds."),
+        OperationState::Waiting => {
+            ("waiting", "It waits for its turn; nothing was sent so far. Ask again in a few seconds.")
+        }
         OperationState::Sent => ("sent", "It was sent, and its answer is awaited. Ask again in a few seconds."),
         OperationState::NotMade => ("not_made", "It was not made: nothing was changed by it. It may be called again."),
         OperationState::Unknown => (

@@ -28,7 +28,8 @@ async fn the_same_key_is_the_same_write_however_it_is_given() -> Result<()> {
             let again = ask(two, &again).await?;
             ensure!(again == first, "{again} is not {first}");
         }
-        let body = json!({ "name": super::CREATE, "arguments": { "title": "once" }, "idempotency_key": "k-1" }).to_string();
+        let body =
+            json!({ "name": super::CREATE, "arguments": { "title": "once" }, "idempotency_key": "k-1" }).to_string();
         let headers = [("content-type", "application/json"), ("idempotency-key", "k-1")];
         let plain = two.send(Method::POST, "/v1/tools/call", &headers, body).await?.json()?;
         ensure!(plain["result"]["structuredContent"] == first["structuredContent"], "{plain}");
@@ -77,7 +78,10 @@ async fn a_refusal_is_repeated_and_what_was_not_sent_is_tried_again() -> Result<
     let misfit = Ask::call(super::CREATE, json!({ "title": "refused", "type": "No such type" }));
     let refused = ask(&router, &with_key(misfit.clone(), "k-1")).await?;
     let again = ask(&router, &with_key(misfit, "k-1")).await?;
-    ensure!(refused["isError"] == true && text(&refused).contains("issue type") && text(&again) == text(&refused), "{again}");
+    ensure!(
+        refused["isError"] == true && text(&refused).contains("issue type") && text(&again) == text(&refused),
+        "{again}"
+    );
     let asked = scene.tickets.seen().requests.iter().filter(|request| request.method == "POST").count();
     ensure!(asked == 1, "asked {asked} times");
     scene.proxy.set(Fault::Refuse).await?;
@@ -135,7 +139,10 @@ async fn while_redis_is_gone_a_key_is_refused_and_a_call_without_one_is_made() -
     .await?;
     let made = ask(&router, &create("without")).await?;
     ensure!(made["isError"] != true, "{made}");
-    ensure!(super::status(&router, operation(&made)).await?["state"] == "done", "{made}");
+    tests::until("it is known", async || {
+        Ok((super::status(&router, operation(&made)).await?["state"] == "done").then_some(()))
+    })
+    .await?;
     ensure!(scene.created() == [("without".to_owned(), 1)].into(), "{:?}", scene.created());
     Ok(())
 }
@@ -143,9 +150,10 @@ async fn while_redis_is_gone_a_key_is_refused_and_a_call_without_one_is_made() -
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_go_on_as_names_that_say_nothing() -> Result<()> {
     let server = RawServer::start(Era::ModernOnly, |message: &Incoming| match message.method.as_deref() {
-        Some("tools/list") => {
-            Some(vec![Action::result(message, r#"{"tools":[{"name":"write","inputSchema":{}},{"name":"read","inputSchema":{}}]}"#)])
-        }
+        Some("tools/list") => Some(vec![Action::result(
+            message,
+            r#"{"tools":[{"name":"write","inputSchema":{}},{"name":"read","inputSchema":{}}]}"#,
+        )]),
         Some("tools/call") => Some(vec![Action::result(message, r#"{"content":[]}"#)]),
         _ => None,
     })

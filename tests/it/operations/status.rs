@@ -52,7 +52,9 @@ async fn who_made_a_write_may_ask_later_what_became_of_it_and_nobody_else() -> R
     ensure!(unknown["structuredContent"]["state"] == "unknown", "{unknown}");
     ensure!(unknown["structuredContent"]["tool"] == CREATE, "{unknown}");
     scene.proxy.set(Fault::Pass).await?;
-    for stranger in [call(&made[1], STATUS, asked.clone()).await?, call(&made[0], STATUS, json!({ "operation_id": "x" })).await?] {
+    for stranger in
+        [call(&made[1], STATUS, asked.clone()).await?, call(&made[0], STATUS, json!({ "operation_id": "x" })).await?]
+    {
         ensure!(stranger["isError"] == true && text(&stranger).contains("Nothing is known"), "{stranger}");
     }
     let done = call(&made[0], STATUS, asked.clone()).await?["structuredContent"].clone();
