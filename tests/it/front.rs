@@ -295,7 +295,10 @@ async fn start(base: &std::path::Path, yaml: &str) -> Result<router::Running> {
 }
 
 async fn empty() -> Result<TestRouter> {
-    TestRouter::start(&open_house(&[]).to_string()).await
+    let mut config = open_house(&[]);
+    // Each wrong credential is to be judged here, however many there are.
+    config["limits"] = json!([{ "name": "many", "per": "address", "rate": "1000/s" }]);
+    TestRouter::start(&config.to_string()).await
 }
 
 /// A request that a listener answers with 200 when it is let in.

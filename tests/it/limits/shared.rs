@@ -98,7 +98,7 @@ async fn saturate(scene: &Arc<Together>, tasks: usize, period: Duration) -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_let_through_as_much_as_one_limit_allows_also_when_redis_forgets_the_script() -> Result<()> {
-    let limits = json!([{ "name": "all-together", "per": "tenant", "rate": "50/s", "burst": 25 }]);
+    let limits = json!([{ "name": "all-together", "per": "tenant", "rate": "10/s", "burst": 20 }]);
     let redis = Arc::new(PrivateRedis::start(RedisOptions::default()).await?);
     let scene = Arc::new(Together::start(&redis, 3, limits).await?);
     let (told, forgotten) = watch::channel(0);
@@ -116,10 +116,10 @@ async fn three_replicas_let_through_as_much_as_one_limit_allows_also_when_redis_
     let (admitted, refused, took) = saturate(&scene, 24, Duration::from_secs(4)).await?;
     ensure!(*forgotten.borrow() > 3 && !forgets.is_finished(), "it forgot too seldom");
     forgets.abort();
-    let most = 25.0 + 50.0 * took.as_secs_f64() + 1.0;
+    let most = 20.0 + 10.0 * took.as_secs_f64() + 1.0;
     ensure!((admitted as f64) <= most, "{admitted} of at most {most:.1} in {took:?}");
-    // Whoever is refused is refused for a known time, so some wait a little longer than they must.
-    ensure!((admitted as f64) >= 0.9 * (25.0 + 50.0 * 4.0), "{admitted} in {took:?}");
+    // So slow that a busy machine calls more often than that.
+    ensure!((admitted as f64) >= 0.95 * (20.0 + 10.0 * 4.0), "{admitted} in {took:?}");
     ensure_bites(refused)?;
     ensure!(scene.calls() == admitted, "{} came to the server", scene.calls());
     Ok(())

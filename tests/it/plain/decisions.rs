@@ -71,7 +71,6 @@ async fn a_full_downstream_refuses_both_alike() -> Result<()> {
     let mut config = config(&server);
     config["downstreams"]["raw"]["calls_max"] = json!(1);
     config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
-    config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
     let router = TestRouter::ready(&config.to_string()).await?;
     let hanging = router.knock(&Ask::call("raw__hang", json!({}))).await?;
     server.wait_until(|all| all.iter().any(|message| message.tool().is_some())).await?;
