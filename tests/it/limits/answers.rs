@@ -10,8 +10,11 @@ use tests::{Answer, Ask};
 
 use super::{House, ensure_bites, header, refused_by, wait_ms};
 
-/// The items of a header that is a list of Structured Fields: name and parameters, as whole numbers.
-fn items(answer: &Answer, name: &str) -> Result<Vec<(String, Vec<(String, i64)>)>> {
+/// A name with its parameters, which are whole numbers.
+type Named = (String, Vec<(String, i64)>);
+
+/// The items of a header that is a list of Structured Fields.
+fn items(answer: &Answer, name: &str) -> Result<Vec<Named>> {
     let list: List = Parser::new(header(answer, name)?).parse().map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
     let item = |entry: ListEntry| -> Result<_> {
         let ListEntry::Item(item) = entry else { anyhow::bail!("an inner list") };
