@@ -59,19 +59,26 @@ pub struct Downstream {
 pub(crate) struct Hold(#[expect(dead_code, reason = "it counts as long as it is there")] TaskTrackerToken);
 
 impl Downstream {
-    /// Makes the adapter. Connects to nothing.
+    /// Makes the adapter. Connects to nothing. `before` is the one of this name under other settings, whose calls may still run.
     pub(crate) fn new(
         name: &DownstreamName,
         config: &config::Downstream,
         base: &Path,
         revision: Revision,
+        before: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let adapter = adapters::build(name, config, base)?;
+        let as_many =
+            |before: &&Self| before.config.calls_max() == config.calls_max() && before.config.line == config.line;
+        let line = match before.filter(as_many) {
+            Some(before) => before.line.like(name.as_str(), config),
+            None => Line::new(name.as_str(), config),
+        };
         Ok(Self {
             name: name.clone(),
             config: config.clone(),
             adapter,
-            line: Line::new(name.as_str(), config),
+            line,
             guard: Guard::new(name, config),
             revision,
             offer: ArcSwapOption::empty(),
@@ -112,9 +119,9 @@ impl Downstream {
         }
     }
 
-    /// Whether it is the one of this name with these settings, and all that those refer to.
-    pub(crate) fn is_of(&self, name: &DownstreamName, revision: &Revision) -> bool {
-        self.name == *name && self.revision.whole == revision.whole
+    /// Whether its settings are these, and all that those refer to.
+    pub(crate) fn is_of(&self, revision: &Revision) -> bool {
+        self.revision.whole == revision.whole
     }
 
     /// Whether it is Weir itself.

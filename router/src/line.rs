@@ -45,6 +45,12 @@ impl Line {
         Self { places: Places::new(config.calls_max(), config.line), pool }
     }
 
+    /// The line of the same downstream under other settings, which are not those of the line: who has a place keeps it, so that no more
+    /// calls run than before while those of both settings do.
+    pub(crate) fn like(&self, name: &str, config: &config::Downstream) -> Self {
+        Self { places: self.places.clone(), ..Self::new(name, config) }
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         self.places.figures()
     }

@@ -238,7 +238,10 @@ impl Router {
     pub(crate) fn redis(&self) -> impl Iterator<Item = (&'static str, &Redis)> {
         let cache = self.cache.redis();
         let second = self.state.as_ref().filter(|state| cache.is_none_or(|cache| !state.is(cache)));
-        cache.map(|redis| ("Redis", redis)).into_iter().chain(second.map(|redis| ("the Redis of redis.state_url", redis)))
+        cache
+            .map(|redis| ("Redis", redis))
+            .into_iter()
+            .chain(second.map(|redis| ("the Redis of redis.state_url", redis)))
     }
 
     /// Whether this very downstream is one of it, with the same connections.
@@ -342,9 +345,13 @@ fn downstreams(loaded: &config::Loaded, before: &[Arc<Downstream>]) -> Result<Ar
     let config = &loaded.config;
     let one = |(name, settings): (&DownstreamName, &config::Downstream)| {
         let revision = Revision::of(settings, &loaded.base, &config.cache.strict);
-        match before.iter().find(|before| before.is_of(name, &revision)) {
+        let before = before.iter().find(|before| before.name == *name);
+        match before.filter(|before| before.is_of(&revision)) {
             Some(same) => Ok(same.clone()),
-            None => Ok(Arc::new(Downstream::new(name, settings, &loaded.base, revision)?)),
+            None => {
+                let before = before.map(|before| &**before);
+                Ok(Arc::new(Downstream::new(name, settings, &loaded.base, revision, before)?))
+            }
         }
     };
     config.downstreams.iter().map(one).collect()

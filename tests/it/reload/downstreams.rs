@@ -61,6 +61,32 @@ async fn a_call_to_a_removed_downstream_finishes_and_then_its_connection_ends() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn calls_of_before_and_after_a_change_share_the_places_of_their_downstream() -> Result<()> {
+    let (server, go_on) = server().await?;
+    let mut config = open_house(&[("raw", &server.url)]);
+    config["downstreams"]["raw"]["calls_max"] = json!(1);
+    config["downstreams"]["raw"]["line"] = json!({ "max": 0 });
+    let router = TestRouter::ready(&config.to_string()).await?;
+    let call = router.call(None, "raw__wait", json!({}));
+    let change = async {
+        server.wait_until(|seen| seen.iter().any(|message| message.tool().as_deref() == Some("wait"))).await?;
+        config["downstreams"]["raw"]["deadline"] = json!("7s");
+        router.change(&config.to_string()).await?;
+        let refused = router.call(None, "raw__work", json!({})).await?.result()?;
+        ensure!(refused["isError"] == true && refused["_meta"]["weir/limit"].is_object(), "{refused}");
+        go_on.notify_one();
+        Ok(())
+    };
+    let (called, changed) = tokio::join!(call, change);
+    changed?;
+    ensure!(called?.result()?["content"] == json!([]));
+    until("the place is free", async || {
+        Ok(router.call(None, "raw__work", json!({})).await?.result()?["isError"].is_null().then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tools_of_a_changed_downstream_that_does_not_answer_stay() -> Result<()> {
     let (server, _) = server().await?;
     let config = open_house(&[("raw", &server.url)]);
