@@ -129,6 +129,16 @@ impl Downstream {
         self.stated_effect_of(local_name).unwrap_or_default()
     }
 
+    /// Whether any of its tools may count as a write, also one that is not known yet.
+    #[must_use]
+    pub fn may_write(&self) -> bool {
+        let rules = self.effects.iter().map(|rule| (rule.pattern.as_str() == "*", rule.effect.writes()));
+        let by_rules = rules.clone().any(|(_, writes)| writes) || !rules.clone().any(|(is_for_all, _)| is_for_all);
+        // The tools of these are those of the config.
+        let are_known = self.postgres.is_some() || self.mainframe.is_some();
+        self.tools.keys().any(|tool| self.effect_of(tool).writes()) || (by_rules && !are_known)
+    }
+
     /// The same where the config states it or the kind of downstream knows it.
     #[must_use]
     pub fn stated_effect_of(&self, local_name: &str) -> Option<Effect> {

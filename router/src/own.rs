@@ -36,7 +36,8 @@ pub(crate) fn downstream(
     operations: &Operations,
     downstreams: &[Arc<Downstream>],
 ) -> Option<Downstream> {
-    if downstreams.is_empty() {
+    let (parts, writes) = (pages::may_be_cut(config), config.downstreams.values().any(config::Downstream::may_write));
+    if !parts && !writes {
         return None;
     }
     let policy = || Policy::new(&config.policy);
@@ -44,8 +45,8 @@ pub(crate) fn downstream(
         next_page: NextPage::new(pages.clone(), policy()),
         status: Status::new(operations.clone(), policy(), downstreams.to_vec()),
     };
-    let parts = pages::may_be_cut(config).then(NextPage::offered);
-    let tools = parts.into_iter().chain([Status::offered()]).collect();
+    let parts = parts.then(NextPage::offered);
+    let tools = parts.into_iter().chain(writes.then(Status::offered)).collect();
     Some(Downstream::own(Arc::new(own), Offer { tools, ..Offer::default() }))
 }
 

@@ -225,7 +225,8 @@ async fn settings_of_the_config_choose_describe_and_class_a_servers_tools() -> R
     let router = TestRouter::ready(&config.to_string()).await?;
     let list = router.ask(&Ask::modern("tools/list", json!({}))).await?.result()?;
     let tools = list["tools"].as_array().context("tools")?;
-    ensure!(tools.len() == 2 && tools[0]["description"] == "new \"é\"", "{list}");
+    ensure!(tools.len() == 3 && tools[0]["description"] == "new \"é\"", "{list}");
+    ensure!(tools[2]["name"] == "weir__operation_status", "one of them writes: {list}");
     ensure!(router.ask(&Ask::call("raw__hidden", json!({}))).await?.error_code() == Some(-32602));
     let lines = router.admin("/admin/tools").await?.json()?;
     // What a server says of itself is not believed: what the config does not state is a write.

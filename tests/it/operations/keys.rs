@@ -86,6 +86,8 @@ async fn a_refusal_is_repeated_and_what_was_not_sent_is_tried_again() -> Result<
     ensure!(asked == 1, "asked {asked} times");
     scene.proxy.set(Fault::Refuse).await?;
     scene.proxy.reset_connections();
+    // Weir finds out that its idle connection is gone by a read, which leaves no doubt.
+    ask(&router, &Ask::call("tickets__get_ticket", json!({ "id": "SUP-1" }))).await?;
     let failed = ask(&router, &with_key(create("later"), "k-2")).await?;
     ensure!(failed["isError"] == true && operation(&failed).is_null(), "{failed}");
     scene.proxy.set(Fault::Pass).await?;
