@@ -111,7 +111,8 @@ impl Scene {
         let broken = Arc::<Broken>::default();
         let of_config = loaded.config.downstreams.iter().map(|(name, settings)| {
             let revision = Revision::of(settings, &loaded.base, &[]);
-            let mut downstream = Downstream::new(name, settings, &loaded.base, revision).expect("it can be made");
+            let made = Downstream::new(name, settings, &loaded.base, revision, None);
+            let mut downstream = made.expect("it can be made");
             downstream.adapter = broken.clone();
             Arc::new(downstream)
         });
