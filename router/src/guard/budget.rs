@@ -96,6 +96,8 @@ mod tests {
         (0..100).for_each(|_| budget.called());
         assert_eq!(all(&mut budget, at(2)), 10);
         assert_eq!(all(&mut budget, at(1000)), 30, "what was not used is kept for ten seconds");
+        (0..10_000).for_each(|_| budget.called());
+        assert_eq!(all(&mut budget, at(1000)), 30, "and so is what calls brought");
     }
 
     #[test]

@@ -115,12 +115,21 @@ fn attempts_from_before_it_opened_change_nothing() {
     for pass in &late[..5] {
         breaker.record(ms(0), *pass, Shown::Failure);
     }
-    assert_eq!(breaker.record(ms(10), late[5], Shown::Answer), Change::None);
-    assert_eq!(breaker.record(ms(10), late[6], Shown::Failure), Change::None);
-    let probe = breaker.admit(ms(1000)).expect("a probe");
-    breaker.record(ms(1000), late[7], Shown::Nothing);
-    assert!(breaker.admit(ms(1000)).is_err(), "the place of the probe was given away");
-    assert_eq!(breaker.record(ms(1000), probe, Shown::Answer), Change::Closed);
+    for pass in &late[5..] {
+        assert_eq!(breaker.record(ms(10), *pass, Shown::Failure), Change::None);
+    }
+    assert_eq!(breaker.state(ms(10)), State::Open { until: ms(1000) });
+    // Neither does a probe of an earlier opening.
+    let early = breaker.admit(ms(1000)).expect("a probe");
+    breaker.close();
+    for _ in 0..5 {
+        one(&mut breaker, ms(1000), Shown::Failure);
+    }
+    let probe = breaker.admit(ms(2000)).expect("a probe");
+    assert_eq!(breaker.record(ms(2000), early, Shown::Nothing), Change::None);
+    assert!(breaker.admit(ms(2000)).is_err(), "the place of the probe was given away");
+    assert_eq!(breaker.record(ms(2000), early, Shown::Answer), Change::None);
+    assert_eq!(breaker.record(ms(2000), probe, Shown::Answer), Change::Closed);
 }
 
 #[test]
