@@ -189,11 +189,11 @@ async fn nothing_of_callers_lies_in_redis_in_the_clear() -> Result<()> {
         let value = server.command(&[b"HGETALL".as_slice(), &key]).await?;
         let Reply::List(fields) = value else { bail!("no hash: {value:?}") };
         all.extend(key);
-        fields.into_iter().for_each(|field| {
+        for field in fields {
             if let Reply::Bytes(field) = field {
-                all.extend(field)
+                all.extend(field);
             }
-        });
+        }
     }
     let holds = |text: &str| all.windows(text.len()).any(|window| window == text.as_bytes());
     ensure!(holds("test:") && holds("print"), "void");
