@@ -13,7 +13,7 @@ use standins::{
     Era,
     raw::{Action, RawServer},
 };
-use tests::{Answer, TestRouter, open_house, secure_router, secured};
+use tests::{Answer, TestRouter, open_house, secure_router, secured, until};
 use tokio::sync::Notify;
 
 /// A server whose tool `work` answers at once, and whose tool `wait` when it is let go on.
@@ -128,4 +128,25 @@ async fn another_certificate_is_shown_in_the_next_handshake() -> Result<()> {
     ensure!(secured(address, &first, &[]).await.is_err());
     secured(address, made.cert.der(), &[]).await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_limit_is_in_force_and_a_denial_of_before_does_not_outlive_it() -> Result<()> {
+    let (server, _) = server().await?;
+    let mut config = house(&[("raw", &server.url)]);
+    let limited =
+        |rate: &str| json!([{ "name": "work", "match": "raw__work", "per": "tool", "rate": rate, "burst": 1 }]);
+    config["limits"] = limited("1/h");
+    let router = TestRouter::ready(&config.to_string()).await?;
+    let call = async || anyhow::Ok(router.call(None, "raw__work", json!({})).await?.result()?);
+    ensure!(call().await?["isError"].is_null());
+    let refused = call().await?;
+    ensure!(refused["_meta"]["weir/limit"]["name"] == "work", "{refused}");
+    config["limits"] = limited("600/m");
+    router.change(&config.to_string()).await?;
+    until("the wait is the one of the new rate", async || Ok(call().await?["isError"].is_null().then_some(()))).await?;
+    config["limits"] = limited("1/h");
+    router.change(&config.to_string()).await?;
+    until("the old limit is back", async || Ok((call().await?["_meta"]["weir/limit"]["name"] == "work").then_some(())))
+        .await
 }
