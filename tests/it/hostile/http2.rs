@@ -135,7 +135,8 @@ impl Scene {
         };
         // A reset says the same as an end.
         let until_end = async |reader: &mut ReadHalf<TlsStream<TcpStream>>| {
-            while !matches!(reader.read(&mut [0; 16 << 10]).await, Ok(0) | Err(_)) {}
+            let mut buffer = vec![0; 16 << 10];
+            while !matches!(reader.read(&mut buffer).await, Ok(0) | Err(_)) {}
         };
         let closed = async {
             if reads {
