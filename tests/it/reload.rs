@@ -74,7 +74,7 @@ async fn a_changed_config_is_in_force_for_the_next_request_and_a_wrong_one_chang
     ensure!(state["last_reload"]["result"] == "applied" && state["waits_for_restart"] == json!([]), "{state}");
 
     let refused_before = metric(&router, "weir_config_reloads_total{result=\"refused\"}").await?;
-    let wrong = format!("{}\n", fewer).replace("\"allow\"", "\"alow\"").replace("raw__wait", "*");
+    let wrong = format!("{fewer}\n").replace("\"allow\"", "\"alow\"").replace("raw__wait", "*");
     let Err(refused) = router.change(&wrong).await else { anyhow::bail!("a wrong config is in force") };
     ensure!(refused.to_string().contains("weir.yaml:1:"), "{refused}");
     ensure!(names(&router, None).await? == ["raw__wait"]);
