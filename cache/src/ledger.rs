@@ -201,7 +201,7 @@ impl Ledger {
         let known = here.into_iter().chain(there).max_by_key(|(known, _)| known.state);
         Ok(known.map(|(known, place)| {
             let write = NewWrite { operation, lease: Duration::ZERO, print: known.print, about: known.about.clone() };
-            let ticket = Ticket::new(self, place, &write);
+            let ticket = Ticket::new(self, place, &write).awaited();
             (known, ticket)
         }))
     }

@@ -22,12 +22,20 @@ pub struct Ticket {
     ledger: Ledger,
     place: Place,
     write: NewWrite,
+    /// Whether nobody waits for what is told.
+    aside: bool,
     renewal: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Ticket {
     pub(super) fn new(ledger: &Ledger, place: Place, write: &NewWrite) -> Self {
-        Self { ledger: ledger.clone(), place, write: write.clone(), renewal: None }
+        let aside = place.kind == Kind::Operation;
+        Self { ledger: ledger.clone(), place, write: write.clone(), aside, renewal: None }
+    }
+
+    /// For whoever has the time to wait until it is told.
+    pub(super) fn awaited(self) -> Self {
+        Self { aside: false, ..self }
     }
 
     /// With signs of life for as long as it is held.
@@ -55,7 +63,7 @@ impl Ticket {
     /// # Errors
     /// With a key only: then nothing may be sent.
     pub async fn sent(&self) -> Result<(), Unknowable> {
-        if self.place.kind == Kind::Operation {
+        if self.aside {
             self.tell_aside(Step::Sent);
             return Ok(());
         }
@@ -83,7 +91,7 @@ impl Ticket {
     }
 
     async fn end(&self, step: Step) {
-        if self.place.kind == Kind::Operation {
+        if self.aside {
             self.tell_aside(step);
         } else if self.ledger.step(self.place, &self.write, &step).await.is_err() {
             self.aside(|ticket| async move {
