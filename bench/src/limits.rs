@@ -117,7 +117,7 @@ impl Scene {
         println!("one caller over its limit asks {FLOOD}/s, others {OTHERS}/s, for {} s", period.as_secs());
         let limits = json!([
             { "name": "own", "per": "caller", "match": "kept__get_merchant", "rate": "500/s", "burst": 1_000 },
-            { "name": "few", "per": "role", "role": "flooding", "rate": "10/s" },
+            { "name": "few", "per": "role", "role": "flooding", "rate": "60/m", "burst": 10 },
         ]);
         let keys = Keys::of(&[("other", &["all"]), ("flood", &["all", "flooding"])])?;
         let replicas = self.replicas(&self.config(&limits), Some(&keys)).await?;

@@ -128,7 +128,7 @@ async fn overload(target: &Target, extent: Extent, judge: &mut Judge) -> Result<
     );
 
     let after = Paced { period: extent.period(15, 4), ..normally }.run(targets).await?;
-    let settled = after.between(extent.period(10, 2), Duration::MAX);
+    let settled = after.between(extent.period(15, 4) * 2 / 3, Duration::MAX);
     judge.in_time(
         format!("afterwards nobody is refused: {} of {} were", settled.count(Kind::Refused), settled.len()),
         settled.len() > 0 && settled.count(Kind::Right) == settled.len(),
