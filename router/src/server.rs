@@ -20,7 +20,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, SetOnce},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -39,6 +39,8 @@ pub(crate) use strict::Strict;
 
 /// How long after a failed accept the next one is tried: there may be no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection on which nothing came yet is waited for when it is to end.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// How many requests one HTTP/2 connection may have open at once.
 const STREAMS_MAX: u32 = 128;
 /// What ALPN calls HTTP/2.
@@ -56,27 +58,37 @@ pub(crate) async fn serve(
 ) {
     let connections = Arc::new(Semaphore::new(live.router().config.server.connections_max));
     let running = TaskTracker::new();
+    let take_in = |stream, address, permit| {
+        let connection = Connection {
+            live: live.clone(),
+            readiness: readiness.clone(),
+            stop: stop.clone(),
+            begun: Arc::default(),
+            peer: Peer::Remote(address),
+        };
+        running.spawn(connection.run(stream, tls.clone(), permit));
+    };
     loop {
         let Some(permit) = stop.run_until_cancelled(connections.clone().acquire_owned()).await else { break };
         let Ok(permit) = permit else { break };
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
         match accepted {
-            Ok((stream, address)) => {
-                let connection = Connection {
-                    live: live.clone(),
-                    readiness: readiness.clone(),
-                    stop: stop.clone(),
-                    peer: Peer::Remote(address),
-                };
-                running.spawn(connection.run(stream, tls.clone(), permit));
-            }
+            Ok((stream, address)) => take_in(stream, address, permit),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop(listener);
+    // Closing the listener resets what waits in its queue, and a request that was sent already must not be lost with it.
+    if let Ok(listener) = listener.into_std() {
+        while let (Ok(permit), Ok((stream, address))) = (connections.clone().try_acquire_owned(), listener.accept()) {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                take_in(stream, address, permit);
+            }
+        }
+    }
     running.close();
     running.wait().await;
 }
@@ -87,6 +99,7 @@ pub async fn serve_io<I: AsyncRead + AsyncWrite + Send + Unpin + 'static>(router
         live: Live::new(router),
         readiness: Arc::default(),
         stop: CancellationToken::new(),
+        begun: Arc::default(),
         peer: Peer::InProcess,
     };
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
@@ -103,6 +116,8 @@ struct Connection {
     readiness: Arc<Readiness>,
     /// Fires when nothing new is taken in any more.
     stop: CancellationToken,
+    /// Set when the first request is there.
+    begun: Arc<SetOnce<()>>,
     peer: Peer,
 }
 
@@ -193,6 +208,8 @@ impl Connection {
         } else {
             self.stop.cancelled().await;
         }
+        // The HTTP library closes a connection on which nothing was read yet, and its first request may be under way.
+        let _ = tokio::time::timeout(FIRST_REQUEST, self.begun.wait()).await;
     }
 
     fn service(
@@ -207,6 +224,7 @@ impl Connection {
         service_fn(move |request| {
             let (connection, patience) = (self.clone(), patience.clone());
             async move {
+                let _set_before = connection.begun.set(());
                 let is_http1 = request.version() <= http::Version::HTTP_11;
                 let mut response = survived(front::respond(&connection.live, connection.peer, request)).await;
                 if connection.readiness.is_draining() && is_http1 {
