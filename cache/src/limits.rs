@@ -199,17 +199,17 @@ impl Limiter {
             return Ok((Vec::new(), None));
         }
         let Inner { counts, permits, .. } = &*self.0;
-        let owed_us = counts
+        let asked = counts
             .ask(&items, self.0.now_us(), permits.replicas().seen)
             .map_err(|refusal| denied(charges, refusal, true))?;
         let asked_us = self.0.now_us();
         let assumed = pool.map(|pool| permits.assume(pool));
-        match shared.admit(side, &items, &owed_us, assumed.as_ref()).await {
+        match shared.admit(side, &items, &asked.owed_us, assumed.as_ref()).await {
             Ok(answer) => self.heard(charges, &items, answer, asked_us, assumed),
             Err(gone) => {
                 // Where there was no answer it may have been told, and is not told again.
                 if gone == Gone::Down {
-                    counts.still_owed(&items, &owed_us);
+                    counts.still_owed(&items, &asked.owed_us);
                 }
                 permits.gone();
                 // Whatever was lent over there is given back.

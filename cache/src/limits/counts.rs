@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -26,6 +27,8 @@ struct All {
     /// When each of them is whole again.
     in_order: BTreeSet<(u64, Subject)>,
     counts_max: usize,
+    /// What Redis is being asked for, as the time in which it would grow back.
+    asked_us: HashMap<Subject, u64>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -37,6 +40,18 @@ struct Count {
     late_us: u64,
     /// What was charged here while Redis was gone, as the time in which all of the limit would have grown it back.
     owed_us: u64,
+}
+
+/// What Redis is asked for, until it answered or nobody waits for that any more.
+///
+/// What is asked for counts as taken meanwhile: of a flood at an empty limit no more go to Redis than can get through, each time that
+/// something has grown back.
+#[must_use]
+pub(super) struct Asked<'a> {
+    counts: &'a Counts,
+    items: &'a [Item],
+    /// What it is to be told of each that was charged here.
+    pub(super) owed_us: Vec<u64>,
 }
 
 /// One count and what is asked of it.
@@ -65,7 +80,14 @@ pub(super) enum Refusal {
 
 impl Counts {
     pub(super) fn new(counts_max: usize) -> Self {
-        Self { all: Mutex::new(All { counts: HashMap::new(), in_order: BTreeSet::new(), counts_max }) }
+        Self {
+            all: Mutex::new(All {
+                counts: HashMap::new(),
+                in_order: BTreeSet::new(),
+                counts_max,
+                asked_us: HashMap::new(),
+            }),
+        }
     }
 
     /// Charges all of `items`, or none. Answers when each is whole again.
@@ -92,27 +114,33 @@ impl Counts {
         Ok(charged)
     }
 
-    /// Whether what was heard refuses `items` already; else what Redis is to be told of each that was charged here.
-    pub(super) fn ask(&self, items: &[Item], now_us: u64, seen: u32) -> Result<Vec<u64>, Refusal> {
+    /// Refuses `items` where what was heard does so already; else they are to be asked for.
+    pub(super) fn ask<'a>(&'a self, items: &'a [Item], now_us: u64, seen: u32) -> Result<Asked<'a>, Refusal> {
         let mut all = self.all();
-        let heard = |item: &Item| {
-            let count = all.get(&item.subject);
+        let known = |item: &Item| {
+            let (count, asked_us) = (all.get(&item.subject), all.asked_us.get(&item.subject));
             let fresh = count.heard_at_us.is_some_and(|heard_at_us| now_us < heard_at_us + HEARD_FOR_US);
-            if fresh { count.whole_at_us } else { 0 }
+            // One is enough to hear whether what is no longer fresh is still so.
+            let whole_at_us = if fresh || asked_us.is_some() { count.whole_at_us } else { 0 };
+            whole_at_us.max(now_us) + asked_us.copied().unwrap_or_default()
         };
-        judge(items, now_us, items.iter().map(heard)).map_err(|refusal| match refusal {
+        judge(items, now_us, items.iter().map(known)).map_err(|refusal| match refusal {
             Refusal::Over { index, wait_us } => {
                 Refusal::Over { index, wait_us: wait_us + all.get(&items[index].subject).late_us }
             }
             other => other,
         })?;
-        let mut tell = |item: &Item| {
-            let count = all.counts.get_mut(&item.subject)?;
-            // What has grown back since, by the share of this process, is owed no more.
-            let left_us = count.whole_at_us.saturating_sub(now_us) / u64::from(seen.max(1));
-            Some(std::mem::take(&mut count.owed_us).min(left_us))
-        };
-        Ok(items.iter().map(|item| tell(item).unwrap_or_default()).collect())
+        let mut owed_us = Vec::with_capacity(items.len());
+        for item in items {
+            *all.asked_us.entry(item.subject).or_default() += item.quota.takes_us(item.cost).unwrap_or_default();
+            let left_us = all.counts.get_mut(&item.subject).map(|count| {
+                // What has grown back since, by the share of this process, is owed no more.
+                let left_us = count.whole_at_us.saturating_sub(now_us) / u64::from(seen.max(1));
+                std::mem::take(&mut count.owed_us).min(left_us)
+            });
+            owed_us.push(left_us.unwrap_or_default());
+        }
+        Ok(Asked { counts: self, items, owed_us })
     }
 
     /// It could not be told.
@@ -144,6 +172,22 @@ impl Counts {
 
     fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("owed_us", &self.owed_us).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut all = self.counts.all();
+        // Also what others ask for: an answer tells of most of it, and the next one of the rest.
+        for item in self.items {
+            all.asked_us.remove(&item.subject);
+        }
     }
 }
 

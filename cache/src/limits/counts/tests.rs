@@ -14,6 +14,11 @@ fn item(name: &str, burst: u64) -> Item {
     Item { subject: subject(name), quota, cost: 1, owes_us: 0 }
 }
 
+/// What Redis is to be told by one who asks and is answered at once.
+fn ask(counts: &Counts, items: &[Item], now_us: u64, seen: u32) -> Result<Vec<u64>, Refusal> {
+    counts.ask(items, now_us, seen).map(|asked| asked.owed_us.clone())
+}
+
 #[test]
 fn all_are_charged_or_none() {
     let counts = Counts::new(10);
@@ -42,14 +47,39 @@ fn what_was_heard_refuses_no_less_than_it_must_and_nothing_cheaper_and_not_for_e
     let (one, three) = (item("heard", 3), Item { cost: 3, ..item("heard", 3) });
     // Two of three are left.
     counts.heard(&[one], &[11 * S], 10 * S, 7);
-    assert_eq!(counts.ask(&[one], 10 * S, 1), Ok(vec![0]));
+    assert_eq!(ask(&counts, &[one], 10 * S, 1), Ok(vec![0]));
     let late = Refusal::Over { index: 0, wait_us: S + 7 };
-    assert_eq!(counts.ask(&[three], 10 * S, 1), Err(late), "as long as it may be");
-    assert_eq!(counts.ask(&[three], 11 * S, 1), Ok(vec![0]));
+    assert_eq!(ask(&counts, &[three], 10 * S, 1), Err(late), "as long as it may be");
+    assert_eq!(ask(&counts, &[three], 11 * S, 1), Ok(vec![0]));
     let slow = Item { quota: Quota::new(Rate { amount: 1, per: Duration::from_secs(3_600) }, 1), ..one };
     counts.heard(&[slow], &[3_610 * S], 10 * S, 0);
-    assert!(counts.ask(&[slow], 14 * S, 1).is_err());
-    assert!(counts.ask(&[slow], 16 * S, 1).is_ok(), "after a while Redis is asked again");
+    assert!(ask(&counts, &[slow], 14 * S, 1).is_err());
+    assert!(ask(&counts, &[slow], 16 * S, 1).is_ok(), "after a while Redis is asked again");
+}
+
+#[test]
+fn no_more_ask_at_once_than_can_get_through() {
+    let counts = Counts::new(10);
+    let (two, both) = ([item("two", 2)], [item("two", 2), item("other", 1)]);
+    let one_more = Refusal::Over { index: 0, wait_us: S };
+    let asking = [&two[..], &both].map(|items| counts.ask(items, S, 1).expect("as many as there are"));
+    assert_eq!(ask(&counts, &two, S, 1), Err(one_more));
+    assert_eq!(ask(&counts, &both[1..], S, 1), Err(one_more));
+    // None is left, and the next comes in a second.
+    counts.heard(&both, &[3 * S, 2 * S], S, 0);
+    drop(asking);
+    assert_eq!(ask(&counts, &two, S, 1), Err(one_more));
+    let first = counts.ask(&two, 2 * S, 1).expect("one has grown back");
+    assert_eq!(ask(&counts, &two, 2 * S, 1), Err(one_more));
+    drop(first);
+    assert!(ask(&counts, &two, 2 * S, 1).is_ok(), "nobody waits for an answer any more");
+    // What was heard is no longer fresh: one asks whether it is still so.
+    let slow = [Item { quota: Quota::new(Rate { amount: 1, per: Duration::from_secs(3_600) }, 1), ..item("slow", 1) }];
+    counts.heard(&slow, &[3_600 * S], 3 * S, 0);
+    let first = counts.ask(&slow, 9 * S, 1).expect("one may look");
+    assert!(ask(&counts, &slow, 9 * S, 1).is_err());
+    drop(first);
+    assert!(counts.all().asked_us.is_empty());
 }
 
 #[test]
@@ -59,10 +89,10 @@ fn what_was_charged_alone_is_owed_until_it_has_grown_back() {
     for _ in 0..4 {
         counts.charge(&[share], S, || true).expect("there is enough");
     }
-    assert_eq!(counts.ask(&[share], S, 2), Ok(vec![2 * S]), "half of it has grown back by what others do not use");
-    assert_eq!(counts.ask(&[share], S, 2), Ok(vec![0]), "told once");
+    assert_eq!(ask(&counts, &[share], S, 2), Ok(vec![2 * S]), "half of it has grown back by what others do not use");
+    assert_eq!(ask(&counts, &[share], S, 2), Ok(vec![0]), "told once");
     counts.still_owed(&[share], &[2 * S]);
-    assert_eq!(counts.ask(&[share], 4 * S, 1), Ok(vec![S]));
+    assert_eq!(ask(&counts, &[share], 4 * S, 1), Ok(vec![S]));
 }
 
 #[test]
