@@ -44,7 +44,7 @@ struct Inner {
     names: Names,
     /// All there is without Redis; with it, what could not be told there of writes without a key.
     memory: Memory,
-    remote: Option<Remote>,
+    remote: Option<Arc<Remote>>,
     clock: Clock,
     /// Something in memory has ended.
     ended: Notify,
@@ -60,6 +60,8 @@ pub struct Settings {
     pub refused_after_loss: Duration,
     /// The largest answer that is kept.
     pub answer_bytes_max: usize,
+    /// Before a write with a key is sent, a replica of the server must have heard of it, where there are any, within this time.
+    pub replica_timeout: Duration,
 }
 
 /// A write that is about to be made.
@@ -131,15 +133,15 @@ impl Ledger {
     /// In Redis, sealed by `sealer`. Must be made within a tokio runtime.
     #[must_use]
     pub fn shared(redis: Redis, settings: Settings, sealer: Sealer, secret: &[u8; 32]) -> Self {
-        Self::new(settings, secret, Some(Remote::new(redis, settings, sealer)))
+        Self::new(settings, secret, Some(Arc::new(Remote::new(redis, settings, sealer)).watched()))
     }
 
-    fn new(settings: Settings, secret: &[u8; 32], remote: Option<Remote>) -> Self {
+    fn new(settings: Settings, secret: &[u8; 32], remote: Option<Arc<Remote>>) -> Self {
         Self(Arc::new(Inner {
             settings,
             names: Names::new(secret),
             memory: Memory::default(),
-            clock: remote.as_ref().map_or_else(Clock::local, Remote::clock),
+            clock: remote.as_deref().map_or_else(Clock::local, Remote::clock),
             remote,
             ended: Notify::new(),
             aside: Arc::new(Semaphore::new(ASIDE_MAX)),
@@ -161,7 +163,11 @@ impl Ledger {
         let place = self.0.names.of_key(owner, key);
         let known = match &self.0.remote {
             Some(remote) => {
-                let known = remote.begin(place, write).await.map_err(|_gone| Unknowable::Gone)?;
+                let Ok(known) = remote.begin(place, write).await else {
+                    // It may have been taken all the same, and nobody is to wait for its lease.
+                    Ticket::new(self, place, write).release_aside();
+                    return Err(Unknowable::Gone);
+                };
                 // Asked after it: what was lost before the key was taken is noticed.
                 if known.is_none()
                     && let Err(unknowable) = remote.check_loss().await
@@ -209,7 +215,7 @@ impl Ledger {
     /// Hears from now on that writes have ended.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch { messages: self.0.remote.as_ref().map(Remote::messages), ledger: self.clone() }
+        Watch { messages: self.0.remote.as_deref().map(Remote::messages), ledger: self.clone() }
     }
 
     /// Waits until what is told beside the path of calls has been told.

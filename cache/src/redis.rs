@@ -24,7 +24,10 @@ use ::redis::{ConnectionInfo, FromRedisValue};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use secrecy::SecretString;
-use tokio::sync::{broadcast, watch};
+use tokio::{
+    sync::{Mutex, broadcast, watch},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
@@ -34,6 +37,8 @@ pub(crate) use script::Script;
 
 /// How many messages a reader may be behind before it has missed some.
 const MESSAGES_MAX: usize = 4_096;
+/// After no replica was there in time, so long none is waited for.
+const SLOW_REPLICAS_REST: Duration = Duration::from_secs(1);
 
 /// Where Redis is, and how long it is waited for.
 #[derive(Debug, Clone)]
@@ -96,6 +101,9 @@ struct Shared {
     /// What lies there must not be evicted.
     keeps: bool,
     evicts: AtomicBool,
+    /// Who waits for replicas. One after the other, since they hold up each other on the connection; and it says until when nobody tries,
+    /// because they were too slow for the last one.
+    replicas_slow_until: Mutex<Option<Instant>>,
 }
 
 /// Whether Redis can be used, why not, and since when.
@@ -126,6 +134,15 @@ pub enum Gone {
     Timeout,
     #[error("Redis refused a command")]
     Failed,
+}
+
+/// Why it is not certain that what a script wrote outlives the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotReplicated {
+    /// It did not run, or it is not known whether it did.
+    Gone,
+    /// The server has it, and none of its replicas.
+    Unconfirmed,
 }
 
 /// What is told to all replicas.
@@ -184,6 +201,7 @@ impl Redis {
             clock: Clock::local(),
             keeps,
             evicts: AtomicBool::new(false),
+            replicas_slow_until: Mutex::new(None),
         });
         let stop = CancellationToken::new();
         tokio::spawn(keeper::keep(Arc::clone(&shared), stop.clone()));
@@ -256,9 +274,37 @@ impl Redis {
         self.run(|lanes| &lanes.bulk, script, keys, args).await
     }
 
+    /// Runs a script that writes and must outlive the server: it has done so when a replica of the server has what it wrote, where
+    /// `has_replicas` reads from the answer that there are any.
+    pub(crate) async fn replicated<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        wait: Duration,
+        has_replicas: impl FnOnce(&T) -> bool,
+    ) -> Result<T, NotReplicated> {
+        let mut slow_until = self.shared.replicas_slow_until.lock().await;
+        if slow_until.is_some_and(|until| Instant::now() < until) {
+            return Err(NotReplicated::Gone);
+        }
+        let ran = self.lasting(script, keys, args, wait, has_replicas).await;
+        let (answer, reached) = ran.map_err(|_gone| NotReplicated::Gone)?;
+        *slow_until = (!reached).then(|| Instant::now() + SLOW_REPLICAS_REST);
+        if reached {
+            return Ok(answer);
+        }
+        // At most once in that rest.
+        tracing::warn!(
+            target: "cache",
+            "no replica of Redis has confirmed a change in time: writes with strict tags or idempotency keys are refused for a moment"
+        );
+        Err(NotReplicated::Unconfirmed)
+    }
+
     /// Runs a script that writes, then waits up to `wait` until a replica of the server has what it wrote, where
     /// `has_replicas` reads from the answer that there are any. Also says whether that came about.
-    pub(crate) async fn lasting<T: FromRedisValue>(
+    async fn lasting<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[&str],

@@ -86,6 +86,7 @@ impl Operations {
             refused_after_loss: config.operations.refused_after_loss.map_or(kept_for, |period| period.0),
             // The first byte says what kind of answer it is.
             answer_bytes_max: ANSWER_BYTES_MAX + 1,
+            replica_timeout: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.command_timeout.0),
         };
         let secret = masters.store_secret("operation/name");
         let ledger = match redis {

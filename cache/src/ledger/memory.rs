@@ -12,7 +12,10 @@ use super::{
     names::{Kind, Place},
 };
 
+/// Of writes with a key: one more is refused.
 const RECORDS_MAX: usize = 100_000;
+/// Of writes without one: the oldest is forgotten. They take nothing from those with a key, on which a promise hangs.
+const KEYLESS_MAX: usize = 50_000;
 /// Beyond it an answer is not kept, only that there was one.
 const ANSWERS_BYTES_MAX: usize = 64 << 20;
 
@@ -24,6 +27,8 @@ struct Records {
     by_place: HashMap<Place, Kept>,
     /// In the order in which they end. A place stands here again when it was taken again.
     ends: VecDeque<(u64, Place)>,
+    /// The same of writes without a key.
+    keyless_ends: VecDeque<(u64, Place)>,
     answers_bytes: usize,
 }
 
@@ -56,8 +61,11 @@ impl Memory {
             return None;
         }
         let ends_ms = now_ms.saturating_add(millis(settings.kept_for));
-        records.keep(place, What::Record(Record::new(write, millis(write.lease), now_ms)), ends_ms);
-        records.keep(place.of_operation(write.operation), What::At(place), ends_ms);
+        let record = What::Record(Record::new(write, millis(write.lease), now_ms));
+        for (place, what) in [(place, record), (place.of_operation(write.operation), What::At(place))] {
+            records.keep(place, what, ends_ms);
+            records.ends.push_back((ends_ms, place));
+        }
         Some(None)
     }
 
@@ -67,11 +75,14 @@ impl Memory {
         records.forget(now_ms);
         let lease_ms = millis(write.lease);
         if place.kind == Kind::Operation && !records.by_place.contains_key(&place) {
-            if records.ends.len() + 1 > RECORDS_MAX {
-                return false;
+            if records.keyless_ends.len() >= KEYLESS_MAX
+                && let Some(oldest) = records.keyless_ends.pop_front()
+            {
+                records.end(oldest);
             }
             let ends_ms = now_ms.saturating_add(millis(settings.kept_for));
             records.keep(place, What::Record(Record::new(write, lease_ms, now_ms)), ends_ms);
+            records.keyless_ends.push_back((ends_ms, place));
         }
         let room = ANSWERS_BYTES_MAX.saturating_sub(records.answers_bytes);
         let Some(Kept { what: What::Record(record), .. }) = records.by_place.get_mut(&place) else { return false };
@@ -115,16 +126,19 @@ impl Records {
     fn keep(&mut self, place: Place, what: What, ends_ms: u64) {
         let before = self.by_place.insert(place, Kept { what, ends_ms });
         self.answers_bytes -= before.as_ref().map_or(0, Kept::answer_bytes);
-        self.ends.push_back((ends_ms, place));
     }
 
     fn forget(&mut self, now_ms: u64) {
-        while let Some(&(ends_ms, place)) = self.ends.front().filter(|(ends_ms, _)| *ends_ms <= now_ms) {
-            self.ends.pop_front();
-            // One that was taken again ends later.
-            if self.by_place.get(&place).is_some_and(|kept| kept.ends_ms == ends_ms) {
-                self.answers_bytes -= self.by_place.remove(&place).as_ref().map_or(0, Kept::answer_bytes);
-            }
+        let is_over = |end: &mut (u64, Place)| end.0 <= now_ms;
+        while let Some(end) = self.ends.pop_front_if(is_over).or_else(|| self.keyless_ends.pop_front_if(is_over)) {
+            self.end(end);
+        }
+    }
+
+    fn end(&mut self, (ends_ms, place): (u64, Place)) {
+        // One that was taken again ends later.
+        if self.by_place.get(&place).is_some_and(|kept| kept.ends_ms == ends_ms) {
+            self.answers_bytes -= self.by_place.remove(&place).as_ref().map_or(0, Kept::answer_bytes);
         }
     }
 }

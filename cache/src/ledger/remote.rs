@@ -50,7 +50,7 @@ return {now, {false, false, false, false, false, false, false, false, false}}
 ";
 
 /// KEYS: record. ARGV: operation, step, ms of the lease, ms kept, answer, channel, print, about. Only a write without a key gives the last, and
-/// only its first step makes a record.
+/// only its first step makes a record. Answers 0 for what is not taken; for the sending of a write with a key 1 and the replicas of the server.
 const STEP: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -67,8 +67,10 @@ local open, step = has[2] == 'r' or has[2] == 's', ARGV[2]
 if not (open or (step == 'd' and has[2] == 'u')) then return 0 end
 if step == 'l' or step == 's' then
   redis.call('HSET', KEYS[1], 'lease', string.format('%.0f', now + ARGV[3]))
-  if step == 's' then redis.call('HSET', KEYS[1], 'stage', 's') end
-  return 1
+  if step == 'l' then return 1 end
+  redis.call('HSET', KEYS[1], 'stage', 's')
+  if ARGV[8] ~= '' then return 1 end
+  return 1 + tonumber(string.match(redis.call('INFO', 'replication'), 'connected_slaves:(%d+)'))
 end
 redis.call('HSET', KEYS[1], 'stage', step, 'ended', string.format('%.0f', now))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'answer', ARGV[5]) end
@@ -96,12 +98,16 @@ end
 return {mark, math.max(0, refused - now)}
 ";
 
+/// How often it is looked whether what was known is lost, and how often until that was asked once.
+const LOOK_EACH: Duration = Duration::from_secs(1);
+const LOOK_FIRST: Duration = Duration::from_millis(100);
+
 pub(super) struct Remote {
     redis: Redis,
     settings: Settings,
     sealer: Sealer,
     /// The mark that was there when this process asked first or since the last loss.
-    mark: Mutex<Option<Bytes>>,
+    pub(super) mark: Mutex<Option<Bytes>>,
     begin: Script,
     step: Script,
     read: Script,
@@ -161,11 +167,31 @@ impl Remote {
             &about,
         ];
         let key = self.key(place);
-        if answer.is_empty() {
-            self.redis.small(&self.step, &[&key], &args).await
-        } else {
-            self.redis.bulk(&self.step, &[&key], &args).await
-        }
+        let taken: u64 = match step {
+            // A server that takes over must know of it, or its key would be free there.
+            Step::Sent if place.kind == Kind::Key => {
+                let has_replicas = |taken: &u64| *taken > 1;
+                let wait = self.settings.replica_timeout;
+                let sent = self.redis.replicated(&self.step, &[&key], &args, wait, has_replicas).await;
+                sent.map_err(|_not_replicated| Gone::Timeout)?
+            }
+            _ if answer.is_empty() => self.redis.small(&self.step, &[&key], &args).await?,
+            _ => self.redis.bulk(&self.step, &[&key], &args).await?,
+        };
+        Ok(taken > 0)
+    }
+
+    /// Looks each second whether what was known of keys was lost, so that a replica that has had no key for long notices it too.
+    pub(super) fn watched(self: Arc<Self>) -> Arc<Self> {
+        let weak = Arc::downgrade(&self);
+        tokio::spawn(async move {
+            while let Some(remote) = weak.upgrade() {
+                let known = remote.redis.is_up() && !matches!(remote.check_loss().await, Err(Unknowable::Gone));
+                drop(remote);
+                tokio::time::sleep(if known { LOOK_EACH } else { LOOK_FIRST }).await;
+            }
+        });
+        self
     }
 
     /// What is known of an operation, and where it lies.

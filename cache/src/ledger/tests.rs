@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use secrecy::SecretString;
-use standins::redis::{PrivateRedis, RedisOptions, Reply};
+use standins::redis::{MASTER_NAME, PrivateRedis, RedisOptions, Reply, SentinelSet};
 
 use super::{
     Begun, Known, Ledger, NewWrite, Settings, State, Unknowable,
@@ -21,13 +21,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn settings() -> Settings {
-    Settings { kept_for: HOUR, refused_after_loss: Duration::from_secs(60), answer_bytes_max: 1000 }
+    Settings {
+        kept_for: HOUR,
+        refused_after_loss: Duration::from_secs(60),
+        answer_bytes_max: 1000,
+        replica_timeout: Duration::from_secs(1),
+    }
 }
 
 async fn connected(server: &PrivateRedis) -> Result<Redis> {
+    connected_to(redis::Kind::Single, server.url()).await
+}
+
+async fn connected_to(kind: redis::Kind, url: String) -> Result<Redis> {
     let redis = Redis::new(redis::Settings {
-        kind: redis::Kind::Single,
-        url: SecretString::from(server.url()),
+        kind,
+        url: SecretString::from(url),
         prefix: "test".to_owned(),
         connect_timeout: Duration::from_secs(1),
         command_timeout: Duration::from_secs(1),
@@ -157,20 +166,81 @@ async fn keys_are_refused_for_a_while_once_what_was_known_of_them_is_lost() -> R
     let server = PrivateRedis::start(RedisOptions::default()).await?;
     let (one, two) = (replica(&server).await?, replica(&server).await?);
     let owner = one.names().owner(&[b"ann"]);
-    for (number, replica) in [(1, &one), (2, &two)] {
-        first(replica.begin(owner, &[number], &write(number, HOUR)).await?)?;
-    }
+    first(one.begin(owner, b"k", &write(1, HOUR)).await?)?.done(None).await;
+    // The other one had no key yet, and knows all the same what there was.
+    let remote = two.0.remote.as_ref().context("it is in Redis")?;
+    tokio::time::timeout(PATIENCE, async {
+        while remote.mark.lock().is_ok_and(|mark| mark.is_none()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .context("it has not looked")?;
     server.command(&["FLUSHALL"]).await?;
-    // The first one to come after it is a replica that has seen nothing.
+    two.begin(owner, b"k", &write(2, HOUR)).await.expect_err("that key was used before");
+    // One that comes after it is told by those who know.
     let fresh = replica(&server).await?;
-    first(fresh.begin(owner, b"fresh", &write(3, HOUR)).await?)?;
     for replica in [&one, &two, &fresh] {
         let refused = replica.begin(owner, b"other", &write(4, HOUR)).await.expect_err("it may have been used before");
         let Unknowable::Lost { refused_for } = refused else { bail!("{refused:?}") };
         ensure!(refused_for > Duration::from_secs(50) && refused_for <= Duration::from_secs(60), "{refused_for:?}");
     }
-    // What is known since then is known.
-    ensure!(before(one.begin(owner, b"fresh", &write(5, HOUR)).await?)?.operation == [3; 16]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn writes_without_a_key_leave_room_in_memory_for_those_with_one() -> Result<()> {
+    let ledger = Ledger::in_memory(settings(), &SECRET);
+    let owner = ledger.names().owner(&[b"ann"]);
+    let numbered = |number: u32| {
+        let mut operation = [0; 16];
+        operation[..4].copy_from_slice(&number.to_be_bytes());
+        NewWrite { operation, ..write(0, HOUR) }
+    };
+    for number in 0..200_000 {
+        ledger.keyless(owner, &numbered(number)).done(Some(Bytes::from_static(b"C"))).await;
+    }
+    ensure!(ledger.find(owner, numbered(0).operation).await?.is_none(), "void: the oldest is not forgotten");
+    ensure!(ledger.find(owner, numbered(199_999).operation).await?.is_some(), "the newest is");
+    first(ledger.begin(owner, b"k", &write(1, HOUR)).await?)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_sent_with_a_key_that_a_server_which_takes_over_would_not_know() -> Result<()> {
+    let mut set = SentinelSet::start(RedisOptions::default()).await?;
+    let kind = redis::Kind::Sentinel { master_name: MASTER_NAME.to_owned(), user: None, password: None };
+    let redis = connected_to(kind, set.url()).await?;
+    let ledger = Ledger::shared(redis.clone(), settings(), Sealer::new(&SECRET, &[], 1000), &SECRET);
+    let owner = ledger.names().owner(&[b"ann"]);
+    let ticket = first(ledger.begin(owner, b"k", &write(1, HOUR)).await?)?;
+    set.servers[1].pause().await?;
+    ticket.sent().await.expect_err("no replica has it");
+    set.servers[1].resume().await?;
+    ticket.release().await;
+    let sent = async {
+        loop {
+            let ticket = first(ledger.begin(owner, b"k", &write(2, HOUR)).await?)?;
+            if ticket.sent().await.is_ok() {
+                return anyhow::Ok(());
+            }
+            ticket.release().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sent).await.context("the replica is there again")??;
+    let before_it = set.kill_master().await?;
+    set.until_another_than(before_it).await?;
+    let known = async {
+        loop {
+            match ledger.begin(owner, b"k", &write(3, HOUR)).await {
+                Ok(begun) => return before(begun),
+                Err(_unknowable) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let known = tokio::time::timeout(PATIENCE, known).await.context("the other server is used")??;
+    ensure!((known.operation, known.state) == ([2; 16], State::Sent), "{known:?}");
     Ok(())
 }
 

@@ -79,6 +79,11 @@ impl Ticket {
         self.end(Step::Release).await;
     }
 
+    /// The same beside the path, as soon as that can be told.
+    pub(super) fn release_aside(&self) {
+        self.tell_until_heard(Step::Release, Duration::ZERO);
+    }
+
     /// It was sent, and no answer came.
     pub async fn unknown(&self) {
         self.end(Step::Unknown).await;
@@ -94,15 +99,20 @@ impl Ticket {
         if self.aside {
             self.tell_aside(step);
         } else if self.ledger.step(self.place, &self.write, &step).await.is_err() {
-            self.aside(|ticket| async move {
-                for _ in 0..TRIES_MAX {
-                    tokio::time::sleep(TRY_EACH).await;
-                    if ticket.ledger.step(ticket.place, &ticket.write, &step).await.is_ok() {
-                        return;
-                    }
-                }
-            });
+            self.tell_until_heard(step, TRY_EACH);
         }
+    }
+
+    fn tell_until_heard(&self, step: Step, first_wait: Duration) {
+        self.aside(|ticket| async move {
+            tokio::time::sleep(first_wait).await;
+            for _ in 0..TRIES_MAX {
+                if ticket.ledger.step(ticket.place, &ticket.write, &step).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(TRY_EACH).await;
+            }
+        });
     }
 
     /// Tells of a write without a key, which nobody waits for. What cannot be told in Redis is known here.

@@ -9,7 +9,6 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
-use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Tag,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     octets::hex,
-    redis::{Channel, Gone, Message, Redis, Script},
+    redis::{Channel, Gone, Message, NotReplicated, Redis, Script},
 };
 
 /// How long the generation of a tag is kept that nobody reads or raises: far longer than any entry lives. Entries that know one which is
@@ -26,8 +25,6 @@ use crate::{
 const KEPT: Duration = Duration::from_secs(48 * 60 * 60);
 /// Marks beyond these on one tag become one.
 const MARKS_MAX: usize = 256;
-/// After no replica was there in time, so long none is waited for.
-const SLOW_REPLICAS_REST: Duration = Duration::from_secs(1);
 /// In what is told of a raise, the server comes first, then the generation, then the tags.
 const SERVER_BYTES: usize = 40;
 const GENERATION_BYTES: usize = size_of::<Generation>();
@@ -105,9 +102,6 @@ pub(super) enum Heard {
 pub(super) struct InRedis {
     redis: Redis,
     replica_timeout: Duration,
-    /// Who waits for replicas. One after the other, since they hold up each other on the connection; and it says until when nobody tries,
-    /// because they were too slow for the last one.
-    replicas_slow_until: Mutex<Option<Instant>>,
     beat_key: String,
     beat_channel: String,
     tags_channel: String,
@@ -120,7 +114,6 @@ impl InRedis {
     pub(super) fn new(redis: Redis, replica_timeout: Duration) -> Self {
         Self {
             replica_timeout,
-            replicas_slow_until: Mutex::new(None),
             beat_key: redis.key(HASH_TAG, "beat"),
             beat_channel: redis.channel(Channel::Beat),
             tags_channel: redis.channel(Channel::Tags),
@@ -170,30 +163,18 @@ impl InRedis {
             &ids,
         ];
         let (now_ms, server, _replicas) = match raise.lasting {
-            Lasting::Yes => self.run_lasting(&keys, &args).await?,
+            Lasting::Yes => {
+                let has_replicas = |(_, _, replicas): &RaiseAnswer| *replicas > 0;
+                let raised = self.redis.replicated(&self.raise, &keys, &args, self.replica_timeout, has_replicas).await;
+                raised.map_err(|not_replicated| match not_replicated {
+                    NotReplicated::Gone => NotRaised::Gone,
+                    NotReplicated::Unconfirmed => NotRaised::Unreplicated,
+                })?
+            }
             Lasting::No => self.redis.small(&self.raise, &keys, &args).await.map_err(|_gone| NotRaised::Gone)?,
         };
         self.redis.clock().sample(now_ms);
         Ok(at_server(&server, &raise.generation))
-    }
-
-    async fn run_lasting(&self, keys: &[&str], args: &[&[u8]]) -> Result<RaiseAnswer, NotRaised> {
-        let mut slow_until = self.replicas_slow_until.lock().await;
-        if slow_until.is_some_and(|until| Instant::now() < until) {
-            return Err(NotRaised::Gone);
-        }
-        let has_replicas = |(_, _, replicas): &RaiseAnswer| *replicas > 0;
-        let ran = self.redis.lasting(&self.raise, keys, args, self.replica_timeout, has_replicas).await;
-        let (answer, reached) = ran.map_err(|_gone| NotRaised::Gone)?;
-        *slow_until = (!reached).then(|| Instant::now() + SLOW_REPLICAS_REST);
-        if reached {
-            return Ok(answer);
-        }
-        // At most once in that rest.
-        tracing::warn!(
-            "no replica of Redis has confirmed a change in time: writes with strict tags are refused for a moment"
-        );
-        Err(NotRaised::Unreplicated)
     }
 }
 
