@@ -12,11 +12,14 @@ use crate::redis::{Channel, LinkState, Message, Messages};
 
 /// How often all that is done, while it can be done.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is seen to that no permit outlives its lease. Waits for nothing, since a Redis that does not answer holds up the rest.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Goes on until nobody holds the permits any more. Does nothing for a process alone.
 pub(in super::super) fn keep(permits: &Arc<Permits>) {
     let Some(shared) = permits.shared.clone() else { return };
     tokio::spawn(hear(shared.redis().messages(), Arc::downgrade(permits)));
+    tokio::spawn(expire(Arc::downgrade(permits)));
     tokio::spawn(tick(shared, Arc::downgrade(permits)));
 }
 
@@ -37,6 +40,17 @@ async fn tick(shared: Arc<Shared>, permits: Weak<Permits>) {
             *permits.replicas.lock().unwrap_or_else(PoisonError::into_inner) = replicas;
         }
         permits.renew(&shared).await;
+    }
+}
+
+async fn expire(permits: Weak<Permits>) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let Some(permits) = permits.upgrade() else { return };
+        let (replicas, now) = (permits.replicas(), Instant::now());
+        permits.pools().values_mut().for_each(|lending| lending.expire(replicas, now));
     }
 }
 
@@ -80,7 +94,6 @@ impl Permits {
                     }
                     Err(_gone) => lending.gone(asked_at),
                 }
-                lending.expire(self.replicas(), Instant::now());
             }
             for id in given_back {
                 let _gone = shared.release(&pool, &id).await;
