@@ -211,6 +211,10 @@ impl Limiter {
                 if gone == Gone::Down {
                     counts.still_owed(&items, &asked.owed_us);
                 }
+                if pool.is_some() && gone == Gone::Timeout && shared.redis().is_up() {
+                    // The others may well go on lending all of them: whoever wants one looks again, or finds that Redis is gone.
+                    return Err(NoEntry::NoPermit);
+                }
                 permits.gone();
                 // Whatever was lent over there is given back.
                 drop(assumed);

@@ -178,3 +178,18 @@ async fn without_redis_each_keeps_and_lends_its_share_and_the_rest_is_lost_in_ti
     drop((of_one, others));
     until_held(&server, 0).await
 }
+
+#[tokio::test]
+async fn one_answer_that_came_too_late_lends_nothing_here_and_a_redis_that_hangs_does_not_hold_up_for_long()
+-> Result<()> {
+    let server = server().await?;
+    let command_timeout = Duration::from_millis(50);
+    let limiter = connected(Settings { command_timeout, ..settings(Kind::Single, server.url()) }).await?;
+    ensure!(is_free(&limiter).await);
+    server.pause().await?;
+    let first = limiter.admit_with_permit(DOWNSTREAM, &[], &pool()).await;
+    ensure!(matches!(first, Err(NoEntry::NoPermit)), "{:?}", first.map(drop));
+    let _by_share = permit(&limiter).await?;
+    ensure!(!redis_of(&limiter).is_up(), "lent while the others may have them all");
+    server.resume().await
+}
