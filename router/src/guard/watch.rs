@@ -132,13 +132,12 @@ impl Watch {
         error: &AdapterError,
         had_time: bool,
     ) -> Change {
-        let is_probe = passes.is_probe();
         let asked = asked_rest(error);
         let shown = match asked {
             // A probe that is told to come back later shows that it is too early.
             Some(_) if passes.whole.is_probe => Shown::Failure,
             Some(_) => Shown::Nothing,
-            None => shown(error, had_time || is_probe),
+            None => shown(error, had_time),
         };
         if shown == Shown::Failure || asked.is_some() {
             self.last_failure = Some(LastFailure { class: error.class, at: Timestamp::now() });
@@ -149,7 +148,7 @@ impl Watch {
             change = if asked == Change::None { change } else { asked };
         } else if let (Some(resting), Some(pass)) = (self.resting.get_mut(tool), passes.tool) {
             match shown {
-                Shown::Nothing => _ = resting.record(now, pass, Shown::Nothing),
+                Shown::Hurry | Shown::Nothing => _ = resting.record(now, pass, shown),
                 // What is wrong now is another thing, which the whole breaker has counted.
                 Shown::Answer | Shown::Failure => _ = self.resting.remove(tool),
             }
@@ -222,8 +221,8 @@ fn shown(error: &AdapterError, had_time: bool) -> Shown {
     match (error.class, error.sent) {
         (ErrorClass::Unreachable | ErrorClass::ConnectionLost | ErrorClass::Protocol, _) => Shown::Failure,
         (ErrorClass::Timeout, _) if had_time => Shown::Failure,
-        // A caller in a hurry shows nothing.
-        (ErrorClass::Timeout | ErrorClass::Cancelled, _) => Shown::Nothing,
+        (ErrorClass::Timeout, _) => Shown::Hurry,
+        (ErrorClass::Cancelled, _) => Shown::Nothing,
         // Weir's own connections were all in use.
         (ErrorClass::Busy, Sent::No) => Shown::Nothing,
         (ErrorClass::Busy, _) => Shown::Failure,
@@ -267,7 +266,7 @@ mod tests {
             (ConnectionLost, Sent::Unknown, false, Shown::Failure),
             (Protocol, Sent::Yes, false, Shown::Failure),
             (Timeout, Sent::Unknown, true, Shown::Failure),
-            (Timeout, Sent::Unknown, false, Shown::Nothing),
+            (Timeout, Sent::Unknown, false, Shown::Hurry),
             (Busy, Sent::Yes, true, Shown::Failure),
             (Busy, Sent::No, true, Shown::Nothing),
             (TooLarge, Sent::Unknown, true, Shown::Failure),
@@ -324,6 +323,26 @@ mod tests {
         let probe = watch.admit(at(10), "search").expect("a probe");
         watch.abandoned(at(11), "search", probe);
         assert!(watch.admit(at(11), "search").expect("the next").is_probe());
+    }
+
+    #[test]
+    fn probes_of_callers_in_a_hurry_keep_nobody_waiting_for_longer() {
+        let mut watch = watch();
+        let late = AdapterError::maybe_sent(ErrorClass::Timeout, "…");
+        let mut now = at(0);
+        for _ in 0..5 {
+            let passes = watch.admit(now, "get").expect("let through");
+            watch.failed(now, &Arc::from("get"), passes, &late, true);
+        }
+        for _ in 0..20 {
+            now += at(2);
+            let probe = watch.admit(now, "get").expect("a probe, since the last one was in a hurry");
+            watch.failed(now, &Arc::from("get"), probe, &late, false);
+            assert!(matches!(watch.look(now, "get"), Err(Kept::Whole(_))), "one at a time");
+        }
+        let probe = watch.admit(now + at(1), "get").expect("a probe");
+        watch.failed(now + at(1), &Arc::from("get"), probe, &late, true);
+        assert!(watch.admit(now + at(2) + at(58), "get").expect("a probe").is_probe());
     }
 
     #[test]
