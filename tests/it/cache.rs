@@ -147,6 +147,8 @@ fn config(source: &Source, url: &str, dir: &std::path::Path, redis: Value, tools
                 "concurrency": 100,
                 "error_screens": [{ "json": { "at": "/refused", "equals": true }, "means": "rejected" }],
             },
+            // What the cache makes of failures is seen here, whatever becomes of those that follow.
+            "breaker": { "failures_in_a_row": 1000, "attempts_min": 1000 },
             "tools": tools,
         } },
     }))

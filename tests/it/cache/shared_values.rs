@@ -92,7 +92,10 @@ async fn redis_holds_no_argument_answer_or_name_of_a_caller_in_the_clear() -> Re
                 ensure!(!text.contains(word), "{word} stands in {place}: {text}");
             }
         }
-        // Whatever Weir puts there goes by itself.
+        // Whatever Weir puts there goes by itself, but for the one mark by which it notices that Redis has lost what it held.
+        if key == b"clear:{operations}m" {
+            continue;
+        }
         let ttl = redis.command(&[b"PTTL".as_slice(), &key]).await?.integer()?;
         ensure!(ttl > 0, "{} stays for ever", String::from_utf8_lossy(&key));
     }
