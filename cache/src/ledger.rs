@@ -182,6 +182,24 @@ impl Ledger {
         Ok(known.map_or_else(|| Begun::First(Ticket::new(self, place, write).renewed()), Begun::Before))
     }
 
+    /// Whether a new key would be taken now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn takes_keys(&self) -> Result<(), Unknowable> {
+        match &self.0.remote {
+            Some(remote) => remote.check_loss().await,
+            None if self.0.memory.has_room(self.now_ms()) => Ok(()),
+            None => Err(Unknowable::Full),
+        }
+    }
+
+    /// Whether all replicas know the same.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.remote.is_some()
+    }
+
     /// The ticket of a write without a key. Nothing waits for what is told of it.
     #[must_use]
     pub fn keyless(&self, owner: Owner, write: &NewWrite) -> Ticket {

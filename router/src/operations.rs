@@ -23,6 +23,7 @@ use cache::{
 };
 use config::Config;
 use futures_util::{FutureExt as _, future::BoxFuture};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -172,6 +173,18 @@ impl Operations {
         }
     }
 
+    /// Whether a write with a new idempotency key would be made now, for operators.
+    pub(crate) async fn explained(&self) -> Value {
+        let kept_in = if self.ledger.is_shared() { "redis" } else { "memory" };
+        match self.ledger.takes_keys().await {
+            Ok(()) => json!({ "taken": true, "kept_in": kept_in }),
+            Err(unknowable) => {
+                let wait_ms = millis(wait(unknowable));
+                json!({ "taken": false, "kept_in": kept_in, "why": unknowable.to_string(), "retry_after_ms": wait_ms })
+            }
+        }
+    }
+
     /// Waits until what is told beside the path of calls has been told.
     pub(crate) async fn settled(&self, at_most: Duration) {
         if tokio::time::timeout(at_most, self.ledger.settled()).await.is_err() {
@@ -262,11 +275,14 @@ fn came_to(trail: &Trail, word: &'static str) {
 }
 
 fn keys_gone(unknowable: Unknowable) -> CallError {
-    let wait = match unknowable {
+    CallError::KeysGone { retry_after_ms: millis(wait(unknowable)) }
+}
+
+fn wait(unknowable: Unknowable) -> Duration {
+    match unknowable {
         Unknowable::Lost { refused_for } => refused_for,
         Unknowable::Gone | Unknowable::Full => RETRY_AFTER,
-    };
-    CallError::KeysGone { retry_after_ms: millis(wait) }
+    }
 }
 
 /// The answer of before, unless it is not to be seen any more or was not kept.

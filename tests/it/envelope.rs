@@ -168,6 +168,10 @@ async fn a_batch_of_the_revision_that_has_them_is_answered_item_by_item() -> Res
     ensure!(code("u") == Some(Some(-32602)) && code("i") == Some(Some(-32600)) && code("v") == Some(Some(-32600)));
     ensure!(scene.calls() == before + 1);
 
+    let one_key = scene.router.ask(&batch(&[call(json!(1)), call(json!(2))]).header("idempotency-key", "k")).await?;
+    ensure!(one_key.status == 400 && one_key.text.contains("its own in"), "{one_key:?}");
+    ensure!(scene.calls() == before + 1, "one key for two calls");
+
     let silent = [json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })];
     let answer = scene.router.ask(&batch(&silent)).await?;
     ensure!(answer.status == 202 && answer.text.is_empty(), "{answer:?}");

@@ -57,7 +57,7 @@ impl Memory {
         if let Some(record) = records.record(place).filter(|record| !record.is_free(now_ms)) {
             return Some(Some(record.known(now_ms)));
         }
-        if records.ends.len() + 2 > RECORDS_MAX {
+        if !records.have_room() {
             return None;
         }
         let ends_ms = now_ms.saturating_add(millis(settings.kept_for));
@@ -110,12 +110,23 @@ impl Memory {
         Some((record.known(now_ms), place_of_record))
     }
 
+    /// Whether a new key would be taken.
+    pub(super) fn has_room(&self, now_ms: u64) -> bool {
+        let mut records = self.records();
+        records.forget(now_ms);
+        records.have_room()
+    }
+
     fn records(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Records {
+    fn have_room(&self) -> bool {
+        self.ends.len() + 2 <= RECORDS_MAX
+    }
+
     fn record(&self, place: Place) -> Option<&Record> {
         match &self.by_place.get(&place)?.what {
             What::Record(record) => Some(record),

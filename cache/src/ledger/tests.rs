@@ -202,7 +202,18 @@ async fn writes_without_a_key_leave_room_in_memory_for_those_with_one() -> Resul
     }
     ensure!(ledger.find(owner, numbered(0).operation).await?.is_none(), "void: the oldest is not forgotten");
     ensure!(ledger.find(owner, numbered(199_999).operation).await?.is_some(), "the newest is");
+    ensure!(ledger.takes_keys().await.is_ok());
     first(ledger.begin(owner, b"k", &write(1, HOUR)).await?)?;
+    for number in 0_u32..50_000 {
+        let _taken_or_not = ledger.begin(owner, &number.to_be_bytes(), &numbered(number)).await;
+    }
+    ensure!(ledger.takes_keys().await == Err(Unknowable::Full), "void");
+    let refused = ledger.begin(owner, b"one more", &write(2, HOUR)).await.map(|_| ());
+    ensure!(refused == Err(Unknowable::Full), "{refused:?}");
+    ensure!(
+        before(ledger.begin(owner, b"k", &write(1, HOUR)).await?)?.operation == [1; 16],
+        "what is known stays known"
+    );
     Ok(())
 }
 

@@ -99,6 +99,7 @@ fn policy(router: &Router, view: &View, caller: &Caller, index: usize) -> Value 
 }
 
 async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
+    let keys = if tool.effect.writes() { router.operations.explained().await } else { Value::Null };
     let condition = tool.downstream.condition();
     let mistakes = tool.validate(arguments).err();
     json!({
@@ -117,6 +118,7 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
         "guard": tool.downstream.guard.explained(tool),
         "line": (!tool.downstream.is_own()).then(|| tool.downstream.line.explain(caller)),
         "limits": router.limits.explain(caller, tool).await,
+        "keys": keys,
         "cache": call::explain_cache(router, caller, tool, arguments).await,
     })
 }

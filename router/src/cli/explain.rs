@@ -83,6 +83,9 @@ fn told(answer: &Value) -> String {
         Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
         None => line("arguments", "fit".to_owned()),
     }
+    if answer["keys"].is_object() {
+        line("keys", keys(&answer["keys"]));
+    }
     limits(&answer["limits"]).into_iter().for_each(|said| line("limit", said));
     cache(&answer["cache"]).into_iter().for_each(|(name, said)| line(name, said));
     out
@@ -115,6 +118,15 @@ fn guard(guard: &Value) -> Vec<(&'static str, String)> {
         lines.push(("not sent", why.to_owned()));
     }
     lines
+}
+
+/// Whether idempotency keys are taken.
+fn keys(keys: &Value) -> String {
+    let place = if keys["kept_in"] == "redis" { "in Redis, for all replicas" } else { "in the memory of this process" };
+    match keys["why"].as_str() {
+        Some(why) => format!("refused now: {why}; again in {} ms", keys["retry_after_ms"]),
+        None => format!("taken, and kept {place}"),
+    }
 }
 
 /// Each limit that is for the call, and what is left of it.

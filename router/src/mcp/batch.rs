@@ -15,8 +15,11 @@ use super::{
     message::{Kind, Message},
     session::Session,
 };
-use crate::{front::text_header, server::Body};
+use crate::{front::text_header, operations::IdempotencyKey, server::Body};
 
+/// One key for several calls would make them one.
+const ONE_KEY: &str =
+    "a batch has no header `Idempotency-Key`: give each call its own in `_meta[\"weir/idempotency_key\"]`";
 /// How many messages one batch may hold.
 const ITEMS_MAX: usize = 64;
 const OTHER_REVISION: &str = "batches are not part of this revision: send one message a request";
@@ -34,6 +37,9 @@ pub(super) async fn handle(post: &Post<'_>, body: &Bytes, text: &str) -> Respons
         Ok(_) => return refuse(OTHER_REVISION),
         Err(refused) => return *refused,
     };
+    if post.parts.headers.contains_key(IdempotencyKey::HEADER) {
+        return refuse(ONE_KEY);
+    }
     let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
     if items.is_empty() || items.len() > ITEMS_MAX {
         return refuse(&format!("a batch holds 1 to {ITEMS_MAX} messages"));

@@ -11,9 +11,10 @@ pub struct IdempotencyKey(Box<str>);
 /// What a wrong one is told.
 pub(crate) const FORM: &str = "1 to 255 visible ASCII characters";
 const CHARACTERS_MAX: usize = 255;
-const HEADER: &str = "idempotency-key";
 
 impl IdempotencyKey {
+    pub(crate) const HEADER: &str = "idempotency-key";
+
     /// `None` for what is no key.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
@@ -26,7 +27,7 @@ impl IdempotencyKey {
     /// # Errors
     /// What is wrong, and what is right.
     pub(crate) fn of_request(headers: &HeaderMap, named: Option<(&str, Option<&str>)>) -> Result<Option<Self>, String> {
-        let mut values = headers.get_all(HEADER).iter();
+        let mut values = headers.get_all(Self::HEADER).iter();
         let header = values.next().map(|value| value.to_str().ok().and_then(Self::of_header));
         let header = match header {
             Some(None) => return Err(format!("`Idempotency-Key` holds {FORM}, alone or in double quotes")),

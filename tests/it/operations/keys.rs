@@ -24,6 +24,9 @@ async fn the_same_key_is_the_same_write_however_it_is_given() -> Result<()> {
         let two = if shared { &two } else { &one };
         let first = ask(&one, &with_key(create("once"), "k-1")).await?;
         ensure!(first["isError"] != true && operation(&first).is_string(), "{first}");
+        let explained = one.admin_post("/admin/explain", json!({ "tool": super::CREATE })).await?.json()?;
+        let kept_in = if shared { "redis" } else { "memory" };
+        ensure!(explained["keys"] == json!({ "taken": true, "kept_in": kept_in }), "{explained}");
         for again in [with_key(create("once"), "k-1"), create("once").header("idempotency-key", "\"k-1\"")] {
             let again = ask(two, &again).await?;
             ensure!(again == first, "{again} is not {first}");
@@ -139,6 +142,8 @@ async fn while_redis_is_gone_a_key_is_refused_and_a_call_without_one_is_made() -
         Ok(text(&refused).contains("whether this idempotency key was used before cannot be known").then_some(()))
     })
     .await?;
+    let explained = router.admin_post("/admin/explain", json!({ "tool": super::CREATE })).await?.json()?;
+    ensure!(explained["keys"]["taken"] == false && explained["keys"]["why"].is_string(), "{explained}");
     let made = ask(&router, &create("without")).await?;
     ensure!(made["isError"] != true, "{made}");
     tests::until("it is known", async || {
