@@ -172,13 +172,24 @@ impl Limiter {
 
     /// How the counts stand. Takes nothing.
     pub async fn standings(&self, side: Side<'_>, charges: &[Charge]) -> Vec<Standing> {
-        let items = items(charges);
-        if let Some(shared) = &self.0.shared
-            && let Ok(answer) = shared.look(side, &items).await
-        {
+        let mut items = items(charges);
+        let Some(shared) = &self.0.shared else {
+            return standings(charges, &items, &self.0.counts.look(&items), self.0.now_us(), false);
+        };
+        if let Ok(answer) = shared.look(side, &items).await {
             return standings(charges, &items, &answer.whole_at_us, answer.now_us, false);
         }
-        standings(charges, &items, &self.0.counts.look(&items), self.0.now_us(), self.0.shared.is_some())
+        let Replicas { seen, rank } = self.replicas();
+        for (item, charge) in items.iter_mut().zip(charges) {
+            if charge.limit.when_gone == WhenGone::LocalShare {
+                item.quota = item.quota.share(seen, rank);
+            }
+        }
+        let mut standings = standings(charges, &items, &self.0.counts.look(&items), self.0.now_us(), true);
+        for standing in standings.iter_mut().filter(|standing| standing.limit.when_gone == WhenGone::Closed) {
+            standing.remaining = 0;
+        }
+        standings
     }
 
     /// The replicas that were last seen, this one included.

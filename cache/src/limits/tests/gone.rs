@@ -20,6 +20,7 @@ async fn each_limit_says_what_becomes_of_those_who_ask() -> Result<()> {
     let closed = charge("closed", 100, 1, 100, WhenGone::Closed);
     let open = charge("open", 1, 3_600, 1, WhenGone::Open);
     let share = charge("share", 1, 3_600, 3, WhenGone::LocalShare);
+    ensure!(limiter.standings(side(), std::slice::from_ref(&closed)).await[0].remaining == 0, "it is told as it is");
     let denied = limiter.admit(side(), &[share.clone(), closed]).await;
     assert!(matches!(denied, Err(Denied::Closed { limit, .. }) if &*limit.name == "closed"));
     for _ in 0..3 {
@@ -47,7 +48,10 @@ async fn shares_go_on_from_what_was_heard_and_redis_is_told_of_them() -> Result<
     let mut alone = 0;
     for limiter in &limiters {
         until(redis_of(limiter), LinkState::Down).await?;
-        alone += let_through(limiter, &limit).await;
+        let told = limiter.standings(side(), std::slice::from_ref(&limit)).await;
+        let here = let_through(limiter, &limit).await;
+        ensure!(told[0].alone && told[0].remaining == here as u64, "{told:?} and then {here}");
+        alone += here;
     }
     ensure!((18..=19).contains(&alone), "{alone} let through by shares");
     server.restart_empty().await?;
