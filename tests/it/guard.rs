@@ -1,5 +1,6 @@
 //! What is done when a downstream fails: attempts, breaker, rests, calendar, and what is told of them.
 
+mod closed;
 mod credentials;
 mod database;
 mod deadlines;
@@ -27,6 +28,10 @@ async fn metric(router: &TestRouter, name: &str, labels: &[&str]) -> Result<f64>
 
 /// A router before one legacy system of this `name`, whose name is also that of its metrics: these are of the whole process.
 async fn router(name: &str, url: &str, settings: Value) -> Result<TestRouter> {
+    TestRouter::ready(&config(name, url, settings)?.to_string()).await
+}
+
+fn config(name: &str, url: &str, settings: Value) -> Result<Value> {
     let read = |path: &str| json!({ "effect": "read", "request": { "path": path } });
     let write = |effect: &str| json!({ "effect": effect, "request": { "method": "POST", "path": "/write" } });
     let mut downstream = json!({
@@ -36,12 +41,11 @@ async fn router(name: &str, url: &str, settings: Value) -> Result<TestRouter> {
     for (key, value) in settings.as_object().context("settings")? {
         downstream[key] = value.clone();
     }
-    let config = json!({
+    Ok(json!({
         "identity": { "local": { "roles": ["all"] } },
         "policy": { "roles": { "all": { "allow": ["*"] } } },
         "downstreams": { name: downstream },
-    });
-    TestRouter::ready(&config.to_string()).await
+    }))
 }
 
 /// The result of a call, and what its record says.

@@ -64,7 +64,7 @@ pub(crate) fn cache_plan(
     }
     let key = router.cache_keys.key(&Parts {
         downstream: tool.downstream.name.as_str(),
-        config_revision: &tool.downstream.revision.whole,
+        config_revision: &tool.downstream.revision.answers,
         tool: &tool.name.local,
         definition: &caching.definition,
         arguments: &canonical,

@@ -1,4 +1,4 @@
-//! What of a downstream's config decides what its answers are: two processes that differ in it never share an answer.
+//! Fingerprints of a downstream's config: whether it is another one, and whether its answers may be.
 
 use std::{fs, path::Path};
 
@@ -6,11 +6,14 @@ use aws_lc_rs::digest::{Context, SHA256};
 use config::{Downstream, downstream::mainframe::AnswerFormat};
 use secrecy::ExposeSecret as _;
 
-/// What of a downstream's config decides what its answers are.
+/// Fingerprints of a downstream's config.
 #[derive(Clone, Copy)]
 pub(crate) struct Revision {
-    /// Over everything, secrets too: another account sees other things. Goes into keys, which are MACs, and is never shown.
+    /// Over everything, secrets too.
     pub(crate) whole: [u8; 32],
+    /// Over what decides what its answers are, secrets too: another account sees other things. Two processes that differ in it never share an
+    /// answer. Goes into keys, which are MACs, and is never shown.
+    pub(crate) answers: [u8; 32],
     /// Over the config's text alone, which holds no secret, so that operators can tell two revisions apart.
     pub(crate) shown: [u8; 32],
 }
@@ -18,22 +21,45 @@ pub(crate) struct Revision {
 impl Revision {
     /// `strict` are the families of tags of which no read may ever miss a write.
     pub(crate) fn of(config: &Downstream, base: &Path, strict: &[String]) -> Self {
-        let text = serde_json::to_string(&(config, strict)).expect("a config has a JSON form");
-        let (mut whole, mut shown) = (Context::new(&SHA256), Context::new(&SHA256));
-        part(&mut whole, text.as_bytes());
-        part(&mut shown, text.as_bytes());
+        let text = |config| serde_json::to_string(&(config, strict)).expect("a config has a JSON form");
+        let [mut whole, mut answers, mut shown] = [(); 3].map(|()| Context::new(&SHA256));
+        part(&mut whole, text(config).as_bytes());
+        part(&mut shown, text(config).as_bytes());
+        part(&mut answers, text(&without_manners(config)).as_bytes());
         // The adapter has read the same files already, or it would not have been made.
         for copybook in copybooks(config) {
             let content = fs::read(base.join(copybook)).unwrap_or_default();
-            part(&mut whole, &content);
-            part(&mut shown, &content);
+            for context in [&mut whole, &mut answers, &mut shown] {
+                part(context, &content);
+            }
         }
         for secret in config.secrets() {
             let value = secret.resolve(base).ok();
-            part(&mut whole, value.as_ref().map_or("", |value| value.expose_secret()).as_bytes());
+            let value = value.as_ref().map_or("", |value| value.expose_secret());
+            part(&mut whole, value.as_bytes());
+            part(&mut answers, value.as_bytes());
         }
-        Self { whole: digest(whole), shown: digest(shown) }
+        Self { whole: digest(whole), answers: digest(answers), shown: digest(shown) }
     }
+}
+
+/// The config without what only says when and how gently it is called: whoever closes a system in an incident needs its cached answers.
+fn without_manners(config: &Downstream) -> Downstream {
+    let unstated = Downstream::default();
+    let mut config = Downstream {
+        calls_max: unstated.calls_max,
+        calls_max_shared: unstated.calls_max_shared,
+        line: unstated.line,
+        retries: unstated.retries,
+        breaker: unstated.breaker,
+        closed: unstated.closed,
+        deadline: unstated.deadline,
+        ..config.clone()
+    };
+    for tool in config.tools.values_mut() {
+        (tool.cost, tool.deadline) = (None, None);
+    }
+    config
 }
 
 fn copybooks(config: &Downstream) -> impl Iterator<Item = &Path> {
@@ -77,10 +103,20 @@ mod tests {
         write("book", "01 A PIC X.");
         let first = revision("1m", &[]);
         assert_eq!(first.whole, revision("1m", &[]).whole);
-        assert_ne!(first.whole, revision("2m", &[]).whole);
-        assert_ne!(first.whole, revision("1m", &["a".to_owned()]).whole);
+        assert_ne!(first.answers, revision("2m", &[]).answers);
+        assert_ne!(first.answers, revision("1m", &["a".to_owned()]).answers);
+        let gentler = |more: &str| {
+            let text = format!(r#"{{"mainframe":{{"base_url":"http://h"}},{more}"tools":{{"t":{{}}}}}}"#);
+            Revision::of(&serde_json::from_str(&text).expect("a downstream"), folder.path(), &[])
+        };
+        let closed = gentler(
+            r#""closed":[{"from":"00:00","to":"00:00","reason":"incident"}],"line":{"max":1},"calls_max":3,"deadline":"1s","#,
+        );
+        assert_ne!(closed.whole, gentler("").whole, "it takes effect");
+        assert_eq!(closed.answers, gentler("").answers, "cached answers stay");
         write("secret", "two");
         let second = revision("1m", &[]);
+        assert_ne!(first.answers, second.answers);
         assert_ne!(first.whole, second.whole);
         assert_eq!(first.shown, second.shown, "what is shown says nothing of a secret");
         write("book", "01 A PIC 9.");
