@@ -27,7 +27,8 @@ mod tls;
 mod trace;
 
 pub use adapter::{
-    Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Looked, Method, Offer, OfferedTool, Reply, Request, Sought,
+    Adapter, AdapterEvent, CallerInput, CallerInputs, LeftOut, Looked, Method, Offer, OfferedTool, Reply, Request,
+    Sought,
 };
 pub use caller::{AuthMethod, Caller, Principal};
 pub use context::{CallContext, Deadline, Notice, SendGate, WriteCall};

@@ -119,7 +119,8 @@ impl Operator {
                 lines.push_str(&format!("{name} is {}{reason}\n", word(link.state)));
             }
             if redis.evicts() {
-                lines.push_str(&format!("{name} may evict what must be kept: its maxmemory-policy is not noeviction\n"));
+                lines
+                    .push_str(&format!("{name} may evict what must be kept: its maxmemory-policy is not noeviction\n"));
             }
         }
         lines.push_str(&config::lines(&self.live));

@@ -133,12 +133,7 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
     }
 }
 
-async fn run(
-    router: &Arc<Router>,
-    call: ToolCall,
-    record: &mut Record,
-    standings: &mut Vec<Standing>,
-) -> Answer {
+async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standings: &mut Vec<Standing>) -> Answer {
     // First of all: whoever is refused for want of room costs next to nothing.
     let _slot = router.calls.take().map_err(|_| overloaded("Weir".to_owned()))?;
 

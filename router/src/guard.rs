@@ -41,12 +41,7 @@ pub(crate) enum NoReply {
 ///
 /// # Errors
 /// Nothing was sent then, and nothing charged.
-pub(crate) async fn enter(
-    router: &Router,
-    ctx: &CallContext,
-    tool: &Tool,
-    trail: &Trail,
-) -> Result<Place, CallError> {
+pub(crate) async fn enter(router: &Router, ctx: &CallContext, tool: &Tool, trail: &Trail) -> Result<Place, CallError> {
     tool.downstream.guard.look(&tool.name.local).map_err(|left| {
         trail.note(|decisions| decisions.breaker = Some(left.word()));
         left.refusal(tool)

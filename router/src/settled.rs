@@ -15,7 +15,11 @@ pub(crate) struct Settled {
 impl Settled {
     pub(crate) fn new(surroundings: &Surroundings) -> Self {
         let masters = surroundings.master.iter().chain(&surroundings.previous_masters);
-        let redis = surroundings.redis_url.iter().chain(&surroundings.redis_state_url).chain(&surroundings.redis_server_password);
+        let redis = surroundings
+            .redis_url
+            .iter()
+            .chain(&surroundings.redis_state_url)
+            .chain(&surroundings.redis_server_password);
         Self { secrets: digest(masters), redis: digest(redis) }
     }
 

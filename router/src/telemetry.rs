@@ -87,7 +87,10 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
 }
 
 fn describe_guard() {
-    metrics::describe_counter!(ATTEMPTS_FAILED, "Attempts at a downstream that gave no result, by class of the failure");
+    metrics::describe_counter!(
+        ATTEMPTS_FAILED,
+        "Attempts at a downstream that gave no result, by class of the failure"
+    );
     metrics::describe_counter!(RETRIES, "Further attempts at a downstream, by why they could do no harm");
     metrics::describe_counter!(
         RETRIES_REFUSED,
@@ -102,7 +105,10 @@ fn describe_guard() {
 
 fn describe_room() {
     metrics::describe_gauge!(CALLS_RUNNING, "Calls of tools that run or wait now");
-    metrics::describe_gauge!(CALLS_SHARE, "The part of the calls that is let in: less than 1 while this process does not keep up");
+    metrics::describe_gauge!(
+        CALLS_SHARE,
+        "The part of the calls that is let in: less than 1 while this process does not keep up"
+    );
     metrics::describe_counter!(SHED, "Calls refused at once for want of room in this process, by what was short");
     metrics::describe_gauge!(PLACES, "Calls that may run at the downstream at once, in this process");
     metrics::describe_gauge!(PLACES_TAKEN, "Calls that have a place at the downstream");
@@ -117,7 +123,10 @@ fn describe_room() {
 
 fn describe_config() {
     metrics::describe_counter!(CONFIG_RELOADS, "How often the config was read again, by what came of it");
-    metrics::describe_gauge!(CONFIG_LAST_RELOAD, "1 when the config that was read last is in force, 0 when it was refused");
+    metrics::describe_gauge!(
+        CONFIG_LAST_RELOAD,
+        "1 when the config that was read last is in force, 0 when it was refused"
+    );
     metrics::describe_gauge!(CONFIG_LAST_RELOAD_AT, metrics::Unit::Seconds, "When the config was read last");
     gauge!(CONFIG_LAST_RELOAD).set(1.0);
 }
@@ -203,9 +212,7 @@ pub(crate) fn calls_running(running: usize, share: f64) {
 
 /// The places at a downstream, asked for when somebody looks.
 pub(crate) fn line_figures(downstream: &str, figures: crate::line::Figures) {
-    for (name, now) in
-        [(PLACES, figures.places), (PLACES_TAKEN, figures.taken), (LINE_WAITING, figures.waiting)]
-    {
+    for (name, now) in [(PLACES, figures.places), (PLACES_TAKEN, figures.taken), (LINE_WAITING, figures.waiting)] {
         gauge!(name, "downstream" => downstream.to_owned()).set(now as f64);
     }
 }

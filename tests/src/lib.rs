@@ -12,6 +12,6 @@ pub mod tls;
 
 pub use ask::{Ask, Events, events, hang_up, keys, open_house, speak, write_keys};
 pub use fleet::Fleet;
-pub use history::{Counts, History, Told};
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, private_file, until};
+pub use history::{Counts, History, Told};
 pub use tls::{secure_router, secured};

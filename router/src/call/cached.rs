@@ -96,7 +96,10 @@ fn settled(
                 telemetry::cache_saved(&tool.name.shown, saved(cached.fetch_ms, waited));
             }
             let note = note(&cached, tool);
-            (Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None }), Some(outcome))
+            (
+                Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None }),
+                Some(outcome),
+            )
         }
         Served::Fetched { value, found, seat, .. } => (Ok(reply(value, found).into()), Some(by_seat(seat))),
         Served::Passed { outcome, seat } => (outcome.0.map(Answered::from), Some(by_seat(seat))),

@@ -11,12 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Version, json_response, message::text_of};
-use crate::{
-    call::Answer,
-    error::CallError,
-    scan::Fault,
-    server::Body,
-};
+use crate::{call::Answer, error::CallError, scan::Fault, server::Body};
 
 /// What a legacy caller hears of an answer that its revision has no form for.
 const NOT_FOR_LEGACY: &str = "The tool wants to ask something back or to go on in the background, which this client's protocol revision cannot express. \
@@ -143,12 +138,18 @@ pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wir
             let meta = answered.meta();
             let reply = match (answered.reply, answered.note) {
                 (Reply::InputRequired(_) | Reply::Task(_), _) if !version.is_modern() => Reply::Complete(
-                    json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true }).to_string().into(),
+                    json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true })
+                        .to_string()
+                        .into(),
                 ),
                 (Reply::Complete(bytes) | Reply::NotFound(bytes), Some(note)) => Reply::Complete(note.told_in(bytes)),
                 (reply, _) => reply,
             };
-            Wire::Result(if meta.is_empty() { result_pieces(reply, version) } else { noted_pieces(reply, &meta, version) })
+            Wire::Result(if meta.is_empty() {
+                result_pieces(reply, version)
+            } else {
+                noted_pieces(reply, &meta, version)
+            })
         }
         Err(error) => of_error(&error, version, request_id),
     }
@@ -229,7 +230,8 @@ pub(crate) fn result_pieces(reply: Reply, version: Version) -> Vec<Bytes> {
 
 /// The same with members in its `_meta` that Weir has to say. Nearly no result has a `_meta` of its own.
 fn noted_pieces(mut reply: Reply, said: &[(&str, String)], version: Version) -> Vec<Bytes> {
-    let (Reply::Complete(bytes) | Reply::NotFound(bytes) | Reply::InputRequired(bytes) | Reply::Task(bytes)) = &mut reply;
+    let (Reply::Complete(bytes) | Reply::NotFound(bytes) | Reply::InputRequired(bytes) | Reply::Task(bytes)) =
+        &mut reply;
     if member(bytes, "_meta").is_some() {
         let said: Vec<(&str, &str)> = said.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let object = Object::parse(text_of(Some(bytes))).expect("it was just looked into");

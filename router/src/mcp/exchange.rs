@@ -149,7 +149,16 @@ impl Pending {
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
         let running = RunningCall::start(post.router, call, !version.is_modern());
-        Ok(Self { id, version, request_id, running, notices, token, progress: f64::NEG_INFINITY, head: HeaderMap::new() })
+        Ok(Self {
+            id,
+            version,
+            request_id,
+            running,
+            notices,
+            token,
+            progress: f64::NEG_INFINITY,
+            head: HeaderMap::new(),
+        })
     }
 
     async fn answer(&mut self) -> Wire {
@@ -238,7 +247,8 @@ impl Pending {
         };
         // Progress must increase with each notification (MCP 2026-07-28, basic/utilities/progress). The wait in line comes before what the
         // downstream tells, and a second attempt begins at its start again.
-        let progress = Object::parse(params)?.get("progress")?.parse().ok().filter(|progress| *progress > self.progress)?;
+        let progress =
+            Object::parse(params)?.get("progress")?.parse().ok().filter(|progress| *progress > self.progress)?;
         self.progress = progress;
         let params = self.under_our_token(params);
         Some(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{params}}}").into_bytes())

@@ -4,13 +4,7 @@ use adapters::json::{self, Object};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, request::Parts};
 
-use crate::{
-    call::Patience,
-    front::problem,
-    operations::IdempotencyKey,
-    scan,
-    server::Body,
-};
+use crate::{call::Patience, front::problem, operations::IdempotencyKey, scan, server::Body};
 
 /// A call as the caller asks for it.
 #[derive(Debug)]

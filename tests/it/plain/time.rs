@@ -112,7 +112,10 @@ async fn a_downstream_that_asks_to_be_left_alone_is_heard_on_both_surfaces() -> 
     // By now it is left alone.
     let limit = &over_mcp["_meta"]["weir/limit"];
     let wait_ms = limit["retry_after_ms"].as_u64().context("a wait")?;
-    ensure!(over_mcp["isError"] == true && limit["name"] == "tickets" && (6001..=7000).contains(&wait_ms), "{over_mcp}");
+    ensure!(
+        over_mcp["isError"] == true && limit["name"] == "tickets" && (6001..=7000).contains(&wait_ms),
+        "{over_mcp}"
+    );
     for text in [&problem["detail"], &over_mcp["content"][0]["text"]] {
         ensure!(text.as_str().is_some_and(|text| text.matches("7 s").count() == 1), "{text}");
     }

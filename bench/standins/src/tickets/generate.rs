@@ -55,7 +55,13 @@ impl Store {
                 let moment = moment_between(issue.updated, as_of(), &mut random);
                 let body = document(&[paragraph(REPLIES[random.index(REPLIES.len())])]);
                 let author = 1 + random.index(PEOPLE.len());
-                issue.comments.push(Comment { id: 20_000 + comments, author, body, created: moment, properties: Map::new() });
+                issue.comments.push(Comment {
+                    id: 20_000 + comments,
+                    author,
+                    body,
+                    created: moment,
+                    properties: Map::new(),
+                });
                 issue.updated = moment;
             }
             store.issues.push(issue);

@@ -46,8 +46,11 @@ async fn a_result_keeps_its_bytes() {
 
 #[tokio::test]
 async fn an_answer_out_of_the_cache_says_so_beside_the_result() {
-    let answered =
-        |note: Note| Answered { reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)), note: Some(note), operation: None };
+    let answered = |note: Note| Answered {
+        reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)),
+        note: Some(note),
+        operation: None,
+    };
     let stale = Note {
         state: "stale_on_error",
         is_stale: true,
