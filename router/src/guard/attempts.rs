@@ -32,7 +32,9 @@ pub(crate) async fn call_downstream(
     let mut course = Course { guard, tool, trail, attempts: 0, because: None, in_doubt: false, delays: None };
     let mut failed: Option<AdapterError> = None;
     loop {
-        let attempting = match guard.admit(&tool.name.local) {
+        let period = ctx.deadline.remaining();
+        let has_time = period >= guard.fair_time(tool);
+        let attempting = match guard.admit(&tool.name.local, has_time) {
             Ok(attempting) => attempting,
             Err(left) => {
                 trail.note(|decisions| decisions.breaker = Some(left.word()));
@@ -45,7 +47,6 @@ pub(crate) async fn call_downstream(
                 });
             }
         };
-        let period = ctx.deadline.remaining();
         if period.is_zero() {
             return Err(NoReply::Failed(failed.unwrap_or_else(too_late)));
         }
@@ -74,7 +75,7 @@ pub(crate) async fn call_downstream(
             }
             Err(error) => error,
         };
-        attempting.failed(&error, period >= guard.fair_time(tool));
+        attempting.failed(&error, has_time);
         course.ended(Some(&error), took);
         if course.in_doubt {
             // Whatever became of this attempt, an earlier one may have been carried out.

@@ -41,8 +41,6 @@ pub(super) enum Shown {
     Answer,
     /// It does not.
     Failure,
-    /// It gave no answer to a caller that had too little time to say that it gives none.
-    Hurry,
     /// Nothing about the downstream: the caller gave up, or nothing was sent.
     Nothing,
 }
@@ -132,13 +130,11 @@ impl<W: Waits> Breaker<W> {
                 let until = now + self.waits.next();
                 self.open(until, Cause::Probe)
             }
-            // Others may get an answer: they are not kept waiting for longer and longer by those who do not wait for one.
-            (true, Shown::Hurry) => self.open(now + self.settings.open_first.0, Cause::Probe),
             (true, Shown::Nothing) => {
                 self.state = State::HalfOpen { probing: false };
                 Change::None
             }
-            (false, Shown::Hurry | Shown::Nothing) => Change::None,
+            (false, Shown::Nothing) => Change::None,
             (false, Shown::Answer) => {
                 self.in_a_row = 0;
                 self.window.count(now, false);

@@ -75,10 +75,10 @@ impl Guard {
         looked.map_err(|kept| self.left(kept))
     }
 
-    /// Lets an attempt through, or not.
-    pub(super) fn admit<'a>(&'a self, tool: &'a Arc<str>) -> Result<Attempting<'a>, Left> {
+    /// Lets an attempt through, or not. `has_time`: it will have about as long as the config gives one.
+    pub(super) fn admit<'a>(&'a self, tool: &'a Arc<str>, has_time: bool) -> Result<Attempting<'a>, Left> {
         self.open_now()?;
-        let admitted = self.watch().admit(self.now(), tool);
+        let admitted = self.watch().admit(self.now(), tool, has_time);
         let passes = admitted.map_err(|kept| self.left(kept))?;
         if passes.is_probe() {
             self.tell_state();

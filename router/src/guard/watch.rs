@@ -33,6 +33,8 @@ impl Waits for Delays {
 pub(super) struct Watch {
     settings: config::downstream::Breaker,
     whole: Breaker<Delays>,
+    /// Until when the next probe is left to callers that have the time for one.
+    unhurried_until: Duration,
     resting: HashMap<Arc<str>, Breaker<Delays>>,
     pub(super) budget: Budget,
     pub(super) opened: Option<Opened>,
@@ -82,6 +84,7 @@ impl Watch {
         Self {
             settings: breaker,
             whole: new_breaker(breaker),
+            unhurried_until: Duration::ZERO,
             resting: HashMap::new(),
             budget: Budget::new(retries),
             opened: None,
@@ -99,9 +102,12 @@ impl Watch {
         self.resting.get(tool).map_or(Ok(()), |resting| resting.look(now)).map_err(Kept::Tool)
     }
 
-    /// Lets an attempt through, or not.
-    pub(super) fn admit(&mut self, now: Duration, tool: &str) -> Result<Passes, Kept> {
+    /// Lets an attempt through, or not. `has_time`: it will have about as long as the config gives one.
+    pub(super) fn admit(&mut self, now: Duration, tool: &str, has_time: bool) -> Result<Passes, Kept> {
         self.look(now, tool)?;
+        if !has_time && now < self.unhurried_until && self.whole.state(now) != State::Closed {
+            return Err(Kept::Whole(Refused { after: self.unhurried_until - now }));
+        }
         let tool = self.resting.get_mut(tool).map(|resting| resting.admit(now)).transpose().map_err(Kept::Tool)?;
         Ok(Passes { whole: self.whole.admit(now).map_err(Kept::Whole)?, tool })
     }
@@ -142,13 +148,17 @@ impl Watch {
         if shown == Shown::Failure || asked.is_some() {
             self.last_failure = Some(LastFailure { class: error.class, at: Timestamp::now() });
         }
+        if passes.whole.is_probe && shown == Shown::Nothing && error.class == ErrorClass::Timeout {
+            // It had too little time to show anything. One that has enough need not wait for it.
+            self.unhurried_until = now + self.settings.open_first.0;
+        }
         let mut change = self.whole.record(now, passes.whole, shown);
         if let Some(rest) = asked {
             let asked = self.rest(now, tool, now + rest);
             change = if asked == Change::None { change } else { asked };
         } else if let (Some(resting), Some(pass)) = (self.resting.get_mut(tool), passes.tool) {
             match shown {
-                Shown::Hurry | Shown::Nothing => _ = resting.record(now, pass, shown),
+                Shown::Nothing => _ = resting.record(now, pass, Shown::Nothing),
                 // What is wrong now is another thing, which the whole breaker has counted.
                 Shown::Answer | Shown::Failure => _ = self.resting.remove(tool),
             }
@@ -221,8 +231,8 @@ fn shown(error: &AdapterError, had_time: bool) -> Shown {
     match (error.class, error.sent) {
         (ErrorClass::Unreachable | ErrorClass::ConnectionLost | ErrorClass::Protocol, _) => Shown::Failure,
         (ErrorClass::Timeout, _) if had_time => Shown::Failure,
-        (ErrorClass::Timeout, _) => Shown::Hurry,
-        (ErrorClass::Cancelled, _) => Shown::Nothing,
+        // A caller in a hurry shows nothing.
+        (ErrorClass::Timeout | ErrorClass::Cancelled, _) => Shown::Nothing,
         // Weir's own connections were all in use.
         (ErrorClass::Busy, Sent::No) => Shown::Nothing,
         (ErrorClass::Busy, _) => Shown::Failure,
@@ -252,7 +262,7 @@ mod tests {
     }
 
     fn told_to_wait(watch: &mut Watch, now: Duration, tool: &str, seconds: u64) {
-        let passes = watch.admit(now, tool).expect("let through");
+        let passes = watch.admit(now, tool, true).expect("let through");
         let mut error = AdapterError::new(ErrorClass::Busy, Sent::Yes, "Too many requests.");
         error.retry_after = Some(Duration::from_secs(seconds));
         watch.failed(now, &Arc::from(tool), passes, &error, true);
@@ -266,7 +276,7 @@ mod tests {
             (ConnectionLost, Sent::Unknown, false, Shown::Failure),
             (Protocol, Sent::Yes, false, Shown::Failure),
             (Timeout, Sent::Unknown, true, Shown::Failure),
-            (Timeout, Sent::Unknown, false, Shown::Hurry),
+            (Timeout, Sent::Unknown, false, Shown::Nothing),
             (Busy, Sent::Yes, true, Shown::Failure),
             (Busy, Sent::No, true, Shown::Nothing),
             (TooLarge, Sent::Unknown, true, Shown::Failure),
@@ -290,7 +300,7 @@ mod tests {
         assert!(matches!(watch.look(at(9), "search"), Err(Kept::Tool(refused)) if refused.after == at(1)));
         assert_eq!(watch.look(at(9), "get"), Ok(()));
         // Then one goes ahead, and the others follow when it is answered.
-        let probe = watch.admit(at(10), "search").expect("a probe");
+        let probe = watch.admit(at(10), "search", true).expect("a probe");
         assert!(probe.is_probe() && watch.look(at(10), "search").is_err());
         watch.answered(at(10), "search", probe);
         assert_eq!(watch.look(at(10), "search"), Ok(()));
@@ -303,7 +313,7 @@ mod tests {
         told_to_wait(&mut watch, at(0), "search", 20);
         told_to_wait(&mut watch, at(5), "get", 5);
         assert!(matches!(watch.look(at(19), "create"), Err(Kept::Whole(refused)) if refused.after == at(1)));
-        let probe = watch.admit(at(20), "create").expect("a probe");
+        let probe = watch.admit(at(20), "create", true).expect("a probe");
         watch.answered(at(20), "create", probe);
         assert_eq!(watch.state(at(20)), State::Closed);
     }
@@ -320,29 +330,28 @@ mod tests {
     fn a_probe_whose_caller_is_gone_makes_room_for_the_next() {
         let mut watch = watch();
         told_to_wait(&mut watch, at(0), "search", 10);
-        let probe = watch.admit(at(10), "search").expect("a probe");
+        let probe = watch.admit(at(10), "search", true).expect("a probe");
         watch.abandoned(at(11), "search", probe);
-        assert!(watch.admit(at(11), "search").expect("the next").is_probe());
+        assert!(watch.admit(at(11), "search", true).expect("the next").is_probe());
     }
 
     #[test]
-    fn probes_of_callers_in_a_hurry_keep_nobody_waiting_for_longer() {
+    fn a_probe_of_a_caller_in_a_hurry_keeps_nobody_away_that_has_time() {
         let mut watch = watch();
-        let late = AdapterError::maybe_sent(ErrorClass::Timeout, "…");
-        let mut now = at(0);
+        let (tool, late) = (Arc::from("get"), AdapterError::maybe_sent(ErrorClass::Timeout, "…"));
         for _ in 0..5 {
-            let passes = watch.admit(now, "get").expect("let through");
-            watch.failed(now, &Arc::from("get"), passes, &late, true);
+            let passes = watch.admit(at(0), "get", true).expect("let through");
+            watch.failed(at(0), &tool, passes, &late, true);
         }
-        for _ in 0..20 {
-            now += at(2);
-            let probe = watch.admit(now, "get").expect("a probe, since the last one was in a hurry");
-            watch.failed(now, &Arc::from("get"), probe, &late, false);
-            assert!(matches!(watch.look(now, "get"), Err(Kept::Whole(_))), "one at a time");
+        for second in 2..20 {
+            let probe = watch.admit(at(second), "get", false).expect("a second after the last one in a hurry");
+            assert!(probe.is_probe() && watch.admit(at(second), "get", true).is_err(), "one at a time");
+            watch.failed(at(second), &tool, probe, &late, false);
+            assert!(matches!(watch.admit(at(second), "get", false), Err(Kept::Whole(left)) if left.after == at(1)));
         }
-        let probe = watch.admit(now + at(1), "get").expect("a probe");
-        watch.failed(now + at(1), &Arc::from("get"), probe, &late, true);
-        assert!(watch.admit(now + at(2) + at(58), "get").expect("a probe").is_probe());
+        let probe = watch.admit(at(19), "get", true).expect("one that has time goes ahead at once");
+        watch.answered(at(19), "get", probe);
+        assert!(watch.admit(at(19), "get", false).is_ok(), "it is closed for all");
     }
 
     #[test]
@@ -350,7 +359,7 @@ mod tests {
         let mut watch = watch();
         for class in [ErrorClass::Unreachable, ErrorClass::Timeout] {
             for _ in 0..5 {
-                let passes = watch.admit(at(0), "get").expect("let through");
+                let passes = watch.admit(at(0), "get", true).expect("let through");
                 watch.failed(at(0), &Arc::from("get"), passes, &AdapterError::maybe_sent(class, "…"), true);
             }
             assert!(watch.look(at(0), "get").is_err());
