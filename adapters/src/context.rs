@@ -1,11 +1,10 @@
 //! What every call carries to its adapter.
 
+mod gate;
+
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, atomic},
     time::Duration,
 };
 
@@ -16,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{AdapterError, Caller, ErrorClass, TraceContext};
+
+pub use gate::SendGate;
 
 /// What every call carries to its adapter.
 #[derive(Debug, Clone)]
@@ -135,47 +136,5 @@ impl Deadline {
     }
 }
 
-/// Settles the race between a caller that gives up and the first byte of a write: exactly one of the two wins.
-#[derive(Debug, Default)]
-pub struct SendGate(AtomicU8);
-
-const WAITING: u8 = 0;
-const PASSED: u8 = 1;
-const WITHDRAWN: u8 = 2;
-
-impl SendGate {
-    /// Lets the write out. False when the call was withdrawn before; true again on a second attempt of the same call.
-    pub fn pass(&self) -> bool {
-        match self.0.compare_exchange(WAITING, PASSED, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => true,
-            Err(state) => state == PASSED,
-        }
-    }
-
-    /// Withdraws the call. False when it has passed already.
-    pub fn withdraw(&self) -> bool {
-        match self.0.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => true,
-            Err(state) => state == WITHDRAWN,
-        }
-    }
-
-    /// Whether bytes of the call may have left.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.0.load(Ordering::Acquire) == PASSED
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::SendGate;
-
-    #[test]
-    fn a_write_is_either_sent_or_withdrawn_never_both() {
-        let sent = SendGate::default();
-        assert!(sent.pass() && !sent.withdraw() && sent.passed());
-        let withdrawn = SendGate::default();
-        assert!(withdrawn.withdraw() && !withdrawn.pass() && !withdrawn.passed());
-    }
-}
+mod under_loom;
