@@ -187,10 +187,12 @@ impl Running {
     /// Drains and ends: a grace in which work is still accepted, then no more of it, then running calls finish within their time.
     pub async fn stop(self) {
         self.begin_drain();
-        let router = self.router();
-        let (grace, drain) = (router.config.server.grace.0, router.config.server.drain.0);
-        if router.calls.taken() > 0 {
-            tracing::info!(running = router.calls.taken(), "draining");
+        let (grace, drain, running) = {
+            let router = self.router();
+            (router.config.server.grace.0, router.config.server.drain.0, router.calls.taken())
+        };
+        if running > 0 {
+            tracing::info!(running, "draining");
         }
         tokio::time::sleep(grace).await;
         self.finish(drain).await;
