@@ -1,7 +1,7 @@
 //! The gate in every order in which the threads of caller and adapter may meet.
 
 #[path = "gate.rs"]
-#[allow(unreachable_pub, reason = "it is public where it is compiled with the atomics of std")]
+#[allow(clippy::duplicate_mod, unreachable_pub, reason = "it is compiled a second time, with other atomics")]
 mod gate;
 
 use loom::sync::{Arc, atomic};
