@@ -65,7 +65,7 @@ async fn a_server_without_the_credential_is_said_to_be_so() -> Result<()> {
     Ok(())
 }
 
-/// CHECKS D7, as far as the adapter goes: down at the start, there later.
+/// Down at the start, there later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_late_or_again_is_found_by_itself() -> Result<()> {
     for era in [Era::ModernOnly, Era::LegacyOnly] {
@@ -112,7 +112,7 @@ async fn a_server_that_goes_away_is_down_also_where_calls_have_sessions_of_their
     Ok(())
 }
 
-/// CHECKS F4: a deadline of 2 s against an answer after 8 s. The server hears of it by the rule of its era.
+/// A deadline of 2 s against an answer after 8 s. The server hears of it by the rule of its era.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_past_its_deadline_is_cancelled_in_the_server() -> Result<()> {
     for era in [Era::ModernOnly, Era::LegacyOnly] {

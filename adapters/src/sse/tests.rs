@@ -118,7 +118,7 @@ proptest! {
     }
 }
 
-/// CHECKS X4: what is held of a stream is little more than its largest event.
+/// What is held of a stream is little more than its largest event.
 #[test]
 fn memory_stays_at_the_limit() {
     const LIMIT: usize = 3 << 20;

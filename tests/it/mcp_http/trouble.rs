@@ -57,7 +57,7 @@ async fn what_is_no_answer_is_named_and_a_write_behind_it_is_not_repeated() -> R
     works(&mut script, &adapter).await
 }
 
-/// CHECKS A15: a redirect is not followed, and no credential goes there.
+/// A redirect is not followed, and no credential goes there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed() -> Result<()> {
     let (mut script, adapter) = modern_server(&json!({})).await?;
@@ -101,7 +101,7 @@ async fn a_server_that_is_away_behind_a_proxy_is_down() -> Result<()> {
     works(&mut script, &adapter).await
 }
 
-/// CHECKS X4: what never ends is cut at the limit, and the failure says so.
+/// What never ends is cut at the limit, and the failure says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_end_is_cut_at_the_limit() -> Result<()> {
     let (mut script, adapter) = modern_server(&json!({ "message_bytes_max": "1MiB" })).await?;
@@ -127,7 +127,7 @@ async fn an_answer_without_end_is_cut_at_the_limit() -> Result<()> {
     works(&mut script, &adapter).await
 }
 
-/// CHECKS F11: a server that trickles is cut at the attempt's limit, one that falls silent after `idle_timeout`.
+/// A server that trickles is cut at the attempt's limit, one that falls silent after `idle_timeout`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_trickles_or_falls_silent_is_cut() -> Result<()> {
     let (mut script, adapter) = modern_server(&json!({ "idle_timeout": "300ms" })).await?;

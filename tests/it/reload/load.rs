@@ -1,4 +1,4 @@
-//! Many changes while many call: CHECKS D4.
+//! Many changes while many call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! Replicas behind an nginx that are restarted one after the other while many call: CHECKS D1 in short.
+//! Replicas behind an nginx that are restarted one after the other while many call.
 
 use std::{
     sync::{
