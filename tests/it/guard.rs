@@ -28,10 +28,10 @@ async fn metric(router: &TestRouter, name: &str, labels: &[&str]) -> Result<f64>
 
 /// A router before one legacy system of this `name`, whose name is also that of its metrics: these are of the whole process.
 async fn router(name: &str, url: &str, settings: Value) -> Result<TestRouter> {
-    TestRouter::ready(&config(name, url, settings)?.to_string()).await
+    TestRouter::ready(&config(name, url, &settings)?.to_string()).await
 }
 
-fn config(name: &str, url: &str, settings: Value) -> Result<Value> {
+fn config(name: &str, url: &str, settings: &Value) -> Result<Value> {
     let read = |path: &str| json!({ "effect": "read", "request": { "path": path } });
     let write = |effect: &str| json!({ "effect": effect, "request": { "method": "POST", "path": "/write" } });
     let mut downstream = json!({

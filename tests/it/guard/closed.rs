@@ -11,7 +11,7 @@ use crate::mainframe::listener::{Heard, Listener, ok};
 async fn an_operator_closes_a_system_and_callers_get_its_older_answers() -> Result<()> {
     let server = Listener::start(|_: &Heard| ok(r#"{"balance":7}"#)).await?;
     let config = |closed: Value| -> Result<String> {
-        let mut config = config("shut", &server.url, json!({ "closed": closed }))?;
+        let mut config = config("shut", &server.url, &json!({ "closed": closed }))?;
         config["downstreams"]["shut"]["tools"]["get"]["cache"] =
             json!({ "fresh_for": "100ms", "stale_on_error": "1h" });
         Ok(config.to_string())
