@@ -84,6 +84,14 @@ async def check_cache(session: Session) -> None:
         holds(mark["age_ms"] >= 0 and "T" in mark["fetched_at"], f"the mark is {mark}")
 
 
+async def check_operation(session: Session) -> None:
+    async with session.check("what became of a write can be asked for by the id in its answer"):
+        written = await session.client.call_tool("tickets__add_comment", {"id": "SUP-3", "text": "Whoever wrote this asks"})
+        operation_id = (written.meta or {})["weir/operation_id"]
+        told = await session.call("weir__operation_status", operation_id=operation_id)
+        same((told["state"], told["tool"]), ("done", "tickets__add_comment"), "what is told")
+
+
 async def check_wrong_keys(weir: Weir, way: Way, report: Report) -> None:
     async with report.check(str(way), "a wrong key gets nothing"):
         listed = None
@@ -103,6 +111,7 @@ async def check_way(weir: Weir, keys: dict[str, str], way: Way, number: int, rep
         await enrichment.check_reads(session)
         await check_together(session)
         await check_cache(session)
+        await check_operation(session)
         if role == "support_agent":
             await check_refusals(session)
         else:
