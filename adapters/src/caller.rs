@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 
 /// Who calls: an identity that was proven, and where it comes from.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// When the credential stops working.
     pub expires: Option<Timestamp>,
+    /// The caller's own access token, for token exchange and nothing else: it never leaves for a downstream.
+    pub token: Option<Arc<SecretString>>,
 }
 
 /// Issuer, subject and tenant: two callers with the same three are the same.
@@ -41,6 +44,12 @@ pub enum AuthMethod {
     Local,
     /// By an API key.
     ApiKey,
+    /// By an access token of an authorization server.
+    Jwt,
+    /// By a client certificate.
+    Certificate,
+    /// By signing the request.
+    Signature,
 }
 
 impl AuthMethod {
@@ -50,6 +59,9 @@ impl AuthMethod {
         match self {
             Self::Local => "local",
             Self::ApiKey => "api_key",
+            Self::Jwt => "jwt",
+            Self::Certificate => "certificate",
+            Self::Signature => "signature",
         }
     }
 }
@@ -66,6 +78,7 @@ impl Caller {
             method: AuthMethod::Local,
             address: None,
             expires: None,
+            token: None,
         }
     }
 }

@@ -41,6 +41,12 @@ impl Shown {
                 let value = format!("Basic {pair}");
                 Self::made(header::AUTHORIZATION, &value, vec![pair.into(), password], setting)
             }
+            Credential::ClientCredentials(_)
+            | Credential::RefreshToken(_)
+            | Credential::TokenExchange(_)
+            | Credential::Assertion(_) => {
+                Err(BuildError::Setting { setting: setting.to_owned(), message: "cannot be used yet".to_owned() })
+            }
             Credential::Header(shown) => {
                 let name = HeaderName::from_bytes(shown.name.as_bytes()).map_err(|_| BuildError::Setting {
                     setting: format!("{setting}.credential.header.name"),

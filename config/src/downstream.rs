@@ -119,7 +119,7 @@ impl Downstream {
         ];
         let url = self.postgres.iter().map(|postgres| &postgres.url);
         let of_process = self.mcp.iter().filter_map(|mcp| mcp.stdio.as_ref()).flat_map(|stdio| stdio.secrets.values());
-        url.chain(credentials.into_iter().flatten().map(Credential::secret)).chain(of_process).collect()
+        url.chain(credentials.into_iter().flatten().flat_map(Credential::secrets)).chain(of_process).collect()
     }
 
     /// The effect of one of its tools: the tool's own statement, the first matching rule, what is known of the tools of a
@@ -189,6 +189,8 @@ pub struct Tool {
     pub answer: mainframe::AnswerFormat,
     /// For `postgres` and `mainframe`: its arguments by name; for `postgres` in the order of `$1`, `$2`, ….
     pub arguments: IndexMap<String, Argument>,
+    /// Arguments that take a pseudonym back, as JSON Pointers: `/customer_id: cust` puts the value in the place of a `cust_…` that this caller was shown.
+    pub accepts: IndexMap<String, String>,
     /// How much of each limit (`limits`) that fits it one call takes; 0 for nothing. Not stated: 1.
     pub cost: Option<u64>,
     /// For tools that read: how long their results are kept. Not stated: every call goes to the downstream.

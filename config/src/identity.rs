@@ -1,10 +1,17 @@
 //! Who may speak to Weir, and how they prove it.
 
-use std::path::PathBuf;
+pub mod jwt;
+pub mod keys;
+pub mod mtls;
+pub mod signatures;
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use jwt::Jwt;
+pub use keys::{ApiKeys, KeyFile, KeyRecord};
+pub use mtls::Mtls;
+pub use signatures::Signatures;
 
 /// Who may speak to Weir, and how they prove it. With nothing configured every caller on loopback is `local`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -12,16 +19,36 @@ use serde::{Deserialize, Serialize};
 pub struct Identity {
     /// API keys, sent as `Authorization: Bearer …`.
     pub api_keys: Option<ApiKeys>,
+    /// Authorization servers whose access tokens are accepted (OAuth 2.1, JWT by RFC 9068), sent as `Authorization: Bearer …`.
+    pub jwt: Vec<Jwt>,
+    /// Client certificates, shown in the TLS handshake of the caller listener. Needs `server.tls`.
+    pub mtls: Option<Mtls>,
+    /// Signed requests (RFC 9421, `hmac-sha256`).
+    pub signatures: Option<Signatures>,
+    /// What a request with two credentials of different subjects is: `authorization`, a signature, a certificate.
+    pub combine: Combine,
     /// The identity of callers without credentials: on loopback where no kind of credential is configured, and for `weir stdio --config`.
     pub local: Local,
 }
 
-/// Where the API keys are.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKeys {
-    /// The file that `weir keys create` writes: hashes of the keys with subject, roles and expiry. Readable by its owner alone.
-    pub file: PathBuf,
+impl Identity {
+    /// Whether a kind of credential is configured; then nobody comes in without one.
+    #[must_use]
+    pub fn requires_credentials(&self) -> bool {
+        self.api_keys.is_some() || !self.jwt.is_empty() || self.mtls.is_some() || self.signatures.is_some()
+    }
+}
+
+/// What a request with two credentials of different subjects is. A wrong credential is refused in any case, whatever else is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// Refused.
+    #[default]
+    Refuse,
+    /// From the first of them: `Authorization`, then the signature, then the certificate. For a proxy or a mesh whose own certificate
+    /// says who carries the request, and not who sends it.
+    First,
 }
 
 /// The identity `local`.
@@ -30,57 +57,4 @@ pub struct ApiKeys {
 pub struct Local {
     /// The roles that `local` has. None: it sees and calls nothing.
     pub roles: Vec<String>,
-}
-
-/// The content of the key file: the durable record of keys.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeyFile {
-    /// One entry per key.
-    pub keys: Vec<KeyRecord>,
-}
-
-/// One API key, without the key.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRecord {
-    /// Names the key in logs and audit; part of the key itself.
-    pub id: String,
-    /// SHA-256 of the whole key, as 64 hexadecimal digits.
-    pub hash: String,
-    /// Who the key speaks for.
-    pub subject: String,
-    /// The organisation the subject belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// The roles of the key.
-    #[serde(default)]
-    pub roles: Vec<String>,
-    /// When the key stops working, as `2027-01-31T00:00:00Z`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<String>,
-}
-
-impl KeyRecord {
-    /// The SHA-256 of the key, or nothing where `hash` is no 64 hexadecimal digits.
-    #[must_use]
-    pub fn hash_bytes(&self) -> Option<[u8; 32]> {
-        let digits = self.hash.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high << 4 | low).ok()?;
-        }
-        Some(bytes)
-    }
-
-    /// When the key stops working. Nothing where `expires` is absent; the checks refuse one that is no timestamp.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires.as_deref()?.parse().ok()
-    }
 }

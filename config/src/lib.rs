@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod cache;
 mod check;
+pub mod definitions;
 mod document;
 pub mod downstream;
 pub mod effect;
@@ -15,6 +16,7 @@ pub mod identity;
 pub mod limits;
 mod load;
 pub mod log;
+pub mod masking;
 pub mod name;
 mod nearest;
 pub mod network;
@@ -29,6 +31,7 @@ mod surroundings;
 pub mod tag;
 mod typed;
 pub mod units;
+pub mod views;
 mod web;
 
 use indexmap::IndexMap;
@@ -37,13 +40,15 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::Audit;
 pub use cache::Cache;
+pub use definitions::Definitions;
 pub use downstream::{Downstream, Tool};
 pub use effect::Effect;
 pub use glob::Glob;
-pub use identity::{Identity, KeyRecord};
+pub use identity::{Combine, Identity, KeyRecord};
 pub use limits::{Limit, Per, RedisGone};
 pub use load::{Loaded, load, parse};
 pub use log::Log;
+pub use masking::Masking;
 pub use name::{DownstreamName, Names};
 pub use nearest::nearest;
 pub use network::Network;
@@ -56,6 +61,7 @@ pub use server::{Deadlines, Server};
 pub use surroundings::Surroundings;
 pub use tag::TagTemplate;
 pub use units::{ByteSize, Period, Rate};
+pub use views::View;
 
 /// The whole of `weir.yaml`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -83,6 +89,12 @@ pub struct Config {
     pub operations: Operations,
     /// Who may call what. Nothing is allowed that no role allows.
     pub policy: Policy,
+    /// What callers may not see of what they get.
+    pub masking: Masking,
+    /// Named subsets of what a caller may see, each at `/mcp/<name>`. A name is `[a-z][a-z0-9-]*`.
+    pub views: IndexMap<String, View>,
+    /// Whether callers are shown tools whose definitions nobody has looked at.
+    pub definitions: Definitions,
     /// Where the audit records go.
     pub audit: Audit,
     /// What Weir writes to its log on stderr.

@@ -12,12 +12,12 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::environment;
+use crate::{Period, environment};
 
 /// Where the value of an environment variable comes from; tests bring their own.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Where a secret is: `{ env: NAME }` or `{ file: PATH }`. Printing it shows the reference, never the value.
+/// Where a secret is: `{ env: NAME }`, `{ file: PATH }`, `{ vault: PATH#KEY }` or `{ command: [PROGRAM, ARGUMENT, …] }`. Printing it shows the reference, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretRef {
@@ -25,16 +25,95 @@ pub enum SecretRef {
     Env(#[serde(deserialize_with = "variable_name")] String),
     /// The content of this file, one newline at its end removed. Readable by its owner alone.
     File(PathBuf),
+    /// A value of a KV v2 engine of HashiCorp Vault, as `MOUNT/PATH#KEY`: `secret/weir/crm#url`. `secrets.vault` says where Vault is.
+    Vault(String),
+    /// What this program prints on its standard output, one newline at its end removed. Never run by a shell.
+    Command(Vec<String>),
 }
 
 /// The master secret, from which every key of Weir's own is derived (HKDF, one key per purpose).
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Secrets {
     /// At least 32 bytes. Without it each process makes its own at random: session ids then end with the process. Needed with `redis`.
     pub master: Option<SecretRef>,
     /// Master secrets of before, the newest first: what they sealed is still opened, nothing is sealed under them any more.
     pub previous: Vec<SecretRef>,
+    /// Where `{ vault: … }` is read.
+    pub vault: Option<Vault>,
+    /// How long a `{ command: … }` may run.
+    #[serde(default = "Secrets::command_timeout")]
+    pub command_timeout: Period,
+    /// How often secrets of Vault and of commands are read again. One that changed is in force without a restart.
+    #[serde(default = "Secrets::refresh")]
+    pub refresh: Period,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self {
+            master: None,
+            previous: Vec::new(),
+            vault: None,
+            command_timeout: Self::command_timeout(),
+            refresh: Self::refresh(),
+        }
+    }
+}
+
+impl Secrets {
+    fn command_timeout() -> Period {
+        Period::s(10)
+    }
+
+    fn refresh() -> Period {
+        Period::s(300)
+    }
+}
+
+/// A HashiCorp Vault.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vault {
+    /// Its address, `https://vault.example:8200`. Plain HTTP only to this machine.
+    pub address: String,
+    /// The namespace, for Vault Enterprise.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// How Weir logs in.
+    pub login: VaultLogin,
+}
+
+/// How Weir logs in at Vault.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum VaultLogin {
+    /// With a token. It is renewed as long as it can be.
+    Token(SecretRef),
+    /// By AppRole.
+    AppRole(AppRole),
+}
+
+/// AppRole, an auth method of Vault.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppRole {
+    /// The role's id.
+    pub role_id: String,
+    /// Its secret id.
+    pub secret_id: SecretRef,
+    /// Where the method is mounted.
+    #[serde(default = "AppRole::mount")]
+    pub mount: String,
+}
+
+impl AppRole {
+    fn mount() -> String {
+        "approle".to_owned()
+    }
 }
 
 /// Why a secret could not be read. Never contains the secret.
@@ -79,6 +158,7 @@ impl SecretRef {
                 let value = variables(name).ok_or_else(|| SecretError::EnvMissing(name.clone()))?;
                 (value, format!("the environment variable {name}"))
             }
+            Self::Vault(_) | Self::Command(_) => return Err(SecretError::Empty("what is fetched".to_owned())),
             Self::File(path) => {
                 let path = base.join(path);
                 let text = read_private(&path)?;

@@ -242,6 +242,8 @@ impl Secrets<'_> {
             Some(Credential::Bearer(token)) => self.bearer(token, &scope.key("bearer")),
             Some(Credential::Basic(basic)) => drop(self.read(&basic.password, &scope.key("basic").key("password"))),
             Some(Credential::Header(header)) => self.header(&header.value, &scope.key("header").key("value")),
+
+            Some(_) => {}
         }
     }
 

@@ -147,7 +147,7 @@ impl Operator {
             return None;
         }
         if headers.contains_key(header::AUTHORIZATION) {
-            let address = front::caller_address(router, Peer::Remote(peer), headers);
+            let address = front::caller_address(router, &Peer::Remote(peer, None), headers);
             if let Some(too_many) = front::too_many_wrong(router, address).await {
                 return Some(too_many);
             }

@@ -3,11 +3,11 @@
 mod keys;
 mod standing;
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use adapters::Caller;
-use config::{Identity, identity::KeyRecord};
-use http::{HeaderMap, header};
+use config::{Combine, Identity, identity::KeyRecord};
+use http::{HeaderMap, header, request::Parts};
 use jiff::Timestamp;
 
 use crate::{Router, front::Peer};
@@ -21,18 +21,19 @@ pub struct Authenticator {
     keys: keys::Keys,
     /// Whether a kind of credential is configured; then nobody comes in without one.
     requires_credentials: bool,
+    combine: Combine,
     local: Caller,
 }
 
 /// Why a request is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The word for metrics.
     pub reason: &'static str,
     /// For the caller: what to do. The same for every wrong key.
     pub text: &'static str,
-    /// The value of `WWW-Authenticate` (RFC 6750, section 3).
-    pub challenge: &'static str,
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3; RFC 9728, section 5.1).
+    pub challenge: Cow<'static, str>,
     /// Whether a credential was shown: then it counts as a failed login.
     pub is_wrong: bool,
 }
@@ -40,13 +41,19 @@ pub struct Refused {
 const MISSING: Refused = Refused {
     reason: "no_credential",
     text: "No credential. Send an API key as `Authorization: Bearer …`; the operator makes one with `weir keys create`.",
-    challenge: "Bearer realm=\"weir\"",
+    challenge: Cow::Borrowed("Bearer realm=\"weir\""),
     is_wrong: false,
 };
 const WRONG: Refused = Refused {
     reason: "bad_credential",
     text: "This credential is not accepted. Use a valid, unexpired API key; the operator makes one with `weir keys create`.",
-    challenge: "Bearer realm=\"weir\", error=\"invalid_token\"",
+    challenge: Cow::Borrowed("Bearer realm=\"weir\", error=\"invalid_token\""),
+    is_wrong: true,
+};
+const CONTRADICTION: Refused = Refused {
+    reason: "two_subjects",
+    text: "This request has two credentials, and they are of different subjects. Send one of them.",
+    challenge: Cow::Borrowed("Bearer realm=\"weir\", error=\"invalid_request\""),
     is_wrong: true,
 };
 
@@ -54,42 +61,56 @@ impl Authenticator {
     pub(crate) fn new(identity: &Identity, keys: &[KeyRecord]) -> Self {
         Self {
             keys: keys::Keys::new(keys),
-            requires_credentials: identity.api_keys.is_some(),
+            requires_credentials: identity.requires_credentials(),
+            combine: identity.combine,
             local: Caller::local(&identity.local.roles),
         }
     }
+
+    /// By `Authorization`; `None` where there is none.
+    fn by_authorization(&self, address: Option<IpAddr>, headers: &HeaderMap) -> Result<Option<Caller>, Refused> {
+        let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
+        let (credential, another) = (credentials.next(), credentials.next());
+        if another.is_some() {
+            return Err(WRONG);
+        }
+        let Some(credential) = credential else { return Ok(None) };
+        // Where no credentials are configured, one is still never ignored: its sender believes it counts.
+        let token = credential.to_str().ok().and_then(bearer).ok_or(WRONG)?;
+        let record = self.keys.find(token, Timestamp::now()).ok_or(WRONG)?;
+        Ok(Some(record.caller(address)))
+    }
 }
 
-/// Who sent a request with these headers.
+/// Who sent a request with this head. Several kinds of credential may be shown at once; each that is shown must be right.
 ///
 /// # Errors
-/// [`Refused`] when a credential is wrong, or missing where one is needed.
-pub(crate) fn authenticate(
+/// [`Refused`] when a credential is wrong, when two contradict each other, or when none is there and one is needed.
+pub(crate) async fn authenticate(
     router: &Router,
-    peer: Peer,
+    peer: &Peer,
     address: Option<IpAddr>,
-    headers: &HeaderMap,
+    request: &Parts,
 ) -> Result<Caller, Refused> {
     let authenticator = &router.authenticator;
-    let mut credentials = headers.get_all(header::AUTHORIZATION).iter();
-    let (credential, another) = (credentials.next(), credentials.next());
-    if another.is_some() {
-        return Err(WRONG);
-    }
     if matches!(peer, Peer::InProcess) {
         return Ok(authenticator.local.clone());
     }
-    let Some(credential) = credential else {
+    // The order in which they count: `Authorization`, then the signature, then the certificate.
+    let shown = [authenticator.by_authorization(address, &request.headers)?];
+    let mut shown = shown.into_iter().flatten();
+    let Some(first) = shown.next() else {
         return if authenticator.requires_credentials {
             Err(MISSING)
         } else {
             Ok(Caller { address, ..authenticator.local.clone() })
         };
     };
-    // Where no credentials are configured, one is still never ignored: its sender believes it counts.
-    let token = credential.to_str().ok().and_then(bearer).ok_or(WRONG)?;
-    let record = authenticator.keys.find(token, Timestamp::now()).ok_or(WRONG)?;
-    Ok(record.caller(address))
+    let is_other = |caller: &Caller| caller.principal != first.principal;
+    if authenticator.combine == Combine::Refuse && shown.any(|caller| is_other(&caller)) {
+        return Err(CONTRADICTION);
+    }
+    Ok(first)
 }
 
 /// The token of `Bearer <token>`; the scheme's case does not count (RFC 9110, section 11.1).

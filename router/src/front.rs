@@ -11,6 +11,7 @@ use std::{
 use adapters::TraceContext;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
+use rustls::pki_types::CertificateDer;
 
 use crate::{
     Live, Router,
@@ -29,19 +30,19 @@ pub use gatekeeper::Gatekeeper;
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Peer {
-    /// A socket.
-    Remote(SocketAddr),
+    /// A socket, and the certificate that was shown on it, if one was; the listener has checked who vouches for it.
+    Remote(SocketAddr, Option<Arc<CertificateDer<'static>>>),
     /// This process itself: the stdio bridge with `--config`.
     InProcess,
 }
 
 /// Answers one request on the caller listener.
-pub async fn respond(live: &Arc<Live>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+pub async fn respond(live: &Arc<Live>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let router = &live.router();
     let (parts, body) = request.into_parts();
-    if let Peer::Remote(_) = peer
+    if let Peer::Remote(..) = peer
         && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
     {
         return refused;
@@ -60,7 +61,7 @@ pub async fn respond(live: &Arc<Live>, peer: Peer, request: Request<Incoming>) -
         };
     }
     let address = caller_address(router, peer, &parts.headers);
-    let caller = match auth::authenticate(router, peer, address, &parts.headers) {
+    let caller = match auth::authenticate(router, peer, address, &parts).await {
         Ok(caller) => Arc::new(caller),
         Err(refused) => return refuse(router, address, &refused).await,
     };
@@ -99,7 +100,7 @@ impl<'a> Surface<'a> {
 }
 
 /// The caller's own address: what trusted proxies say of it, read from the nearest one outwards.
-pub(crate) fn caller_address(router: &Router, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn caller_address(router: &Router, peer: &Peer, headers: &HeaderMap) -> Option<IpAddr> {
     let nearest = peer.address()?.ip();
     if !router.gatekeeper.trusts(nearest) {
         return Some(nearest);
@@ -149,7 +150,8 @@ async fn refuse(router: &Router, address: Option<IpAddr>, refused: &Refused) -> 
     }
     telemetry::refused_before_auth(refused.reason);
     let mut response = problem(StatusCode::UNAUTHORIZED, refused.text);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refused.challenge));
+    let challenge = HeaderValue::from_str(&refused.challenge).expect("a challenge is made of visible characters");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 

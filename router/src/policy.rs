@@ -69,6 +69,7 @@ mod tests {
         let role = |allow: &[&str], deny: &[&str]| Role {
             allow: allow.iter().map(|&pattern| Glob::new(pattern)).collect(),
             deny: deny.iter().map(|&pattern| Glob::new(pattern)).collect(),
+            ..Role::default()
         };
         let config = config::Policy {
             roles: [
@@ -78,6 +79,7 @@ mod tests {
             ]
             .into_iter()
             .collect(),
+            ..config::Policy::default()
         };
         let policy = Policy::new(&config);
         let rule = |roles: &[&str], tool: &str| {

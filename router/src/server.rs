@@ -64,7 +64,7 @@ pub(crate) async fn serve(
             readiness: readiness.clone(),
             stop: stop.clone(),
             begun: Arc::default(),
-            peer: Peer::Remote(address),
+            peer: Peer::Remote(address, None),
         };
         running.spawn(connection.run(stream, tls.clone(), permit));
     };
@@ -226,7 +226,7 @@ impl Connection {
             async move {
                 let _set_before = connection.begun.set(());
                 let is_http1 = request.version() <= http::Version::HTTP_11;
-                let mut response = survived(front::respond(&connection.live, connection.peer, request)).await;
+                let mut response = survived(front::respond(&connection.live, &connection.peer, request)).await;
                 if connection.readiness.is_draining() && is_http1 {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -253,9 +253,9 @@ async fn survived(responding: impl Future<Output = Response<Body>>) -> Response<
 
 impl Peer {
     /// The address at the other end of the connection.
-    pub(crate) fn address(self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Remote(address) => Some(address),
+            Self::Remote(address, _) => Some(*address),
             Self::InProcess => None,
         }
     }

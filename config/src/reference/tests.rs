@@ -147,10 +147,17 @@ policy: { roles: { admin: } }
       "redis": null,
       "secrets": {
         "master": null,
-        "previous": []
+        "previous": [],
+        "vault": null,
+        "command_timeout": "10s",
+        "refresh": "5m"
       },
       "identity": {
         "api_keys": null,
+        "jwt": [],
+        "mtls": null,
+        "signatures": null,
+        "combine": "refuse",
         "local": {
           "roles": []
         }
@@ -195,6 +202,7 @@ policy: { roles: { admin: } }
                   "items": null
                 }
               },
+              "accepts": {},
               "cost": null,
               "cache": null,
               "invalidates": [],
@@ -295,12 +303,38 @@ policy: { roles: { admin: } }
         "roles": {
           "admin": {
             "allow": [],
-            "deny": []
+            "deny": [],
+            "conditions": [],
+            "resources": [],
+            "prompts": [],
+            "masking": null
           }
-        }
+        },
+        "tests": []
+      },
+      "masking": {
+        "profiles": {},
+        "detectors": {},
+        "sensitive_names": []
+      },
+      "views": {},
+      "definitions": {
+        "lock": null,
+        "new": "hold"
       },
       "audit": {
-        "dir": null
+        "dir": null,
+        "recipient": null,
+        "signing_key": null,
+        "anchor": null,
+        "checkpoint_every": "1m",
+        "segment_bytes_max": "64MiB",
+        "segment_age_max": "1d",
+        "retention": "90d",
+        "write_timeout": "2s",
+        "unwritable": "keep_reading",
+        "bodies": false,
+        "forward": []
       },
       "log": {
         "format": "text",

@@ -18,7 +18,7 @@ impl Loaded {
         let of_downstreams = config.downstreams.values().flat_map(|downstream| downstream.secrets());
         let secrets = secrets.chain(of_downstreams).filter_map(|secret| match secret {
             SecretRef::File(path) => Some(path),
-            SecretRef::Env(_) => None,
+            SecretRef::Env(_) | SecretRef::Vault(_) | SecretRef::Command(_) => None,
         });
         let keys = config.identity.api_keys.iter().map(|keys| &keys.file);
         let tls = config.server.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);

@@ -80,6 +80,7 @@ impl Key {
             method: AuthMethod::ApiKey,
             address,
             expires: self.expires,
+            token: None,
         }
     }
 }

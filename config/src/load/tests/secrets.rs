@@ -47,11 +47,11 @@ fn a_secret_written_where_its_reference_belongs_is_never_printed() {
     weir.yaml:1:42: `value` is not known in `downstreams.crm.postgres.url`
       1 | downstreams: { crm: { postgres: { url: { value: … } } } }
         |                                          ^^^^^
-      help: `downstreams.crm.postgres.url` knows `env`, `file`
+      help: `downstreams.crm.postgres.url` knows `env`, `file`, `vault`, `command`
 
     1 problem
     ----
-    weir.yaml:1:35: `downstreams.crm.postgres.url` must have exactly one of the keys `env`, `file`
+    weir.yaml:1:35: `downstreams.crm.postgres.url` must have exactly one of the keys `env`, `file`, `vault`, `command`
       1 | downstreams: { crm: { postgres: { url: { env: …, file: … } } } }
         |                                   ^^^
 
@@ -103,7 +103,7 @@ fn a_secret_written_where_its_reference_belongs_is_never_printed() {
     weir.yaml:1:78: `password` is not known in `downstreams.e.mcp.websocket.credential`
       1 | downstreams: { e: { mcp: { websocket: { url: 'wss://host/mcp', credential: { password: … } } } } }
         |                                                                              ^^^^^^^^
-      help: `downstreams.e.mcp.websocket.credential` knows `bearer`, `basic`, `header`
+      help: `downstreams.e.mcp.websocket.credential` knows `bearer`, `basic`, `header`, `client_credentials`, `refresh_token`, `token_exchange`, `assertion`
 
     1 problem
     ----

@@ -129,7 +129,7 @@ impl<'a> Own<'a> {
             self.config.secrets.master.iter().chain(downstreams().flat_map(|downstream| downstream.secrets()));
         let of_secrets = secrets.filter_map(|reference| match reference {
             SecretRef::Env(name) => Some(name.as_str()),
-            SecretRef::File(_) => None,
+            SecretRef::File(_) | SecretRef::Vault(_) | SecretRef::Command(_) => None,
         });
         let processes = downstreams().filter_map(|downstream| downstream.mcp.as_ref()?.stdio.as_ref());
         let of_processes = processes.flat_map(variables_to_pass);

@@ -154,7 +154,10 @@ fn headers(
 ) {
     let own = match credential {
         Some(Credential::Header(header)) => header.name.to_lowercase(),
-        Some(Credential::Bearer(_) | Credential::Basic(_)) | None => "authorization".to_owned(),
+        Some(Credential::Assertion(signed)) => {
+            signed.header.as_ref().map_or_else(|| "authorization".to_owned(), |name| name.to_lowercase())
+        }
+        Some(_) | None => "authorization".to_owned(),
     };
     let mut seen = BTreeSet::new();
     for (name, text) in headers {
