@@ -1,9 +1,9 @@
 //! What Weir shows a downstream over HTTP, as the header it is sent in.
 
-use std::{borrow::Cow, path::Path};
+use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use config::{SecretRef, downstream::Credential};
+use config::{SecretRef, Sources, downstream::Credential};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -22,21 +22,21 @@ pub(crate) struct Shown {
 const CONCEALED_CHARACTERS_MIN: usize = 4;
 
 impl Shown {
-    /// Reads the credential of the section `setting`. Relative files are looked for in `base`.
+    /// Reads the credential of the section `setting`. Relative files are looked for in `sources`.
     ///
     /// # Errors
     /// When the secret cannot be read, or cannot stand in a header.
-    pub(crate) fn new(credential: &Credential, base: &Path, setting: &str) -> Result<Self, BuildError> {
+    pub(crate) fn new(credential: &Credential, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
         match credential {
             Credential::Bearer(reference) => {
                 let setting = format!("{setting}.credential.bearer");
-                let token = read(reference, base, &setting)?;
+                let token = read(reference, sources, &setting)?;
                 let value = format!("Bearer {}", token.expose_secret());
                 Self::made(header::AUTHORIZATION, &value, vec![token], setting)
             }
             Credential::Basic(basic) => {
                 let setting = format!("{setting}.credential.basic.password");
-                let password = read(&basic.password, base, &setting)?;
+                let password = read(&basic.password, sources, &setting)?;
                 let pair = BASE64_STANDARD.encode(format!("{}:{}", basic.user, password.expose_secret()));
                 let value = format!("Basic {pair}");
                 Self::made(header::AUTHORIZATION, &value, vec![pair.into(), password], setting)
@@ -53,7 +53,7 @@ impl Shown {
                     message: "this is no name of a header".to_owned(),
                 })?;
                 let setting = format!("{setting}.credential.header.value");
-                let value = read(&shown.value, base, &setting)?;
+                let value = read(&shown.value, sources, &setting)?;
                 Self::made(name, value.clone().expose_secret(), vec![value], setting)
             }
         }
@@ -82,6 +82,6 @@ impl Shown {
     }
 }
 
-fn read(reference: &SecretRef, base: &Path, setting: &str) -> Result<SecretString, BuildError> {
-    reference.resolve(base).map_err(|source| BuildError::Secret { setting: setting.to_owned(), source })
+fn read(reference: &SecretRef, sources: &Sources, setting: &str) -> Result<SecretString, BuildError> {
+    reference.resolve(sources).map_err(|source| BuildError::Secret { setting: setting.to_owned(), source })
 }

@@ -8,10 +8,10 @@ mod answer;
 mod connection;
 mod error;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use config::downstream::Credential;
+use config::{Sources, downstream::Credential};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
@@ -75,11 +75,11 @@ impl fmt::Debug for HttpClient {
 }
 
 impl HttpClient {
-    /// Connects to nothing yet. `setting` names the section in errors; relative files are looked for in `base`.
+    /// Connects to nothing yet. `setting` names the section in errors; relative files are looked for in `sources`.
     ///
     /// # Errors
     /// When the URL or the credential is not usable.
-    pub(crate) fn new(settings: HttpSettings<'_>, base: &Path, setting: &str) -> Result<Self, BuildError> {
+    pub(crate) fn new(settings: HttpSettings<'_>, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
         let url_setting = format!("{setting}.{}", settings.url_key);
         let wrong = |message: &str| BuildError::Setting { setting: url_setting.clone(), message: message.to_owned() };
         let form = "this is not the URL of an HTTP server: write `https://host/path`";
@@ -100,7 +100,7 @@ impl HttpClient {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.as_str().parse().map_err(|_| wrong(form))?,
             base_path: uri.path().trim_end_matches('/').to_owned(),
-            credential: settings.credential.map(|shown| Shown::new(shown, base, setting)).transpose()?,
+            credential: settings.credential.map(|shown| Shown::new(shown, sources, setting)).transpose()?,
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,
             connections_max: settings.connections_max,

@@ -12,11 +12,11 @@ mod rules;
 mod screen;
 mod template;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
-use config::{DownstreamName, Tool as Settings, downstream::mainframe::ErrorScreen};
+use config::{DownstreamName, Sources, Tool as Settings, downstream::mainframe::ErrorScreen};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use indexmap::IndexMap;
 use tokio_util::task::AbortOnDropHandle;
@@ -55,7 +55,7 @@ impl Mainframe {
         name: &DownstreamName,
         settings: &config::downstream::Mainframe,
         tools: &IndexMap<String, Settings>,
-        base: &Path,
+        sources: &Sources,
     ) -> Result<Self, BuildError> {
         let http = HttpClient::new(
             HttpSettings {
@@ -66,7 +66,7 @@ impl Mainframe {
                 idle_timeout: settings.idle_timeout.0,
                 connections_max: settings.concurrency,
             },
-            base,
+            sources,
             &format!("downstreams.{name}.mainframe"),
         )?;
         let tool = |(tool, config): (&String, &Settings)| {
@@ -74,7 +74,7 @@ impl Mainframe {
                 setting: format!("downstreams.{name}.tools.{tool}.{part}"),
                 message,
             };
-            Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, base).map_err(wrong)?))
+            Ok((tool.as_str().into(), Tool::new(tool, config, settings.encoding, &sources.base).map_err(wrong)?))
         };
         let tools = tools.iter().map(tool).collect::<Result<_, BuildError>>()?;
         let header = settings.idempotency_header.as_deref().map(str::parse::<HeaderName>).transpose();
@@ -160,10 +160,10 @@ impl Mainframe {
 pub(crate) fn check(
     settings: &config::downstream::Mainframe,
     tools: &IndexMap<String, Settings>,
-    base: &Path,
+    sources: &Sources,
 ) -> Vec<Mistake> {
     let mistake = |(name, tool): (&String, &Settings)| {
-        let wrong = Tool::new(name, tool, settings.encoding, base).err()?;
+        let wrong = Tool::new(name, tool, settings.encoding, &sources.base).err()?;
         let keys = ["tools", name].into_iter().chain(wrong.part.split('.')).map(str::to_owned).collect();
         Some(Mistake { keys, message: wrong.message })
     };

@@ -18,10 +18,10 @@ mod stdio;
 mod waits;
 mod websocket;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use config::{
-    DownstreamName,
+    DownstreamName, Sources,
     downstream::{Mcp, Sharing, Transport},
 };
 use futures_util::{
@@ -69,16 +69,16 @@ impl McpServer {
     ///
     /// # Errors
     /// When a setting or a secret is not usable.
-    pub fn new(name: &DownstreamName, settings: &Mcp, base: &Path) -> Result<Self, BuildError> {
+    pub fn new(name: &DownstreamName, settings: &Mcp, sources: &Sources) -> Result<Self, BuildError> {
         let setting = format!("downstreams.{name}.mcp");
         let downstream: Arc<str> = name.as_str().into();
         let (endpoint, pool) = match settings.transport() {
             Some(Transport::WebSocket(websocket)) => {
-                let endpoint = websocket::Endpoint::new(websocket, base, &format!("{setting}.websocket"))?;
+                let endpoint = websocket::Endpoint::new(websocket, sources, &format!("{setting}.websocket"))?;
                 (Endpoint::WebSocket(endpoint), (websocket.connections_max, "connections_max"))
             }
             Some(Transport::Stdio(stdio)) => {
-                let program = Program::new(Arc::clone(&downstream), stdio, base, &format!("{setting}.stdio"))?;
+                let program = Program::new(Arc::clone(&downstream), stdio, sources, &format!("{setting}.stdio"))?;
                 (Endpoint::Program(program), (stdio.processes_max, "processes_max"))
             }
             Some(Transport::Http(_)) | None => {

@@ -20,12 +20,11 @@ mod value;
 
 use std::{
     fmt,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use config::{DownstreamName, Tool};
+use config::{DownstreamName, Sources, Tool};
 use deadpool_postgres::Pool;
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -102,11 +101,11 @@ impl Postgres {
         name: &DownstreamName,
         settings: &config::downstream::Postgres,
         tools: &IndexMap<String, Tool>,
-        base: &Path,
+        sources: &Sources,
     ) -> Result<Self, BuildError> {
         let setting = format!("downstreams.{name}.postgres.url");
         let url =
-            settings.url.resolve(base).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
+            settings.url.resolve(sources).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
         let health = Arc::new(Health::new());
         let connect_timeout = settings.connect_timeout.0;
         let caps = Caps { rows_max: settings.rows_max, bytes_max: settings.bytes_max.bytes() };

@@ -1,9 +1,9 @@
 //! The one place where the kinds of downstream are registered.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use config::{
-    Downstream, DownstreamName, Tool,
+    Downstream, DownstreamName, Sources, Tool,
     downstream::{Kind, Transport},
     secret::SecretError,
 };
@@ -33,24 +33,30 @@ pub enum BuildError {
 }
 
 /// Makes the adapter for one downstream. Connects to nothing: a downstream that is not there yet is no reason not to start.
-/// Relative files are looked for in `base`. Must run inside a tokio runtime.
+/// Relative files are looked for in `sources`. Must run inside a tokio runtime.
 ///
 /// # Errors
 /// [`BuildError`] names the setting that is wrong.
-pub fn build(name: &DownstreamName, downstream: &Downstream, base: &Path) -> Result<Arc<dyn Adapter>, BuildError> {
+pub fn build(
+    name: &DownstreamName,
+    downstream: &Downstream,
+    sources: &Sources,
+) -> Result<Arc<dyn Adapter>, BuildError> {
     let several_kinds = || BuildError::Setting {
         setting: format!("downstreams.{name}"),
         message: "give exactly one of `postgres`, `mainframe`, `ticketing` and `mcp`".to_owned(),
     };
     Ok(match downstream.kind().ok_or_else(several_kinds)? {
-        Kind::Postgres(settings) => Arc::new(postgres::Postgres::new(name, settings, &with_effects(downstream), base)?),
-        Kind::Mainframe(settings) => {
-            Arc::new(mainframe::Mainframe::new(name, settings, &with_effects(downstream), base)?)
+        Kind::Postgres(settings) => {
+            Arc::new(postgres::Postgres::new(name, settings, &with_effects(downstream), sources)?)
         }
-        Kind::Ticketing(settings) => Arc::new(ticketing::Ticketing::new(name, settings, downstream, base)?),
+        Kind::Mainframe(settings) => {
+            Arc::new(mainframe::Mainframe::new(name, settings, &with_effects(downstream), sources)?)
+        }
+        Kind::Ticketing(settings) => Arc::new(ticketing::Ticketing::new(name, settings, downstream, sources)?),
         Kind::Mcp(settings) => match settings.transport() {
-            Some(Transport::Http(http)) => Arc::new(mcp::http::McpHttpServer::new(name, settings, http, base)?),
-            _ => Arc::new(mcp::McpServer::new(name, settings, base)?),
+            Some(Transport::Http(http)) => Arc::new(mcp::http::McpHttpServer::new(name, settings, http, sources)?),
+            _ => Arc::new(mcp::McpServer::new(name, settings, sources)?),
         },
     })
 }
@@ -65,11 +71,11 @@ pub struct Mistake {
 }
 
 /// Everything that is wrong with settings that only the adapter of this downstream understands, such as a copybook. Connects to
-/// nothing and reads no secret. Relative files are looked for in `base`.
+/// nothing and reads no secret. Relative files are looked for in `sources`.
 #[must_use]
-pub fn check(downstream: &Downstream, base: &Path) -> Vec<Mistake> {
+pub fn check(downstream: &Downstream, sources: &Sources) -> Vec<Mistake> {
     match downstream.kind() {
-        Some(Kind::Mainframe(settings)) => mainframe::check(settings, &downstream.tools, base),
+        Some(Kind::Mainframe(settings)) => mainframe::check(settings, &downstream.tools, sources),
         Some(Kind::Postgres(_) | Kind::Ticketing(_) | Kind::Mcp(_)) | None => Vec::new(),
     }
 }

@@ -8,9 +8,9 @@ mod jira;
 mod ticket;
 mod tools;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use config::{Downstream, DownstreamName, downstream::ticketing::Provider};
+use config::{Downstream, DownstreamName, Sources, downstream::ticketing::Provider};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
 use tokio_util::task::AbortOnDropHandle;
@@ -60,11 +60,11 @@ impl Ticketing {
         name: &DownstreamName,
         settings: &config::downstream::Ticketing,
         downstream: &Downstream,
-        base: &Path,
+        sources: &Sources,
     ) -> Result<Self, BuildError> {
         let health = Arc::new(Health::new());
         let system = Arc::new(match settings.provider {
-            Provider::Jira => System::Jira(Jira::new(name, settings, Arc::clone(&health), base)?),
+            Provider::Jira => System::Jira(Jira::new(name, settings, Arc::clone(&health), sources)?),
         });
         // Nothing is known yet, so the first thing to happen is a probe.
         health.suspect();

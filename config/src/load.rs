@@ -4,11 +4,11 @@ use std::{
     cell::RefCell,
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
-    Config, Problem, Problems,
+    Config, Problem, Problems, Sources,
     check::{self, Scope},
     document::{Document, Duplicate, NotReadable, SettingPath, Value},
     problem::{Finding, Findings},
@@ -23,8 +23,8 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 pub struct Loaded {
     /// The config.
     pub config: Config,
-    /// The folder that relative paths in it start from: the one of the config file.
-    pub base: PathBuf,
+    /// Where its relative files and its secrets are read.
+    pub sources: Sources,
     /// What deserves a look but stops nothing.
     pub warnings: Vec<Problem>,
     pub(crate) document: Document,
@@ -76,7 +76,7 @@ pub fn parse(text: &str, named: &str, base: &Path) -> Result<Loaded, Problems> {
     }
     let (problems, warnings) = findings.into_inner().finish(&document);
     match (Problems::new(problems), value) {
-        (None, Some(config)) => Ok(Loaded { config, base: base.to_owned(), warnings, document }),
+        (None, Some(config)) => Ok(Loaded { config, sources: Sources::at(base), warnings, document }),
         (Some(problems), _) => Err(problems),
         (None, None) => unreachable!("a config that cannot be read leaves a problem"),
     }

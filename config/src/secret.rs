@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    fmt,
     fs::File,
     io::Read,
     os::unix::fs::PermissionsExt,
@@ -12,13 +13,13 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Period, environment};
+use crate::{Period, Sources, environment};
 
 /// Where the value of an environment variable comes from; tests bring their own.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Where a secret is: `{ env: NAME }`, `{ file: PATH }`, `{ vault: PATH#KEY }` or `{ command: [PROGRAM, ARGUMENT, …] }`. Printing it shows the reference, never the value.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SecretRef {
     /// The environment variable of this name.
@@ -138,29 +139,46 @@ pub enum SecretError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It was not fetched.
+    #[error("{0} was not read: this command reads no secrets of Vault and of other programs")]
+    Unfetched(SecretRef),
     /// There is nothing in it.
     #[error("{0} is empty")]
     Empty(String),
 }
 
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Vault(place) => write!(f, "{place} of Vault"),
+            // Its arguments may tell more than they should.
+            Self::Command(command) => write!(f, "the output of {}", command.first().map_or("a command", |name| name)),
+        }
+    }
+}
+
 impl SecretRef {
-    /// Reads the secret. A relative file is looked for beside the config file, in `base`.
+    /// Reads the secret from `sources`.
     ///
     /// # Errors
     /// [`SecretError`] names the reference and what to do.
-    pub fn resolve(&self, base: &Path) -> Result<SecretString, SecretError> {
-        self.resolve_in(base, &environment::raw)
+    pub fn resolve(&self, sources: &Sources) -> Result<SecretString, SecretError> {
+        self.resolve_in(sources, &environment::raw)
     }
 
-    pub(crate) fn resolve_in(&self, base: &Path, variables: Lookup<'_>) -> Result<SecretString, SecretError> {
+    pub(crate) fn resolve_in(&self, sources: &Sources, variables: Lookup<'_>) -> Result<SecretString, SecretError> {
         let (value, named) = match self {
             Self::Env(name) => {
                 let value = variables(name).ok_or_else(|| SecretError::EnvMissing(name.clone()))?;
                 (value, format!("the environment variable {name}"))
             }
-            Self::Vault(_) | Self::Command(_) => return Err(SecretError::Empty("what is fetched".to_owned())),
+            Self::Vault(_) | Self::Command(_) => {
+                return sources.fetched(self).cloned().ok_or_else(|| SecretError::Unfetched(self.clone()));
+            }
             Self::File(path) => {
-                let path = base.join(path);
+                let path = sources.base.join(path);
                 let text = read_private(&path)?;
                 (text.strip_suffix('\n').unwrap_or(&text).to_owned(), format!("the file {}", path.display()))
             }

@@ -5,12 +5,12 @@ mod files;
 mod keys;
 mod redis;
 
-use std::{cell::RefCell, path::Path};
+use std::cell::RefCell;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    KeyRecord, Loaded, Problem, Problems, Redis, SecretRef,
+    KeyRecord, Loaded, Problem, Problems, Redis, SecretRef, Sources,
     check::{Scope, is_loopback},
     downstream::Credential,
     environment,
@@ -60,7 +60,7 @@ impl Loaded {
     pub(crate) fn surroundings_in(&self, variables: Lookup<'_>) -> Result<Surroundings, Problems> {
         let findings = RefCell::new(Findings::default());
         let scope = Scope::root(&self.document, &findings);
-        let secrets = Secrets { base: &self.base, variables };
+        let secrets = Secrets { sources: &self.sources, variables };
 
         let master = self.config.secrets.master.as_ref();
         let master = master.and_then(|master| secrets.master(master, &scope.key("secrets").key("master")));
@@ -137,13 +137,13 @@ impl Loaded {
 
     fn tls(&self, scope: &Scope<'_>) {
         let Some(tls) = &self.config.server.tls else { return };
-        if let Err(error) = std::fs::read(self.base.join(&tls.certificate)) {
-            let path = self.base.join(&tls.certificate);
+        if let Err(error) = std::fs::read(self.sources.base.join(&tls.certificate)) {
+            let path = self.sources.base.join(&tls.certificate);
             scope
                 .key("certificate")
                 .refuse(format!("cannot be used: the file {} cannot be read ({error})", path.display()), "");
         }
-        if let Err(error) = read_private(&self.base.join(&tls.key)) {
+        if let Err(error) = read_private(&self.sources.base.join(&tls.key)) {
             scope.key("key").refuse(format!("cannot be used: {error}"), "");
         }
     }
@@ -177,7 +177,7 @@ impl Loaded {
 
     fn keys(&self, scope: &Scope<'_>) -> Result<(Vec<KeyRecord>, Vec<Problem>), Problems> {
         let Some(api_keys) = &self.config.identity.api_keys else { return Ok(Default::default()) };
-        let path = self.base.join(&api_keys.file);
+        let path = self.sources.base.join(&api_keys.file);
         match read_private(&path) {
             Ok(text) => keys::check(&text, &path.display().to_string(), &self.config.policy),
             Err(error) => {
@@ -191,13 +191,13 @@ impl Loaded {
 
 /// Reads secrets and says at their reference what is wrong with them.
 struct Secrets<'a> {
-    base: &'a Path,
+    sources: &'a Sources,
     variables: Lookup<'a>,
 }
 
 impl Secrets<'_> {
     fn read(&self, reference: &SecretRef, scope: &Scope<'_>) -> Option<SecretString> {
-        match reference.resolve_in(self.base, self.variables) {
+        match reference.resolve_in(self.sources, self.variables) {
             Ok(secret) => Some(secret),
             Err(error) => {
                 scope.refuse(format!("cannot be read: {error}"), "");

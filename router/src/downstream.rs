@@ -15,7 +15,7 @@ use std::{
 
 use adapters::{Adapter, BuildError, Health, Offer, OfferedTool, State};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use config::{DownstreamName, Effect, downstream::Kind, name::RESERVED};
+use config::{DownstreamName, Effect, Sources, downstream::Kind, name::RESERVED};
 use tokio::time::Instant;
 use tokio_util::{
     sync::CancellationToken,
@@ -63,11 +63,11 @@ impl Downstream {
     pub(crate) fn new(
         name: &DownstreamName,
         config: &config::Downstream,
-        base: &Path,
+        sources: &Sources,
         revision: Revision,
         before: Option<&Self>,
     ) -> Result<Self, BuildError> {
-        let adapter = adapters::build(name, config, base)?;
+        let adapter = adapters::build(name, config, sources)?;
         let as_many =
             |before: &&Self| before.config.calls_max() == config.calls_max() && before.config.line == config.line;
         let line = match before.filter(as_many) {
@@ -102,7 +102,7 @@ impl Downstream {
         let config = config::Downstream { tools, ..config::Downstream::default() };
         Self {
             name: DownstreamName::own(),
-            revision: Revision::of(&config, Path::new(""), &[]),
+            revision: Revision::of(&config, &Sources::default(), &[]),
             guard: Guard::new(&DownstreamName::own(), &config),
             config,
             adapter,

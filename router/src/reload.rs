@@ -125,7 +125,8 @@ impl Reloader {
         }
         let before = self.live.router();
         let tls = loaded.config.server.tls.as_ref().filter(|_| self.certificate.is_some());
-        let certified = tls.map(|tls| certificate::read(tls, &loaded.base)).transpose().map_err(Refused::Start)?;
+        let certified =
+            tls.map(|tls| certificate::read(tls, &loaded.sources.base)).transpose().map_err(Refused::Start)?;
         let next = Router::succeeding(&before, loaded, surroundings).map_err(Refused::Start)?;
         let new: Vec<_> = next.downstreams.iter().filter(|downstream| !before.has(downstream)).cloned().collect();
         new.iter().for_each(|downstream| next.follow_changes_of(downstream));

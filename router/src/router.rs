@@ -126,7 +126,7 @@ impl Router {
         downstreams: Arc<[Arc<Downstream>]>,
     ) -> Result<Arc<Self>, StartError> {
         let config = loaded.config.clone();
-        let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.base.join(dir));
+        let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.sources.base.join(dir));
         let masters = Masters::new(surroundings);
         let shared::Handles { cache: redis, state } = shared::redis(&config, surroundings)?;
         let tags = match (&redis, &config.redis) {
@@ -344,13 +344,13 @@ impl Router {
 fn downstreams(loaded: &config::Loaded, before: &[Arc<Downstream>]) -> Result<Arc<[Arc<Downstream>]>, StartError> {
     let config = &loaded.config;
     let one = |(name, settings): (&DownstreamName, &config::Downstream)| {
-        let revision = Revision::of(settings, &loaded.base, &config.cache.strict);
+        let revision = Revision::of(settings, &loaded.sources, &config.cache.strict);
         let before = before.iter().find(|before| before.name == *name);
         match before.filter(|before| before.is_of(&revision)) {
             Some(same) => Ok(same.clone()),
             None => {
                 let before = before.map(|before| &**before);
-                Ok(Arc::new(Downstream::new(name, settings, &loaded.base, revision, before)?))
+                Ok(Arc::new(Downstream::new(name, settings, &loaded.sources, revision, before)?))
             }
         }
     };

@@ -111,7 +111,7 @@ impl Readiness {
 /// [`StartError`] names the setting and what to do.
 pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -> Result<Running, StartError> {
     let settings = &loaded.config.server;
-    let certificate = settings.tls.as_ref().map(|tls| Certificate::new(tls, &loaded.base)).transpose()?;
+    let certificate = settings.tls.as_ref().map(|tls| Certificate::new(tls, &loaded.sources.base)).transpose()?;
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let listener = listen("server.listen", settings.listen).await?;
     let admin_listener = listen("server.admin", settings.admin).await?;

@@ -87,7 +87,7 @@ fn settings(url: &str) -> HttpSettings<'_> {
 
 fn client(address: SocketAddr) -> HttpClient {
     let url = format!("http://{address}");
-    HttpClient::new(settings(&url), ".".as_ref(), "downstreams.x").unwrap()
+    HttpClient::new(settings(&url), &config::Sources::at("."), "downstreams.x").unwrap()
 }
 
 fn get(path: &str) -> Request<Bytes> {
@@ -127,7 +127,7 @@ async fn requests_carry_host_path_length_and_credential_over_one_connection() {
     let url = format!("http://{address}/base/");
     let bearer = Credential::Bearer(SecretRef::File("token".into()));
     let settings = HttpSettings { credential: Some(&bearer), ..settings(&url) };
-    let client = HttpClient::new(settings, &folder, "downstreams.x").unwrap();
+    let client = HttpClient::new(settings, &config::Sources::at(&*folder), "downstreams.x").unwrap();
     for _ in 0..3 {
         let answer = client.send(post("a=1"), None, soon()).await.unwrap();
         assert_eq!(answer.head.status, StatusCode::OK);
@@ -329,7 +329,7 @@ async fn a_refused_connection_and_a_failed_tls_handshake_sent_nothing() {
     })
     .await;
     let url = format!("https://localhost:{}", plain.port());
-    let client = HttpClient::new(settings(&url), ".".as_ref(), "downstreams.x").unwrap();
+    let client = HttpClient::new(settings(&url), &config::Sources::at("."), "downstreams.x").unwrap();
     let error = body_of(&client, 10, soon()).await.unwrap_err();
     assert_eq!(
         (error.class, error.sent, &*error.told),
@@ -339,7 +339,7 @@ async fn a_refused_connection_and_a_failed_tls_handshake_sent_nothing() {
 
 #[tokio::test]
 async fn an_address_that_hands_out_credentials_is_not_even_tried() {
-    let client = HttpClient::new(settings("http://169.254.169.254/"), ".".as_ref(), "downstreams.x").unwrap();
+    let client = HttpClient::new(settings("http://169.254.169.254/"), &config::Sources::at("."), "downstreams.x").unwrap();
     let error = body_of(&client, 10, soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Unreachable, Sent::No));
     let told = error.for_call("x", "tool").to_string();

@@ -14,13 +14,12 @@ mod wire;
 use std::{
     collections::HashMap,
     fmt,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use config::{
-    DownstreamName,
+    DownstreamName, Sources,
     downstream::{Mcp, McpHttp, Sharing},
 };
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
@@ -83,10 +82,15 @@ impl McpHttpServer {
     ///
     /// # Errors
     /// When a setting or a secret is not usable.
-    pub(crate) fn new(name: &DownstreamName, settings: &Mcp, http: &McpHttp, base: &Path) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        name: &DownstreamName,
+        settings: &Mcp,
+        http: &McpHttp,
+        sources: &Sources,
+    ) -> Result<Self, BuildError> {
         let downstream: Arc<str> = name.as_str().into();
         let setting = format!("downstreams.{name}.mcp.http");
-        let wire = Arc::new(Wire::new(Arc::clone(&downstream), http, base, &setting)?);
+        let wire = Arc::new(Wire::new(Arc::clone(&downstream), http, sources, &setting)?);
         let shared = Arc::new(Shared {
             sharing: settings.sharing,
             heeds_keys: settings.idempotency_keys,

@@ -9,10 +9,10 @@ mod rest;
 mod sought;
 mod update;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use config::{DownstreamName, downstream::Ticketing};
+use config::{DownstreamName, Sources, downstream::Ticketing};
 use serde_json::json;
 
 use self::{
@@ -52,11 +52,11 @@ impl Jira {
         name: &DownstreamName,
         settings: &Ticketing,
         health: Arc<Health>,
-        base: &Path,
+        sources: &Sources,
     ) -> Result<Self, BuildError> {
         let site = settings.site_url.as_ref().unwrap_or(&settings.base_url);
         Ok(Self {
-            rest: Rest::new(name.as_str().into(), settings, health, base)?,
+            rest: Rest::new(name.as_str().into(), settings, health, sources)?,
             site: site.trim_end_matches('/').into(),
             projects: settings.projects.clone(),
             default_project: settings.default_project.clone(),

@@ -380,7 +380,7 @@ fn relative_paths_start_beside_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weir.yaml");
     std::fs::write(&path, "log: {}\n").expect("the file is written");
-    assert_eq!(load(&path).expect("a good config").base, folder.path());
+    assert_eq!(load(&path).expect("a good config").sources.base, folder.path());
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Loaded {
             AnswerFormat::FixedWidth(fixed) => fixed.copybook_file.as_ref(),
             AnswerFormat::Json => None,
         });
-        secrets.chain(keys).chain(tls).chain(copybooks).map(|path| self.base.join(path)).collect()
+        secrets.chain(keys).chain(tls).chain(copybooks).map(|path| self.sources.base.join(path)).collect()
     }
 }
 

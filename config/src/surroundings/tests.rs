@@ -1,6 +1,6 @@
 //! Refusals that come from the environment and from other files. Secrets never show.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use insta::assert_snapshot;
 use secrecy::ExposeSecret;
@@ -367,6 +367,9 @@ fn a_key_file_that_others_can_read_or_that_is_missing_or_empty_is_noticed() {
 fn a_secret_comes_from_the_environment_of_the_process() {
     // Cargo sets it for every test.
     let reference = crate::SecretRef::Env("CARGO_MANIFEST_DIR".to_owned());
-    assert_eq!(reference.resolve(Path::new("")).expect("it is set").expose_secret(), env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(
+        reference.resolve(&crate::Sources::default()).expect("it is set").expose_secret(),
+        env!("CARGO_MANIFEST_DIR")
+    );
     assert_eq!(environment::raw("NO_SUCH_VARIABLE_IN_ANY_ENVIRONMENT"), None);
 }

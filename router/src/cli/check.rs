@@ -78,7 +78,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             }
         };
         for (name, downstream) in &loaded.config.downstreams {
-            report.problems.extend(adapters::check(downstream, &loaded.base).iter().map(|mistake| {
+            report.problems.extend(adapters::check(downstream, &loaded.sources).iter().map(|mistake| {
                 let keys = mistake.keys.iter().map(String::as_str);
                 let keys: Vec<&str> = ["downstreams", name.as_str()].into_iter().chain(keys).collect();
                 loaded.problem_at(&keys, &mistake.message)
@@ -109,7 +109,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 async fn try_all(loaded: &Loaded) -> Vec<Tried> {
     join_all(loaded.config.downstreams.iter().map(|(name, downstream)| async move {
-        let outcome = match adapters::build(name, downstream, &loaded.base) {
+        let outcome = match adapters::build(name, downstream, &loaded.sources) {
             Ok(adapter) => {
                 let offered = offered(&*adapter).await.map(|offer| listed(name, &loaded.config, offer));
                 adapter.close().await;

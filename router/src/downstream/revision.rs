@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use config::{Downstream, downstream::mainframe::AnswerFormat};
+use config::{Downstream, Sources, downstream::mainframe::AnswerFormat};
 use secrecy::ExposeSecret as _;
 
 /// Fingerprints of a downstream's config.
@@ -20,7 +20,7 @@ pub(crate) struct Revision {
 
 impl Revision {
     /// `strict` are the families of tags of which no read may ever miss a write.
-    pub(crate) fn of(config: &Downstream, base: &Path, strict: &[String]) -> Self {
+    pub(crate) fn of(config: &Downstream, sources: &Sources, strict: &[String]) -> Self {
         let text = |config| serde_json::to_string(&(config, strict)).expect("a config has a JSON form");
         let [mut whole, mut answers, mut shown] = [(); 3].map(|()| Context::new(&SHA256));
         part(&mut whole, text(config).as_bytes());
@@ -28,13 +28,13 @@ impl Revision {
         part(&mut answers, text(&without_manners(config)).as_bytes());
         // The adapter has read the same files already, or it would not have been made.
         for copybook in copybooks(config) {
-            let content = fs::read(base.join(copybook)).unwrap_or_default();
+            let content = fs::read(sources.base.join(copybook)).unwrap_or_default();
             for context in [&mut whole, &mut answers, &mut shown] {
                 part(context, &content);
             }
         }
         for secret in config.secrets() {
-            let value = secret.resolve(base).ok();
+            let value = secret.resolve(sources).ok();
             let value = value.as_ref().map_or("", |value| value.expose_secret());
             part(&mut whole, value.as_bytes());
             part(&mut answers, value.as_bytes());
@@ -97,7 +97,7 @@ mod tests {
                 r#"{{"mainframe":{{"base_url":"http://h","credential":{{"bearer":{{"file":"secret"}}}}}},"tools":{{"t":{{
                     "answer":{{"fixed_width":{{"copybook_file":"book"}}}},"cache":{{"fresh_for":"{fresh_for}"}}}}}}}}"#
             );
-            Revision::of(&serde_json::from_str(&text).expect("a downstream"), folder.path(), strict)
+            Revision::of(&serde_json::from_str(&text).expect("a downstream"), &Sources::at(folder.path()), strict)
         };
         write("secret", "one");
         write("book", "01 A PIC X.");
@@ -107,7 +107,7 @@ mod tests {
         assert_ne!(first.answers, revision("1m", &["a".to_owned()]).answers);
         let gentler = |more: &str| {
             let text = format!(r#"{{"mainframe":{{"base_url":"http://h"}},{more}"tools":{{"t":{{}}}}}}"#);
-            Revision::of(&serde_json::from_str(&text).expect("a downstream"), folder.path(), &[])
+            Revision::of(&serde_json::from_str(&text).expect("a downstream"), &Sources::at(folder.path()), &[])
         };
         let closed = gentler(
             r#""closed":[{"from":"00:00","to":"00:00","reason":"incident"}],"line":{"max":1},"calls_max":3,"deadline":"1s","#,

@@ -110,8 +110,8 @@ impl Scene {
         let surroundings = loaded.surroundings().expect("it refers to nothing");
         let broken = Arc::<Broken>::default();
         let of_config = loaded.config.downstreams.iter().map(|(name, settings)| {
-            let revision = Revision::of(settings, &loaded.base, &[]);
-            let made = Downstream::new(name, settings, &loaded.base, revision, None);
+            let revision = Revision::of(settings, &loaded.sources, &[]);
+            let made = Downstream::new(name, settings, &loaded.sources, revision, None);
             let mut downstream = made.expect("it can be made");
             downstream.adapter = broken.clone();
             Arc::new(downstream)

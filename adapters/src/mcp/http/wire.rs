@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use config::downstream::McpHttp;
+use config::{Sources, downstream::McpHttp};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, uri::PathAndQuery};
 use tokio::sync::{Semaphore, watch};
 
@@ -88,7 +88,7 @@ impl Wire {
     pub(super) fn new(
         downstream: Arc<str>,
         settings: &McpHttp,
-        base: &std::path::Path,
+        sources: &Sources,
         setting: &str,
     ) -> Result<Self, BuildError> {
         // The path of the URL is that of every request, and may have a query.
@@ -104,7 +104,7 @@ impl Wire {
                 idle_timeout,
                 connections_max,
             };
-            HttpClient::new(settings, base, setting)
+            HttpClient::new(settings, sources, setting)
         };
         let for_notices = usize::from(settings.connections_max > 1);
         Ok(Self {

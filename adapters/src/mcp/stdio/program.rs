@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use config::{downstream, environment};
+use config::{Sources, downstream, environment};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::process::Command;
 
@@ -40,7 +40,7 @@ impl Program {
     pub(in crate::mcp) fn new(
         downstream: Arc<str>,
         settings: &downstream::Stdio,
-        base: &Path,
+        sources: &Sources,
         setting: &str,
     ) -> Result<Self, BuildError> {
         let wrong = |key: &str, message: &str| BuildError::Setting {
@@ -51,7 +51,7 @@ impl Program {
             settings.command.split_first().ok_or_else(|| wrong("command", "it names no program"))?;
         let nowhere = |_| wrong("folder", "the folder that Weir runs in cannot be found");
         let folder = settings.folder.as_deref().unwrap_or(Path::new("."));
-        let secret = |(name, reference): (&String, &config::SecretRef)| match reference.resolve(base) {
+        let secret = |(name, reference): (&String, &config::SecretRef)| match reference.resolve(sources) {
             Ok(secret) => Ok((name.clone(), secret)),
             Err(source) => Err(BuildError::Secret { setting: format!("{setting}.secrets.{name}"), source }),
         };
@@ -61,9 +61,13 @@ impl Program {
         Ok(Self {
             name: Path::new(program).file_name().unwrap_or_default().to_string_lossy().into(),
             // A bare name is looked for on the child's PATH; a relative path begins beside the config file.
-            path: if program.contains('/') { absolute(base.join(program)).map_err(nowhere)? } else { program.into() },
+            path: if program.contains('/') {
+                absolute(sources.base.join(program)).map_err(nowhere)?
+            } else {
+                program.into()
+            },
             arguments: arguments.to_vec(),
-            folder: absolute(base.join(folder)).map_err(nowhere)?,
+            folder: absolute(sources.base.join(folder)).map_err(nowhere)?,
             variables: passed.into_iter().chain(stated).collect(),
             mask: Arc::new(Mask::new(secrets.iter().map(|(_, secret)| secret))),
             secrets,

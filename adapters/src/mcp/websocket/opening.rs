@@ -3,10 +3,10 @@
 //! The handshake runs on hyper and not on tungstenite's own client, which refuses a server that names no subprotocol and
 //! writes the whole request, credential included, to its trace log.
 
-use std::{path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use config::downstream::WebSocket;
+use config::{Sources, downstream::WebSocket};
 use futures_util::future::{self, Either};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::Empty;
@@ -42,7 +42,7 @@ pub(in crate::mcp) struct Endpoint {
 
 impl Endpoint {
     /// Reads the settings of a downstream; `setting` names them in errors.
-    pub(in crate::mcp) fn new(settings: &WebSocket, base: &Path, setting: &str) -> Result<Self, BuildError> {
+    pub(in crate::mcp) fn new(settings: &WebSocket, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
         let wrong =
             |message: &str| BuildError::Setting { setting: format!("{setting}.url"), message: message.to_owned() };
         let form = "this is not the URL of a WebSocket: write `wss://host/path`";
@@ -61,7 +61,7 @@ impl Endpoint {
         Ok(Self {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.as_str().parse().map_err(|_| wrong(form))?,
-            credential: settings.credential.as_ref().map(|shown| Shown::new(shown, base, setting)).transpose()?,
+            credential: settings.credential.as_ref().map(|shown| Shown::new(shown, sources, setting)).transpose()?,
             connect_timeout: settings.connect_timeout.0,
             ping_every: settings.ping_every.0,
             message_bytes_max: settings.message_bytes_max.bytes(),

@@ -1,14 +1,13 @@
 //! One request to Jira and its answer: the only place here that knows HTTP.
 
 use std::{
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
-use config::downstream::Ticketing;
+use config::{Sources, downstream::Ticketing};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -77,7 +76,7 @@ impl Rest {
         downstream: Arc<str>,
         settings: &Ticketing,
         health: Arc<Health>,
-        base: &Path,
+        sources: &Sources,
     ) -> Result<Self, BuildError> {
         let http = HttpSettings {
             base_url: &settings.base_url,
@@ -87,7 +86,7 @@ impl Rest {
             idle_timeout: settings.idle_timeout.0,
             connections_max: settings.connections_max,
         };
-        let client = HttpClient::new(http, base, &format!("downstreams.{downstream}.ticketing"))?;
+        let client = HttpClient::new(http, sources, &format!("downstreams.{downstream}.ticketing"))?;
         let (attempt_timeout, answer_bytes_max) = (settings.attempt_timeout.0, settings.answer_bytes_max.bytes());
         Ok(Self { downstream, client, attempt_timeout, answer_bytes_max, health, paused_until: Mutex::default() })
     }

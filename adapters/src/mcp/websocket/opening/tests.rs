@@ -1,5 +1,6 @@
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
+use config::Sources;
 use config::{
     SecretRef,
     downstream::{Credential, WebSocket},
@@ -24,7 +25,7 @@ fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, BuildError> {
-    Endpoint::new(&settings(url, None), Path::new("."), "downstreams.x.mcp.websocket")
+    Endpoint::new(&settings(url, None), &Sources::at("."), "downstreams.x.mcp.websocket")
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn a_token_is_read_from_its_reference_and_shown_by_nothing() {
     std::fs::write(&path, "s3cret-token\n").expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode");
     let credential = Some(Credential::Bearer(SecretRef::File(path.clone())));
-    let endpoint = Endpoint::new(&settings("ws://h", credential), Path::new("."), "s").expect("usable");
+    let endpoint = Endpoint::new(&settings("ws://h", credential), &Sources::at("."), "s").expect("usable");
     std::fs::remove_file(&path).expect("the file");
     let request = endpoint.request("a2V5");
     assert_eq!(request.headers()["authorization"], "Bearer s3cret-token");
@@ -64,7 +65,7 @@ fn a_token_is_read_from_its_reference_and_shown_by_nothing() {
 #[test]
 fn a_token_that_is_not_there_is_reported_with_its_setting() {
     let credential = Some(Credential::Bearer(SecretRef::File("no/such/file".into())));
-    let error = Endpoint::new(&settings("ws://h", credential), Path::new("."), "downstreams.x.mcp.websocket").err();
+    let error = Endpoint::new(&settings("ws://h", credential), &Sources::at("."), "downstreams.x.mcp.websocket").err();
     let error = error.expect("no such file").to_string();
     assert!(error.starts_with("downstreams.x.mcp.websocket.credential.bearer: "), "{error}");
 }

@@ -1,0 +1,33 @@
+//! Where a config's relative files and its secrets are read.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use secrecy::SecretString;
+
+use crate::SecretRef;
+
+/// Where a config's relative files and its secrets are read. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The folder that relative paths start from: the one of the config file.
+    pub base: PathBuf,
+    /// Values of references that this crate cannot read by itself.
+    fetched: Arc<HashMap<SecretRef, SecretString>>,
+}
+
+impl Sources {
+    /// Files in `base`, and nothing fetched yet.
+    pub fn at(base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into(), fetched: Arc::default() }
+    }
+
+    /// The same with the values that were fetched for these references.
+    #[must_use]
+    pub fn with(self, fetched: HashMap<SecretRef, SecretString>) -> Self {
+        Self { fetched: Arc::new(fetched), ..self }
+    }
+
+    pub(crate) fn fetched(&self, reference: &SecretRef) -> Option<&SecretString> {
+        self.fetched.get(reference)
+    }
+}
