@@ -1,5 +1,6 @@
 //! What a cache lookup came to, and why. Knows keys, values and time, nothing of MCP.
 
+mod approvals;
 mod cache;
 mod clock;
 mod entry;
@@ -12,12 +13,14 @@ mod local;
 mod octets;
 mod pages;
 pub mod redis;
+mod revocations;
 mod sealed;
 mod store;
 mod tags;
 #[cfg(test)]
 mod testing;
 
+pub use approvals::{Approvals, Approved, NotApproved, Reach};
 pub use cache::{Ask, Cache, Cached, Fetched, Figures, Passing, Served, Settings, State, Tier};
 pub use entry::Found;
 pub use flight::{Bounds, Failure, Seat};
@@ -29,5 +32,6 @@ pub use ledger::{
 };
 pub use local::Holding;
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
+pub use revocations::{Reached as RevocationReached, Revocations};
 pub use sealed::{Damage, Sealer};
 pub use tags::{Pending, Raised, Settled, Tag, Tags, Unannounced};
