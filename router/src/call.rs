@@ -148,11 +148,11 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     let (index, tool) = resolved.ok_or_else(unknown)?;
 
     // Denied and unknown look the same from outside, so the arguments are not judged before this.
-    let Some(rule) = view.rights(&router.policy, &call.caller).rule(index).cloned() else {
+    let Some(grant) = view.rights(&router.policy, &call.caller).grant(index).cloned() else {
         record.denied();
         return Err(unknown());
     };
-    record.allowed(rule);
+    record.allowed(grant.rule.clone());
 
     let invalid = |mistakes| CallError::InvalidArguments { tool: tool.name.shown.clone(), mistakes };
     tool.validate(call.arguments.as_ref()).map_err(invalid)?;

@@ -8,7 +8,7 @@ use config::Glob;
 /// The roles of the config, ready to be asked.
 #[derive(Debug)]
 pub struct Policy {
-    roles: Vec<Role>,
+    roles: Vec<Arc<Role>>,
 }
 
 #[derive(Debug)]
@@ -16,32 +16,67 @@ struct Role {
     name: Box<str>,
     allow: Vec<Glob>,
     deny: Vec<Glob>,
+    masking: Option<Box<str>>,
 }
 
 /// The rule that allows a call: role and pattern, for the audit record.
 pub type Rule = Arc<str>;
 
+/// That a caller may use a tool, and by which of its roles.
+#[derive(Debug)]
+pub struct Grant {
+    /// The rule of the first role that allows it.
+    pub rule: Rule,
+    /// Each role that allows it by itself, in the order of the config; none for Weir's own tools.
+    ways: Box<[Way]>,
+}
+
+/// One role that allows a tool.
+#[derive(Debug, Clone)]
+struct Way {
+    role: Arc<Role>,
+    rule: Rule,
+}
+
+impl Grant {
+    /// The one place in which a grant is made; `None` when no role is left.
+    fn new(ways: Box<[Way]>) -> Option<Arc<Self>> {
+        let rule = ways.first()?.rule.clone();
+        Some(Arc::new(Self { rule, ways }))
+    }
+
+    /// The grant of a tool of Weir's own, which no role has to allow: who has a use for it may use it.
+    pub(crate) fn of_weir(rule: &str) -> Arc<Self> {
+        Arc::new(Self { rule: rule.into(), ways: Box::default() })
+    }
+
+    /// The masking profile of each role that allows the tool; `None` for one that sees everything.
+    pub fn maskings(&self) -> impl Iterator<Item = Option<&str>> {
+        self.ways.iter().map(|way| way.role.masking.as_deref())
+    }
+}
+
 impl Policy {
     /// The policy of a config.
     #[must_use]
     pub fn new(config: &config::Policy) -> Self {
-        let role = |(name, role): (&String, &config::policy::Role)| Role {
-            name: name.as_str().into(),
-            allow: role.allow.clone(),
-            deny: role.deny.clone(),
+        let role = |(name, role): (&String, &config::policy::Role)| {
+            Arc::new(Role {
+                name: name.as_str().into(),
+                allow: role.allow.clone(),
+                deny: role.deny.clone(),
+                masking: role.masking.as_deref().map(Into::into),
+            })
         };
         Self { roles: config.roles.iter().map(role).collect() }
     }
 
-    /// The rule by which a caller with `roles` may use `tool_name`; `None` when no role allows it. Each role stands for itself: what
-    /// one denies another may allow.
+    /// By what a caller with `roles` may use `tool_name`; `None` when no role allows it. Each role stands for itself: what one denies
+    /// another may allow.
     #[must_use]
-    pub fn rule_for(&self, roles: &[Box<str>], tool_name: &str) -> Option<Rule> {
+    pub fn grant(&self, roles: &[Box<str>], tool_name: &str) -> Option<Arc<Grant>> {
         let held = self.roles.iter().filter(|role| roles.contains(&role.name));
-        held.filter(|role| !role.deny.iter().any(|pattern| pattern.matches(tool_name))).find_map(|role| {
-            let pattern = role.allow.iter().find(|pattern| pattern.matches(tool_name))?;
-            Some(format!("{}: {pattern}", role.name).into())
-        })
+        Grant::new(held.filter_map(|role| role.way_to(tool_name)).collect())
     }
 
     /// Whether one of `roles` could allow some tool whose name starts with `prefix`, be there such a tool or not.
@@ -55,6 +90,16 @@ impl Policy {
     #[must_use]
     pub fn known_roles(&self, caller: &Caller) -> Vec<Box<str>> {
         self.roles.iter().filter(|role| caller.roles.contains(&role.name)).map(|role| role.name.clone()).collect()
+    }
+}
+
+impl Role {
+    fn way_to(self: &Arc<Self>, tool_name: &str) -> Option<Way> {
+        if self.deny.iter().any(|pattern| pattern.matches(tool_name)) {
+            return None;
+        }
+        let pattern = self.allow.iter().find(|pattern| pattern.matches(tool_name))?;
+        Some(Way { role: self.clone(), rule: format!("{}: {pattern}", self.name).into() })
     }
 }
 
@@ -84,7 +129,7 @@ mod tests {
         let policy = Policy::new(&config);
         let rule = |roles: &[&str], tool: &str| {
             let roles: Vec<Box<str>> = roles.iter().map(|&role| role.into()).collect();
-            policy.rule_for(&roles, tool).map(|rule| rule.to_string())
+            policy.grant(&roles, tool).map(|grant| grant.rule.to_string())
         };
         assert_eq!(rule(&["support"], "crm__get_customer").as_deref(), Some("support: crm__get_*"));
         for (roles, tool) in [

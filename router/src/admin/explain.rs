@@ -86,7 +86,7 @@ fn as_bytes(raw: Box<RawValue>) -> Bytes {
 
 /// Whether the caller may use the tool at this place of the catalog, and by which role alone anybody may.
 fn policy(router: &Router, view: &View, caller: &Caller, index: usize) -> Value {
-    let rule = |caller: &Caller| view.rights(&router.policy, caller).rule(index).cloned();
+    let rule = |caller: &Caller| view.rights(&router.policy, caller).grant(index).map(|grant| grant.rule.clone());
     let allowing = |role: &String| {
         let rule = rule(&Caller::local(std::slice::from_ref(role)))?;
         Some(json!({ "role": role, "rule": &*rule }))

@@ -17,7 +17,7 @@ use crate::{
     Downstream, SEPARATOR,
     operations::OPERATION_STATUS,
     pages::NEXT_PAGE,
-    policy::{Policy, Rule},
+    policy::{Grant, Policy},
 };
 
 /// How many tools one page of a list holds. Some clients read only the first page, so it is a large one.
@@ -35,8 +35,8 @@ const OWN_WRITES: &str = "weir: what became of own writes";
 /// What callers with the same roles may see and use.
 #[derive(Debug)]
 pub struct Rights {
-    /// By place in the catalog: the rule that allows the tool.
-    rules: Vec<Option<Rule>>,
+    /// By place in the catalog: what allows the tool.
+    grants: Vec<Option<Arc<Grant>>>,
     /// Shown names of the allowed tools, in order.
     names: Vec<Arc<str>>,
     /// Their definitions, one after the other with a comma between, so that any page is a slice.
@@ -83,27 +83,27 @@ pub struct Page {
 impl Rights {
     fn new(tools: &[Arc<Tool>], policy: &Policy, roles: &[Box<str>], sources: Vec<Arc<Downstream>>) -> Self {
         let is_own = |tool: &Tool| tool.downstream.is_own();
-        let by_role = |tool: &Arc<Tool>| (!is_own(tool)).then(|| policy.rule_for(roles, &tool.name.shown)).flatten();
-        let mut rules: Vec<_> = tools.iter().map(by_role).collect();
+        let by_role = |tool: &Arc<Tool>| (!is_own(tool)).then(|| policy.grant(roles, &tool.name.shown)).flatten();
+        let mut grants: Vec<_> = tools.iter().map(by_role).collect();
         let may_be_cut =
-            |(tool, rule): (&Arc<Tool>, &Option<Rule>)| rule.is_some() && tool.answer_characters_max().is_some();
-        let may_write = |(tool, rule): (&Arc<Tool>, &Option<Rule>)| rule.is_some() && tool.effect.writes();
-        let (parts, writes) = (tools.iter().zip(&rules).any(may_be_cut), tools.iter().zip(&rules).any(may_write));
-        for (tool, rule) in tools.iter().zip(&mut rules).filter(|(tool, _)| is_own(tool)) {
-            *rule = match &*tool.name.shown {
-                NEXT_PAGE if parts => Some(PARTS_OF_ANSWERS.into()),
-                OPERATION_STATUS if writes => Some(OWN_WRITES.into()),
+            |(tool, grant): (&Arc<Tool>, &Option<Arc<Grant>>)| grant.is_some() && tool.answer_characters_max().is_some();
+        let may_write = |(tool, grant): (&Arc<Tool>, &Option<Arc<Grant>>)| grant.is_some() && tool.effect.writes();
+        let (parts, writes) = (tools.iter().zip(&grants).any(may_be_cut), tools.iter().zip(&grants).any(may_write));
+        for (tool, grant) in tools.iter().zip(&mut grants).filter(|(tool, _)| is_own(tool)) {
+            *grant = match &*tool.name.shown {
+                NEXT_PAGE if parts => Some(Grant::of_weir(PARTS_OF_ANSWERS)),
+                OPERATION_STATUS if writes => Some(Grant::of_weir(OWN_WRITES)),
                 _ => None,
             };
         }
         let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
         // Where no effect is stated everything counts as a write: then the tool is there, and does not take room in each model's context.
-        let writes_for_sure = tools.iter().zip(&rules).any(|(tool, rule)| {
+        let writes_for_sure = tools.iter().zip(&grants).any(|(tool, grant)| {
             let stated = tool.downstream.config.stated_effect_of(&tool.name.local);
-            rule.is_some() && stated.is_some_and(Effect::writes)
+            grant.is_some() && stated.is_some_and(Effect::writes)
         });
         let is_listed = |tool: &Tool| writes_for_sure || *tool.name.shown != *OPERATION_STATUS;
-        for (tool, _) in tools.iter().zip(&rules).filter(|(tool, rule)| rule.is_some() && is_listed(tool)) {
+        for (tool, _) in tools.iter().zip(&grants).filter(|(tool, grant)| grant.is_some() && is_listed(tool)) {
             if !definitions.is_empty() {
                 definitions.put_u8(b',');
             }
@@ -111,13 +111,13 @@ impl Rights {
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
-        Self { rules, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new(), sources }
+        Self { grants, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new(), sources }
     }
 
-    /// The rule that allows the tool at this place in the catalog; `None` when it is denied.
+    /// What allows the tool at this place in the catalog; `None` when it is denied.
     #[must_use]
-    pub fn rule(&self, index: usize) -> Option<&Rule> {
-        self.rules.get(index).and_then(Option::as_ref)
+    pub fn grant(&self, index: usize) -> Option<&Arc<Grant>> {
+        self.grants.get(index).and_then(Option::as_ref)
     }
 
     /// How long after `now` the list holds, by the word of the downstreams.

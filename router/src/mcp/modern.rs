@@ -95,7 +95,7 @@ async fn check_mirrored(post: &Post<'_>, name: &str, arguments: Option<&str>) ->
     let view = post.router.catalog.view_for(name).await;
     match view.resolve(name) {
         Some((index, tool)) if !tool.mirrored().is_empty() => {
-            let may_use = view.rights(&post.router.policy, &post.caller).rule(index).is_some();
+            let may_use = view.rights(&post.router.policy, &post.caller).grant(index).is_some();
             if may_use { headers::check_mirrored(&post.parts.headers, tool.mirrored(), arguments) } else { Ok(()) }
         }
         _ => Ok(()),

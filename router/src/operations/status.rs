@@ -76,7 +76,7 @@ impl Status {
             (known.state, result) = (OperationState::Done, Some(found));
             known.answer = None;
         }
-        let is_allowed = self.policy.rule_for(&ctx.caller.roles, &about.tool).is_some();
+        let is_allowed = self.policy.grant(&ctx.caller.roles, &about.tool).is_some();
         let told = told(&known, is_allowed.then_some(about.tool.as_str()), result.is_some());
         Ok(Reply::Complete(answer(told, result.as_deref())))
     }
@@ -86,7 +86,7 @@ impl Status {
         if about.rights != self.operations.rights(&ctx.caller) {
             return None;
         }
-        self.policy.rule_for(&ctx.caller.roles, &about.tool)?;
+        self.policy.grant(&ctx.caller.roles, &about.tool)?;
         let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream)?;
         let operation_id = Uuid::from_bytes(known.operation);
         let sought = Sought { local_name: &about.local_name, operation_id, arguments: None };

@@ -58,7 +58,7 @@ impl NextPage {
         let gone = |_gone| AdapterError::not_sent(ErrorClass::Unreachable, GONE);
         let found = self.pages.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
         // Another replica, or this one under another config, may have kept it.
-        let is_allowed = |tool_name: &str| self.policy.rule_for(&ctx.caller.roles, tool_name).is_some();
+        let is_allowed = |tool_name: &str| self.policy.grant(&ctx.caller.roles, tool_name).is_some();
         let page = found.as_ref().and_then(read_kept).filter(|(tool_name, _)| is_allowed(tool_name));
         Ok(Reply::Complete(page.map(|(_, page)| page).unwrap_or_else(|| {
             json!({ "content": [{ "type": "text", "text": UNKNOWN }], "isError": true }).to_string().into()
