@@ -10,6 +10,7 @@ mod key;
 mod ledger;
 pub mod limits;
 mod local;
+mod nonces;
 mod octets;
 mod pages;
 pub mod redis;
@@ -31,6 +32,7 @@ pub use ledger::{
     State as OperationState, Ticket, Unknowable, Watch,
 };
 pub use local::Holding;
+pub use nonces::{Claim as NonceClaim, Nonces, Unspent};
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
 pub use revocations::{Reached as RevocationReached, Revocations};
 pub use sealed::{Damage, Sealer};
