@@ -7,23 +7,24 @@
 mod answer;
 mod connection;
 mod error;
+mod origin;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use config::{Sources, downstream::Credential};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsConnector;
 
-use crate::{BuildError, CallContext, Deadline, ErrorClass, Sent, address, credential::Shown, tls::Tls};
+use crate::{BuildError, CallContext, Deadline, ErrorClass, Sent, address::Reach, credential::Shown, tls::Trust};
 use answer::Held;
 use connection::{Connection, Idle};
 
 pub(crate) use answer::Answer;
 pub(crate) use error::HttpError;
 pub(crate) use http::response::Parts as Head;
+pub(crate) use origin::{NoStream, Origin};
 
 /// How long an answer is waited for, in milliseconds: the header by which proxies tell the servers behind them the same.
 const TIME_LEFT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
@@ -42,6 +43,12 @@ pub(crate) struct HttpSettings<'a> {
     /// What the config calls it.
     pub(crate) url_key: &'a str,
     pub(crate) credential: Option<&'a Credential>,
+    pub(crate) limits: Limits,
+}
+
+/// How much of everything there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
     /// How long connecting may take, with TLS.
     pub(crate) connect_timeout: Duration,
     /// The longest silence within an answer that has begun.
@@ -50,18 +57,31 @@ pub(crate) struct HttpSettings<'a> {
     pub(crate) connections_max: usize,
 }
 
+/// What is known of a request: whether it may be sent twice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Care<'a> {
+    /// It reads: it is sent once more where a connection turns out to have been closed.
+    Read,
+    /// It must not arrive twice.
+    Once,
+    /// It writes for this call, whose gate is awaited right before the first byte. Never sent twice.
+    Write(&'a CallContext),
+}
+
+impl<'a> Care<'a> {
+    /// For a request of a call that writes, or reads.
+    pub(crate) fn of(ctx: &'a CallContext, writes: bool) -> Self {
+        if writes { Self::Write(ctx) } else { Self::Read }
+    }
+}
+
 /// Connections to one origin.
 pub(crate) struct HttpClient {
-    host: String,
-    port: u16,
-    authority: HeaderValue,
+    origin: Origin,
     /// Without the slash at its end.
     base_path: String,
-    tls: Option<Tls>,
     credential: Option<Shown>,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    connections_max: usize,
+    limits: Limits,
     /// One permit for each request under way. An idle connection is taken before a new one is made, so there are never more
     /// connections than permits.
     slots: Arc<Semaphore>,
@@ -70,7 +90,7 @@ pub(crate) struct HttpClient {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -80,43 +100,29 @@ impl HttpClient {
     /// # Errors
     /// When the URL or the credential is not usable.
     pub(crate) fn new(settings: HttpSettings<'_>, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
-        let url_setting = format!("{setting}.{}", settings.url_key);
-        let wrong = |message: &str| BuildError::Setting { setting: url_setting.clone(), message: message.to_owned() };
-        let form = "this is not the URL of an HTTP server: write `https://host/path`";
-        let uri: Uri = settings.base_url.parse().map_err(|_| wrong(form))?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong(form)),
-        };
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let authority = authority.ok_or_else(|| wrong("leave user and password out of the URL: use `credential`"))?;
-        let host = authority.host().to_owned();
-        let tls = if secure { Some(Tls::new(&host, &url_setting)?.ok_or_else(|| wrong(form))?) } else { None };
-        if uri.query().is_some() {
-            return Err(wrong("remove `?` and what follows: it would stand before the path of the requests"));
+        let wrong = |message| BuildError::Setting { setting: format!("{setting}.{}", settings.url_key), message };
+        let (trust, reach) = (Trust::of(None, sources), Reach::written(sources));
+        let (origin, path) = Origin::parse(settings.base_url, ["http", "https"], &trust, reach).map_err(wrong)?;
+        if path.query().is_some() {
+            let message = "remove `?` and what follows: it would stand before the path of the requests";
+            return Err(wrong(message.to_owned()));
         }
-        Ok(Self {
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            authority: authority.as_str().parse().map_err(|_| wrong(form))?,
-            base_path: uri.path().trim_end_matches('/').to_owned(),
-            credential: settings.credential.map(|shown| Shown::new(shown, sources, setting)).transpose()?,
-            connect_timeout: settings.connect_timeout,
-            idle_timeout: settings.idle_timeout,
-            connections_max: settings.connections_max,
-            slots: Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS))),
-            idle: Arc::default(),
-            host,
-            tls,
-        })
+        let credential = settings.credential.map(|shown| Shown::new(shown, sources, setting)).transpose()?;
+        let base_path = path.path().trim_end_matches('/').to_owned();
+        Ok(Self { credential, ..Self::plain(origin, base_path, settings.limits) })
+    }
+
+    /// Without a credential. `base_path` has no slash at its end.
+    pub(crate) fn plain(origin: Origin, base_path: String, limits: Limits) -> Self {
+        let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { origin, base_path, credential: None, limits, slots, idle: Arc::default() }
     }
 
     /// Sends `request` and waits for the head of its answer. Its URI is a path and query, which the path of the base URL comes
-    /// before; `Host`, `Content-Length` and the credential are added here. A request that writes comes with its call in `write`,
-    /// whose gate is awaited right before the first byte. Dropping the future closes the connection.
+    /// before; `Host`, `Content-Length` and the credential are added here. Dropping the future closes the connection.
     ///
-    /// A connection that was closed while it was idle is replaced. For a request that writes this is done only where hyper hands
-    /// the request back untouched; one that reads is sent once more.
+    /// A connection that was closed while it was idle is replaced. For a request that must not arrive twice this is done only
+    /// where hyper hands the request back untouched; one that reads is sent once more.
     ///
     /// # Errors
     /// `Busy` without a free connection, `Unreachable`, `ConnectionLost`, `Timeout` at `limit`, `Protocol`; `Cancelled` when the
@@ -124,12 +130,12 @@ impl HttpClient {
     pub(crate) async fn send(
         &self,
         mut request: Request<Bytes>,
-        write: Option<&CallContext>,
+        care: Care<'_>,
         limit: Deadline,
     ) -> Result<Answer, HttpError> {
         self.address(&mut request)?;
         let mut sent = Sent::No;
-        let sending = self.send_at_leisure(request, write, &mut sent, limit);
+        let sending = self.send_at_leisure(request, care, &mut sent, limit);
         match tokio::time::timeout_at(limit.at(), sending).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::late(sent)),
@@ -139,7 +145,7 @@ impl HttpClient {
     async fn send_at_leisure(
         &self,
         request: Request<Bytes>,
-        write: Option<&CallContext>,
+        care: Care<'_>,
         sent: &mut Sent,
         limit: Deadline,
     ) -> Result<Answer, HttpError> {
@@ -153,12 +159,12 @@ impl HttpClient {
                 while self.idle.take().is_some() {}
             }
             let mut connection = self.connection().await?;
-            let again = (connection.reused && write.is_none()).then(|| request.clone());
+            let again = (connection.reused && matches!(care, Care::Read)).then(|| request.clone());
             // What is sent now would be cut off at once, and nobody would know whether it arrived.
             if limit.remaining().is_zero() {
                 return Err(HttpError::late(Sent::No));
             }
-            if let Some(ctx) = write {
+            if let Care::Write(ctx) = care {
                 ctx.about_to_send().await?;
             }
             let answer = connection.sender.try_send_request(request);
@@ -168,7 +174,7 @@ impl HttpClient {
                     let (head, body) = answer.into_parts();
                     connection.heed(&head.headers);
                     let held = Held { connection, idle: Arc::clone(&self.idle), _slot: slot };
-                    return Ok(Answer::new(head, body, self.idle_timeout, held));
+                    return Ok(Answer::new(head, body, self.limits.idle_timeout, held));
                 }
                 Err(mut failure) => {
                     let untouched = failure.take_message();
@@ -199,7 +205,7 @@ impl HttpClient {
         let wrong = || HttpError::new(ErrorClass::InvalidArguments, Sent::No, "the path of the request is none");
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         *request.uri_mut() = format!("{}{path}", self.base_path).parse().map_err(|_| wrong())?;
-        request.headers_mut().insert(header::HOST, self.authority.clone());
+        request.headers_mut().insert(header::HOST, self.origin.authority.clone());
         if let Some(credential) = &self.credential {
             credential.add_to(request.headers_mut());
         }
@@ -225,27 +231,22 @@ impl HttpClient {
     }
 
     async fn connect_in_time(&self) -> Result<Connection, HttpError> {
-        let late = || HttpError::unreachable(format!("no connection within {} ms", self.connect_timeout.as_millis()));
-        tokio::time::timeout(self.connect_timeout, self.connect()).await.unwrap_or_else(|_| Err(late()))
+        let late =
+            || HttpError::unreachable(format!("no connection within {} ms", self.limits.connect_timeout.as_millis()));
+        tokio::time::timeout(self.limits.connect_timeout, self.connect()).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn connect(&self) -> Result<Connection, HttpError> {
-        let stream = address::connect(&self.host, self.port).await.map_err(|error| HttpError::from(&error))?;
-        let connection = match &self.tls {
-            None => Connection::over(stream).await,
-            Some(tls) => {
-                let connecting = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), stream);
-                let untrusted =
-                    |error: std::io::Error| HttpError::unreachable("the TLS handshake failed").because(error);
-                Connection::over(connecting.await.map_err(untrusted)?).await
-            }
-        };
-        connection.map_err(|error| HttpError::unreachable("no connection").because(error))
+        let unreachable = |error: NoStream| HttpError::unreachable(error.told()).because(error.detail());
+        let stream = self.origin.connect().await.map_err(unreachable)?;
+        Connection::over(stream).await.map_err(|error| HttpError::unreachable("no connection").because(error))
     }
 
     fn full(&self) -> HttpError {
-        let told =
-            format!("all {} connections that requests may have are in use (`connections_max`)", self.connections_max);
+        let told = format!(
+            "all {} connections that requests may have are in use (`connections_max`)",
+            self.limits.connections_max
+        );
         HttpError::new(ErrorClass::Busy, Sent::No, told)
     }
 }

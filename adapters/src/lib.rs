@@ -16,6 +16,7 @@ mod mainframe;
 pub mod mcp;
 pub mod mirror;
 mod number;
+mod outgoing;
 pub mod postgres;
 mod reconnect;
 mod registry;
@@ -33,6 +34,7 @@ pub use adapter::{
 pub use caller::{AuthMethod, Caller, Principal};
 pub use context::{CallContext, Deadline, Notice, SendGate, WriteCall};
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};
+pub use outgoing::{Outgoing, OutgoingError};
 pub use reconnect::Delays;
 pub use registry::{BuildError, Mistake, build, check};
 pub use state::{Health, State};

@@ -29,7 +29,7 @@ use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
     Reply, Request, Sent,
     health::{self, Health},
-    http::{Head, HttpClient, HttpError, HttpSettings, tell_time_left},
+    http::{Care, Head, HttpClient, HttpError, HttpSettings, Limits, tell_time_left},
     registry::Mistake,
 };
 
@@ -62,9 +62,11 @@ impl Mainframe {
                 base_url: &settings.base_url,
                 url_key: "base_url",
                 credential: settings.credential.as_ref(),
-                connect_timeout: settings.connect_timeout.0,
-                idle_timeout: settings.idle_timeout.0,
-                connections_max: settings.concurrency,
+                limits: Limits {
+                    connect_timeout: settings.connect_timeout.0,
+                    idle_timeout: settings.idle_timeout.0,
+                    connections_max: settings.concurrency,
+                },
             },
             sources,
             &format!("downstreams.{name}.mainframe"),
@@ -135,7 +137,7 @@ impl Mainframe {
     ) -> Result<(Head, Bytes), HttpError> {
         let limit = ctx.deadline.within(self.attempt_timeout);
         tell_time_left(request.headers_mut(), limit);
-        let mut answer = self.http.send(request, subject.writes.then_some(ctx), limit).await?;
+        let mut answer = self.http.send(request, Care::of(ctx, subject.writes), limit).await?;
         let head = std::mem::replace(&mut answer.head, http::Response::new(()).into_parts().0);
         Ok((head, answer.body(self.answer_bytes_max, limit).await?))
     }

@@ -46,6 +46,7 @@ use self::{
 use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, LeftOut, Method, Offer,
     OfferedTool, Reply, Request,
+    address::Reach,
     health::{self, Health},
 };
 
@@ -109,8 +110,15 @@ impl Postgres {
         let health = Arc::new(Health::new());
         let connect_timeout = settings.connect_timeout.0;
         let caps = Caps { rows_max: settings.rows_max, bytes_max: settings.bytes_max.bytes() };
-        let (pool, connector) = connect::pool(&url, settings.pool_max, connect_timeout, caps.bytes_max, health.clone())
-            .map_err(|message| BuildError::Setting { setting, message })?;
+        let (pool, connector) = connect::pool(
+            &url,
+            settings.pool_max,
+            connect_timeout,
+            caps.bytes_max,
+            Reach::written(sources),
+            health.clone(),
+        )
+        .map_err(|message| BuildError::Setting { setting, message })?;
         let tools = tools.iter().map(|(tool, config)| SqlTool::new(name, tool, config)).collect::<Result<_, _>>()?;
         let probed = pool.clone();
         let watch = tokio::spawn(health::watch(health.clone(), move || probe::probe(probed.clone(), connect_timeout)));

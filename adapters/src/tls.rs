@@ -1,10 +1,15 @@
 //! TLS to downstreams: whom Weir trusts, and how it says so.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-
-use crate::BuildError;
+use config::Sources;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
 
 /// What connections to one host need.
 #[derive(Debug, Clone)]
@@ -14,42 +19,78 @@ pub(crate) struct Tls {
     pub(crate) config: Arc<ClientConfig>,
 }
 
-impl Tls {
-    /// For `host` as it stands in a URL, trusting what this machine trusts; `None` when it is no name of a host. `setting` names
-    /// the URL in errors.
+/// Whom a connection trusts.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    /// Certificates of authorities in PEM; without a file those that this machine trusts.
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate that Weir shows, the server's own first, and its key.
+    pub(crate) shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl Trust {
+    /// The authorities of this file, which is looked for in `sources`, or those that this machine trusts. No certificate is shown.
+    pub(crate) fn of(ca: Option<&Path>, sources: &Sources) -> Self {
+        Self { ca: ca.map(|path| sources.base.join(path)), shown: None }
+    }
+
+    /// Whose certificates count.
     ///
     /// # Errors
-    /// When this machine trusts nobody.
-    pub(crate) fn new(host: &str, setting: &str) -> Result<Option<Self>, BuildError> {
+    /// When it is nobody's.
+    pub(crate) fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        let Some(path) = &self.ca else {
+            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            return if added > 0 { Ok(roots) } else { Err(TRUSTS_NOBODY.to_owned()) };
+        };
+        let wrong = |why: String| format!("`ca`: the file {} {why}", path.display());
+        let text = std::fs::read(path).map_err(|error| wrong(format!("cannot be read ({error})")))?;
+        for certificate in CertificateDer::pem_slice_iter(&text) {
+            let certificate = certificate.map_err(|error| wrong(format!("is not PEM ({error})")))?;
+            roots
+                .add(certificate)
+                .map_err(|error| wrong(format!("has a certificate that cannot be used ({error})")))?;
+        }
+        if roots.is_empty() { Err(wrong("has no certificate in it".to_owned())) } else { Ok(roots) }
+    }
+
+    /// A client that trusts so.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows the versions it was built with")
+            .with_root_certificates(self.roots()?);
+        match &self.shown {
+            None => Ok(builder.with_no_client_auth()),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|error| format!("`client_certificate` cannot be used ({error})")),
+        }
+    }
+}
+
+const TRUSTS_NOBODY: &str = "this machine trusts no certificate authority, so no server can be checked: \
+                             install the package `ca-certificates` or set SSL_CERT_FILE";
+
+impl Tls {
+    /// For `host` as it stands in a URL; `None` when it is no name of a host. Speaks HTTP/1.1.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates.
+    pub(crate) fn new(host: &str, trust: &Trust) -> Result<Option<Self>, String> {
         let Some(name) = server_name(host) else { return Ok(None) };
-        Ok(Some(Self { name, config: trust_of_system(setting)? }))
+        let mut config = trust.client_config()?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Self { name, config: Arc::new(config) }))
     }
 }
 
 /// The name in a certificate for a host as it stands in a URL.
-pub(crate) fn server_name(host: &str) -> Option<ServerName<'static>> {
+fn server_name(host: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned()).ok()
-}
-
-/// The certificate authorities that this machine trusts.
-fn trust_of_system(setting: &str) -> Result<Arc<ClientConfig>, BuildError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        let message = "this machine trusts no certificate authority, so no server can be checked: \
-                       install the package `ca-certificates` or set SSL_CERT_FILE";
-        return Err(BuildError::Setting { setting: setting.to_owned(), message: message.to_owned() });
-    }
-    Ok(client_config(roots))
-}
-
-/// A client that trusts `roots` and speaks HTTP/1.1.
-pub(crate) fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows the versions it was built with");
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
 }

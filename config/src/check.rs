@@ -4,8 +4,10 @@
 
 mod cache;
 mod downstream;
+mod identity;
 mod limits;
 mod operations;
+mod outbound;
 mod policy;
 mod redis;
 mod server;
@@ -27,12 +29,13 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     server::deadlines(&config.deadlines, &scope.key("deadlines"));
     downstream::names(&config.names, scope);
     downstream::downstreams(config, scope);
-    policy::identity(config, scope);
+    identity::identity(config, scope);
     policy::policy(config, scope);
     redis::redis(config, scope);
     cache::cache(config, scope);
     limits::limits(config, scope);
     operations::operations(config, scope);
+    outbound::outbound(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

@@ -21,6 +21,7 @@ pub mod name;
 mod nearest;
 pub mod network;
 pub mod operations;
+mod outbound;
 pub mod policy;
 mod problem;
 pub mod redis;
@@ -53,6 +54,7 @@ pub use masking::Masking;
 pub use name::{DownstreamName, Names};
 pub use nearest::nearest;
 pub use network::Network;
+pub use outbound::Outbound;
 pub use operations::Operations;
 pub use policy::Policy;
 pub use problem::{Problem, Problems};
@@ -83,6 +85,8 @@ pub struct Config {
     pub names: Names,
     /// The systems Weir calls, by name. A name is `[a-z][a-z0-9-]*`; `weir` is reserved.
     pub downstreams: IndexMap<DownstreamName, Downstream>,
+    /// Where the connections that Weir makes may lead.
+    pub outbound: Outbound,
     /// What all cached tools share.
     pub cache: Cache,
     /// How often callers may do what.

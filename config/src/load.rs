@@ -76,7 +76,10 @@ pub fn parse(text: &str, named: &str, base: &Path) -> Result<Loaded, Problems> {
     }
     let (problems, warnings) = findings.into_inner().finish(&document);
     match (Problems::new(problems), value) {
-        (None, Some(config)) => Ok(Loaded { config, sources: Sources::at(base), warnings, document }),
+        (None, Some(config)) => {
+            let sources = Sources { private_networks: config.outbound.networks(), ..Sources::at(base) };
+            Ok(Loaded { config, sources, warnings, document })
+        }
         (Some(problems), _) => Err(problems),
         (None, None) => unreachable!("a config that cannot be read leaves a problem"),
     }

@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{HttpClient, HttpError, HttpSettings};
+use super::{Care, HttpClient, HttpError, HttpSettings, Limits};
 use crate::{CallContext, Caller, Deadline, ErrorClass, Sent};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -79,9 +79,11 @@ fn settings(url: &str) -> HttpSettings<'_> {
         base_url: url,
         url_key: "url",
         credential: None,
-        connect_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_millis(300),
-        connections_max: 4,
+        limits: Limits {
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_millis(300),
+            connections_max: 4,
+        },
     }
 }
 
@@ -107,7 +109,7 @@ fn write_call() -> CallContext {
 }
 
 async fn body_of(client: &HttpClient, bytes_max: usize, limit: Deadline) -> Result<Bytes, HttpError> {
-    client.send(get("/"), None, limit).await?.body(bytes_max, limit).await
+    client.send(get("/"), Care::Read, limit).await?.body(bytes_max, limit).await
 }
 
 #[tokio::test]
@@ -129,7 +131,7 @@ async fn requests_carry_host_path_length_and_credential_over_one_connection() {
     let settings = HttpSettings { credential: Some(&bearer), ..settings(&url) };
     let client = HttpClient::new(settings, &config::Sources::at(&*folder), "downstreams.x").unwrap();
     for _ in 0..3 {
-        let answer = client.send(post("a=1"), None, soon()).await.unwrap();
+        let answer = client.send(post("a=1"), Care::Read, soon()).await.unwrap();
         assert_eq!(answer.head.status, StatusCode::OK);
         assert_eq!(answer.body(10, soon()).await.unwrap(), "ok");
     }
@@ -254,7 +256,7 @@ async fn a_redirect_is_an_answer_like_any_other() {
     })
     .await;
     let head = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n");
-    let answer = client(answering(head).await).send(get("/"), None, soon()).await.unwrap();
+    let answer = client(answering(head).await).send(get("/"), Care::Read, soon()).await.unwrap();
     assert_eq!(answer.head.status, StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(answer.body(10, soon()).await.unwrap(), "");
     assert_eq!(touched.load(Ordering::Relaxed), 0);
@@ -276,7 +278,7 @@ async fn a_connection_that_closed_while_idle_is_replaced_even_for_a_write() {
     let client = client(address);
     let ctx = write_call();
     for _ in 0..3 {
-        let answer = client.send(post("x"), Some(&ctx), soon()).await.unwrap();
+        let answer = client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap();
         assert_eq!(answer.body(10, soon()).await.unwrap(), "ok");
         while client.idle.open() > 0 {
             tokio::task::yield_now().await;
@@ -303,12 +305,12 @@ async fn a_write_whose_connection_breaks_is_never_repeated() {
     .await;
     let client = client(address);
     let ctx = write_call();
-    client.send(post("x"), Some(&ctx), soon()).await.unwrap().body(10, soon()).await.unwrap();
-    let error = client.send(post("x"), Some(&ctx), soon()).await.unwrap_err();
+    client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap().body(10, soon()).await.unwrap();
+    let error = client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::ConnectionLost, Sent::Unknown));
     // A read in the same place is sent once more, over a new connection.
-    client.send(post("x"), None, soon()).await.unwrap().body(10, soon()).await.unwrap();
-    client.send(post("x"), None, soon()).await.unwrap().body(10, soon()).await.unwrap();
+    client.send(post("x"), Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
+    client.send(post("x"), Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
     let mut all = Vec::new();
     while let Ok(request) = requests.try_recv() {
         all.push(request);
@@ -339,7 +341,8 @@ async fn a_refused_connection_and_a_failed_tls_handshake_sent_nothing() {
 
 #[tokio::test]
 async fn an_address_that_hands_out_credentials_is_not_even_tried() {
-    let client = HttpClient::new(settings("http://169.254.169.254/"), &config::Sources::at("."), "downstreams.x").unwrap();
+    let client =
+        HttpClient::new(settings("http://169.254.169.254/"), &config::Sources::at("."), "downstreams.x").unwrap();
     let error = body_of(&client, 10, soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Unreachable, Sent::No));
     let told = error.for_call("x", "tool").to_string();
@@ -356,7 +359,7 @@ async fn a_write_that_was_withdrawn_sends_no_byte() {
     .await;
     let ctx = write_call();
     assert!(ctx.gate.withdraw());
-    let error = client(address).send(post("x"), Some(&ctx), soon()).await.unwrap_err();
+    let error = client(address).send(post("x"), Care::Write(&ctx), soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Cancelled, Sent::No));
     assert_eq!(read.recv().await, Some(0));
 }
@@ -388,7 +391,7 @@ async fn no_more_connections_than_permitted_are_open_and_further_requests_wait()
 
     let mut held = Vec::new();
     for _ in 0..4 {
-        held.push(client.send(get("/"), None, soon()).await.unwrap());
+        held.push(client.send(get("/"), Care::Read, soon()).await.unwrap());
     }
     let error = body_of(&client, 10, Deadline::after(Duration::from_millis(50))).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Busy, Sent::No));
@@ -445,7 +448,7 @@ async fn a_dropped_request_closes_its_connection_at_once() {
     .await;
     let client = client(address);
     tokio::select! {
-        answer = client.send(get("/"), None, soon()) => panic!("{answer:?}"),
+        answer = client.send(get("/"), Care::Read, soon()) => panic!("{answer:?}"),
         asked = closed.recv() => assert_eq!(asked, Some("asked")),
     }
     let next = tokio::time::timeout(Duration::from_millis(500), closed.recv()).await;
@@ -470,7 +473,7 @@ async fn nothing_is_sent_when_its_time_has_passed() {
     body_of(&client, 10, soon()).await.unwrap();
     requests.recv().await.unwrap();
     let ctx = write_call();
-    let error = client.send(post("late"), Some(&ctx), Deadline::after(Duration::ZERO)).await.unwrap_err();
+    let error = client.send(post("late"), Care::Write(&ctx), Deadline::after(Duration::ZERO)).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Timeout, Sent::No));
     assert!(!ctx.gate.passed());
     body_of(&client, 10, soon()).await.unwrap();

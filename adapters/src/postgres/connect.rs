@@ -26,7 +26,7 @@ use super::{
     socket::{Bounded, Securing},
     sslmode::without_verification,
 };
-use crate::health::Health;
+use crate::{address::Reach, health::Health};
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
 const APPLICATION_NAME: &str = "weir";
@@ -54,13 +54,14 @@ pub(super) fn pool(
     connections_max: usize,
     connect_timeout: Duration,
     answer_bytes_max: usize,
+    reach: Reach,
     health: Arc<Health>,
 ) -> Result<(Pool, Connector), String> {
     let mut config = read_connection_string(url, connect_timeout)?;
     let unix_socket = unix_socket(&config)?.map(Into::into);
     let tls = MakeRustlsConnect::new(tls_config(&config)?);
     let message_bytes_max = answer_bytes_max.saturating_add(OTHER_MESSAGES_BYTES_MAX);
-    let securing = Securing { tls, mode: config.get_ssl_mode(), message_bytes_max };
+    let securing = Securing { tls, mode: config.get_ssl_mode(), message_bytes_max, reach };
     if unix_socket.is_some() {
         config.ssl_mode(SslMode::Disable);
     } else {

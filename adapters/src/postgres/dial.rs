@@ -17,7 +17,7 @@ use super::{
     connect::DEFAULT_PORT,
     socket::{Bounded, Channel, Securing},
 };
-use crate::address::{self, ConnectError};
+use crate::address::{self, ConnectError, Reach};
 
 /// Connects to the first host of `config` that lets us in. The library would look the names up by itself, without looking at where
 /// they lead: it is given addresses, each beside the name that its certificate must be for. It cancels at the same address.
@@ -32,7 +32,7 @@ pub(super) async fn dial(
     }
     let mut failure = None;
     for index in hosts {
-        let connected = match permitted(config, index).await {
+        let connected = match permitted(config, index, &securing.reach).await {
             Ok((name, addresses)) => with_host(&bare, name, &addresses).connect(securing.clone()).await,
             Err(error) => Err(as_error(&bare, error).await),
         };
@@ -49,7 +49,11 @@ pub(super) async fn dial(
 }
 
 /// The name of a host, if it has one, and where it may be connected to.
-async fn permitted(config: &Config, index: usize) -> Result<(Option<&str>, Vec<SocketAddr>), ConnectError> {
+async fn permitted<'a>(
+    config: &'a Config,
+    index: usize,
+    reach: &Reach,
+) -> Result<(Option<&'a str>, Vec<SocketAddr>), ConnectError> {
     let ports = config.get_ports();
     let port = ports.get(index).or_else(|| ports.first()).copied().unwrap_or(DEFAULT_PORT);
     let name = match config.get_hosts().get(index) {
@@ -61,7 +65,7 @@ async fn permitted(config: &Config, index: usize) -> Result<(Option<&str>, Vec<S
         Some(address) => address.to_string(),
         None => name.unwrap_or_default().to_owned(),
     };
-    Ok((name, address::permitted(&written, port).await?))
+    Ok((name, address::permitted(&written, port, reach).await?))
 }
 
 fn with_host(bare: &Config, name: Option<&str>, addresses: &[SocketAddr]) -> Config {
@@ -172,7 +176,7 @@ mod tests {
         ];
         for (text, wanted) in rows {
             let config: Config = text.parse().expect(text);
-            let found = permitted(&config, 0).await;
+            let found = permitted(&config, 0, &crate::address::Reach::Written { private: None }).await;
             let addresses = found.map(|(_, addresses)| addresses.iter().map(SocketAddr::ip).collect());
             let wanted = wanted.map(|address| vec![address.parse::<IpAddr>().expect("an address")]);
             assert_eq!(addresses.ok(), wanted, "{text}");
@@ -184,7 +188,11 @@ mod tests {
         let mut bare = Config::new();
         bare.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         let config: Config = "host=169.254.169.254".parse().expect("a connection string");
-        let error = as_error(&bare, permitted(&config, 0).await.expect_err("forbidden")).await;
+        let error = as_error(
+            &bare,
+            permitted(&config, 0, &crate::address::Reach::Written { private: None }).await.expect_err("forbidden"),
+        )
+        .await;
         let told = super::super::failure::why_not_connected(&error);
         assert_eq!(told, "its name leads to an address that Weir does not connect to");
     }

@@ -17,6 +17,8 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::address::Reach;
+
 /// What a call is told, in the place of a row that is too large, as an error of the database. No database has this SQLSTATE.
 pub(super) const ROW_TOO_LARGE: &str = "WEIR1";
 
@@ -30,6 +32,8 @@ pub(super) struct Securing {
     pub(super) tls: MakeRustlsConnect,
     pub(super) mode: SslMode,
     pub(super) message_bytes_max: usize,
+    /// Where its hosts may lead.
+    pub(super) reach: Reach,
 }
 
 /// The same for one host name.

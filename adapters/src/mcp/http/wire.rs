@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{super::peer, conversation::Conversation, trouble::Trouble};
 use crate::{
     BuildError, CallContext, Deadline,
-    http::{Answer, HttpClient, HttpSettings, tell_time_left},
+    http::{Answer, Care, HttpClient, HttpSettings, Limits, tell_time_left},
 };
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -100,9 +100,7 @@ impl Wire {
                 base_url: origin.as_deref().unwrap_or(&settings.url),
                 url_key: "url",
                 credential: settings.credential.as_ref(),
-                connect_timeout: settings.connect_timeout.0,
-                idle_timeout,
-                connections_max,
+                limits: Limits { connect_timeout: settings.connect_timeout.0, idle_timeout, connections_max },
             };
             HttpClient::new(settings, sources, setting)
         };
@@ -144,8 +142,8 @@ impl Wire {
         if ask.call.is_some() {
             tell_time_left(request.headers_mut(), limit);
         }
-        let write = ask.call.filter(|_| ask.writes);
-        let answer = self.client.send(request, write, limit).await?;
+        let care = ask.call.map_or(Care::Read, |ctx| Care::of(ctx, ask.writes));
+        let answer = self.client.send(request, care, limit).await?;
         let session = answer.head.headers.get(SESSION_ID).cloned();
         let answer = Conversation::new(self, spoken, &ask).read(answer, limit).await?;
         Ok(Replied { answer, session })
@@ -153,7 +151,7 @@ impl Wire {
 
     /// Sends something that has no answer but "accepted".
     pub(super) async fn tell(&self, spoken: &Spoken, text: String, limit: Deadline) -> Result<(), Trouble> {
-        let answer = self.client.send(self.post(spoken, HeaderMap::new(), text), None, limit).await?;
+        let answer = self.client.send(self.post(spoken, HeaderMap::new(), text), Care::Read, limit).await?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         // Read for the sake of the connection alone.
         let _ = answer.body(ACCEPTED_BYTES_MAX, limit).await;
@@ -184,7 +182,7 @@ impl Wire {
         self.aside(async move {
             let request = wire.request(&spoken, Method::DELETE, HeaderMap::new(), Bytes::new());
             let limit = Deadline::after(ASIDE);
-            if let Ok(answer) = wire.client.send(request, None, limit).await {
+            if let Ok(answer) = wire.client.send(request, Care::Read, limit).await {
                 let _ = answer.body(ACCEPTED_BYTES_MAX, limit).await;
             }
         });
@@ -232,7 +230,7 @@ impl Wire {
         limit: Deadline,
     ) -> Option<Result<Answer, Trouble>> {
         let headers = HeaderMap::from_iter([(METHOD, HeaderValue::from_static("subscriptions/listen"))]);
-        let sent = self.notices.as_ref()?.send(self.post(spoken, headers, text), None, limit).await;
+        let sent = self.notices.as_ref()?.send(self.post(spoken, headers, text), Care::Read, limit).await;
         Some(sent.map_err(Trouble::from))
     }
 
@@ -247,7 +245,7 @@ impl Wire {
         let headers: HeaderMap = after.into_iter().map(|after| (LAST_EVENT_ID, after)).collect();
         let mut request = self.request(spoken, Method::GET, headers, Bytes::new());
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
-        let answer = client.send(request, None, limit).await?;
+        let answer = client.send(request, Care::Read, limit).await?;
         match answer.head.status {
             StatusCode::NOT_FOUND if spoken.session.is_some() => Err(Trouble::SessionLost),
             status if status.is_success() && is_stream(&answer.head.headers) => Ok(answer),

@@ -3,7 +3,7 @@
 //! The handshake runs on hyper and not on tungstenite's own client, which refuses a server that names no subprotocol and
 //! writes the whole request, credential included, to its trace log.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use config::{Sources, downstream::WebSocket};
@@ -13,7 +13,6 @@ use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{
@@ -21,7 +20,13 @@ use super::{
     Socket,
     heard::{Heard, LastHeard},
 };
-use crate::{BuildError, ErrorClass, address, credential::Shown, tls::Tls};
+use crate::{
+    BuildError, ErrorClass,
+    address::Reach,
+    credential::Shown,
+    http::{NoStream, Origin},
+    tls::Trust,
+};
 
 const SUBPROTOCOL: &str = "mcp";
 /// The largest head of a server's answer to the opening handshake.
@@ -29,11 +34,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Where a server is, and how it is to be spoken to.
 pub(in crate::mcp) struct Endpoint {
-    host: String,
-    port: u16,
-    authority: HeaderValue,
+    origin: Origin,
     path: Uri,
-    tls: Option<Tls>,
     credential: Option<Shown>,
     connect_timeout: Duration,
     ping_every: Duration,
@@ -43,31 +45,16 @@ pub(in crate::mcp) struct Endpoint {
 impl Endpoint {
     /// Reads the settings of a downstream; `setting` names them in errors.
     pub(in crate::mcp) fn new(settings: &WebSocket, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
-        let wrong =
-            |message: &str| BuildError::Setting { setting: format!("{setting}.url"), message: message.to_owned() };
-        let form = "this is not the URL of a WebSocket: write `wss://host/path`";
-        let uri: Uri = settings.url.parse().map_err(|_| wrong(form))?;
-        let secure = match uri.scheme_str() {
-            Some("wss") => true,
-            Some("ws") => false,
-            _ => return Err(wrong(form)),
-        };
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-        let authority = authority.ok_or_else(|| wrong("leave user and password out of the URL: use `credential`"))?;
-        let host = authority.host().to_owned();
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|_| wrong(form))?;
-        let tls =
-            if secure { Some(Tls::new(&host, &format!("{setting}.url"))?.ok_or_else(|| wrong(form))?) } else { None };
+        let wrong = |message| BuildError::Setting { setting: format!("{setting}.url"), message };
+        let (trust, reach) = (Trust::of(None, sources), Reach::written(sources));
+        let (origin, path) = Origin::parse(&settings.url, ["ws", "wss"], &trust, reach).map_err(wrong)?;
         Ok(Self {
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            authority: authority.as_str().parse().map_err(|_| wrong(form))?,
             credential: settings.credential.as_ref().map(|shown| Shown::new(shown, sources, setting)).transpose()?,
             connect_timeout: settings.connect_timeout.0,
             ping_every: settings.ping_every.0,
             message_bytes_max: settings.message_bytes_max.bytes(),
-            host,
-            path,
-            tls,
+            path: path.into(),
+            origin,
         })
     }
 
@@ -78,18 +65,10 @@ impl Endpoint {
     }
 
     async fn open_at_leisure(&self) -> Result<Socket, Failure> {
-        let refused = |error: address::ConnectError| Failure::unreachable(error.told()).because(error.detail());
-        let stream = address::connect(&self.host, self.port).await.map_err(refused)?;
+        let refused = |error: NoStream| Failure::unreachable(error.told()).because(error.detail());
+        let stream = self.origin.connect().await.map_err(refused)?;
         let heard = LastHeard::new();
-        let stream = Heard::new(stream, heard.clone());
-        let upgraded = match &self.tls {
-            None => self.shake_hands(stream).await?,
-            Some(tls) => {
-                let connecting = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), stream);
-                let untrusted = |error: std::io::Error| Failure::unreachable("the TLS handshake failed").because(error);
-                self.shake_hands(connecting.await.map_err(untrusted)?).await?
-            }
-        };
+        let upgraded = self.shake_hands(Heard::new(stream, heard.clone())).await?;
         Ok(Socket::new(upgraded, heard, self.ping_every, self.message_bytes_max).await)
     }
 
@@ -120,7 +99,7 @@ impl Endpoint {
         *request.uri_mut() = self.path.clone();
         let key = HeaderValue::from_str(key).expect("Base64 is a valid header value");
         request.headers_mut().extend([
-            (header::HOST, self.authority.clone()),
+            (header::HOST, self.origin.authority.clone()),
             (header::CONNECTION, HeaderValue::from_static("Upgrade")),
             (header::UPGRADE, HeaderValue::from_static("websocket")),
             (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     AdapterError, BuildError, CallContext, Deadline, ErrorClass, Sent,
     health::Health,
-    http::{HttpClient, HttpError, HttpSettings, tell_time_left},
+    http::{Care, HttpClient, HttpError, HttpSettings, Limits, tell_time_left},
 };
 
 /// The longest that Weir stays away because of one answer.
@@ -82,9 +82,11 @@ impl Rest {
             base_url: &settings.base_url,
             url_key: "base_url",
             credential: settings.credential.as_ref(),
-            connect_timeout: settings.connect_timeout.0,
-            idle_timeout: settings.idle_timeout.0,
-            connections_max: settings.connections_max,
+            limits: Limits {
+                connect_timeout: settings.connect_timeout.0,
+                idle_timeout: settings.idle_timeout.0,
+                connections_max: settings.connections_max,
+            },
         };
         let client = HttpClient::new(http, sources, &format!("downstreams.{downstream}.ticketing"))?;
         let (attempt_timeout, answer_bytes_max) = (settings.attempt_timeout.0, settings.answer_bytes_max.bytes());
@@ -135,7 +137,7 @@ impl Rest {
             self.heard(&error);
             error.for_call(&self.downstream, turn.tool)
         };
-        let answer = self.client.send(request, writes.then_some(turn.ctx), limit).await.map_err(lost)?;
+        let answer = self.client.send(request, Care::of(turn.ctx, writes), limit).await.map_err(lost)?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         // What was written is written, whatever the account was taken for.
         if status.is_success() && (writes || !login_failed(&headers)) {
@@ -223,7 +225,7 @@ impl Rest {
         let trouble = |reason: String| Trouble { reason, refused: false };
         let limit = Deadline::after(self.attempt_timeout);
         let request = request(Method::GET, "/rest/api/3/myself", None);
-        let answer = self.client.send(request, None, limit).await.map_err(|error| trouble(error.reason()))?;
+        let answer = self.client.send(request, Care::Read, limit).await.map_err(|error| trouble(error.reason()))?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         let body = answer.body(REFUSAL_BYTES_MAX, limit).await.map_err(|error| trouble(error.reason()))?;
         if status.is_server_error() {

@@ -5,7 +5,7 @@ use config::{
     SecretRef,
     downstream::{Credential, WebSocket},
 };
-use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -13,10 +13,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::Endpoint;
-use crate::{
-    BuildError, ErrorClass,
-    tls::{Tls, client_config, server_name},
-};
+use crate::{BuildError, ErrorClass, address::Reach, http::Origin, tls::Trust};
 
 fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
     let mut settings: WebSocket = serde_json::from_value(serde_json::json!({ "url": url })).expect("the defaults");
@@ -36,7 +33,10 @@ fn a_url_gives_host_port_and_path() {
         ("ws://[::1]:9000/mcp", "[::1]", 9000, "/mcp"),
     ] {
         let endpoint = endpoint(url).expect(url);
-        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.to_string().as_str()), (host, port, path));
+        assert_eq!(
+            (endpoint.origin.host.as_str(), endpoint.origin.port, endpoint.path.to_string().as_str()),
+            (host, port, path)
+        );
     }
 }
 
@@ -73,21 +73,28 @@ fn a_token_that_is_not_there_is_reported_with_its_setting() {
 #[tokio::test]
 async fn a_server_is_spoken_to_only_behind_a_certificate_that_is_trusted_for_its_name() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("ws://localhost:{}/mcp", listener.local_addr().expect("its address").port());
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (issued.cert.der().clone(), issued.signing_key.serialize_der());
-    tokio::spawn(serve(listener, vec![certificate.clone()], key));
+    let port = listener.local_addr().expect("its address").port();
+    let [issued, other] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one"));
+    let key = issued.signing_key.serialize_der();
+    tokio::spawn(serve(listener, vec![issued.cert.der().clone()], key));
 
-    let mut trusting = RootCertStore::empty();
-    trusting.add(certificate).expect("a root");
-    let rows = [
-        (RootCertStore { roots: trusting.roots.clone() }, "localhost", None),
-        (RootCertStore::empty(), "localhost", Some("the TLS handshake failed")),
-        (trusting, "another.example", Some("the TLS handshake failed")),
-    ];
-    for (roots, name, told) in rows {
-        let mut endpoint = endpoint(&url).expect("a usable URL");
-        endpoint.tls = Some(Tls { name: server_name(name).expect("a name"), config: client_config(roots) });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, pem: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).expect("a file");
+        path
+    };
+    let (trusting, strange) = (file("ca.pem", issued.cert.pem()), file("other.pem", other.cert.pem()));
+    for (ca, name, told) in [
+        (&trusting, "localhost", None),
+        (&strange, "localhost", Some("the TLS handshake failed")),
+        (&trusting, "127.0.0.1", Some("the TLS handshake failed")),
+    ] {
+        let mut endpoint = endpoint("ws://localhost").expect("a usable URL");
+        let trust = Trust { ca: Some(ca.clone()), shown: None };
+        let url = format!("wss://{name}:{port}/mcp");
+        let reach = Reach::Written { private: None };
+        endpoint.origin = Origin::parse(&url, ["ws", "wss"], &trust, reach).expect("a usable URL").0;
         let failure = endpoint.open().await.err();
         assert_eq!(failure.as_ref().map(|failure| &*failure.told), told, "{name}: {failure:?}");
     }
