@@ -1,17 +1,20 @@
 //! Bytes become a caller, or 401. A bad credential is never tried as another kind, and never as none.
 
+mod key_file;
 mod keys;
 mod standing;
 
 use std::{borrow::Cow, net::IpAddr};
 
 use adapters::Caller;
+use cache::Revocations;
 use config::{Combine, Identity, identity::KeyRecord};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use jiff::Timestamp;
 
 use crate::{Router, front::Peer};
 
+pub use key_file::{KeyFileError, KeyStore, MadeKey, read_key_file};
 pub use keys::{NewKey, new_key};
 pub(crate) use standing::Standing;
 
@@ -36,6 +39,8 @@ pub struct Refused {
     pub challenge: Cow<'static, str>,
     /// Whether a credential was shown: then it counts as a failed login.
     pub is_wrong: bool,
+    /// 401, but for a right credential that is not enough (403) and for one that cannot be judged now (503).
+    pub status: StatusCode,
 }
 
 const MISSING: Refused = Refused {
@@ -43,24 +48,27 @@ const MISSING: Refused = Refused {
     text: "No credential. Send an API key as `Authorization: Bearer …`; the operator makes one with `weir keys create`.",
     challenge: Cow::Borrowed("Bearer realm=\"weir\""),
     is_wrong: false,
+    status: StatusCode::UNAUTHORIZED,
 };
 const WRONG: Refused = Refused {
     reason: "bad_credential",
     text: "This credential is not accepted. Use a valid, unexpired API key; the operator makes one with `weir keys create`.",
     challenge: Cow::Borrowed("Bearer realm=\"weir\", error=\"invalid_token\""),
     is_wrong: true,
+    status: StatusCode::UNAUTHORIZED,
 };
 const CONTRADICTION: Refused = Refused {
     reason: "two_subjects",
     text: "This request has two credentials, and they are of different subjects. Send one of them.",
     challenge: Cow::Borrowed("Bearer realm=\"weir\", error=\"invalid_request\""),
     is_wrong: true,
+    status: StatusCode::UNAUTHORIZED,
 };
 
 impl Authenticator {
-    pub(crate) fn new(identity: &Identity, keys: &[KeyRecord]) -> Self {
+    pub(crate) fn new(identity: &Identity, keys: &[KeyRecord], revocations: Revocations) -> Self {
         Self {
-            keys: keys::Keys::new(keys),
+            keys: keys::Keys::new(keys, revocations),
             requires_credentials: identity.requires_credentials(),
             combine: identity.combine,
             local: Caller::local(&identity.local.roles),

@@ -149,7 +149,7 @@ async fn refuse(router: &Router, address: Option<IpAddr>, refused: &Refused) -> 
         return too_many;
     }
     telemetry::refused_before_auth(refused.reason);
-    let mut response = problem(StatusCode::UNAUTHORIZED, refused.text);
+    let mut response = problem(refused.status, refused.text);
     let challenge = HeaderValue::from_str(&refused.challenge).expect("a challenge is made of visible characters");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response

@@ -1,22 +1,8 @@
-//! `identity` and `policy`.
+//! `policy`.
 
 use crate::{Config, Downstream, Glob, downstream::Expose, name::RESERVED, nearest::nearest};
 
 use super::Scope;
-
-pub(super) fn identity(config: &Config, root: &Scope<'_>) {
-    let local = root.key("identity").key("local");
-    for (scope, role) in local.key("roles").items(&config.identity.local.roles) {
-        known_role(role, &root.key("policy").key("roles").keys(), &scope);
-    }
-    let only_local = !root.key("identity").key("api_keys").given();
-    if only_local && !local.key("roles").given() && root.key("downstreams").given() {
-        root.warn(
-            "nobody can use this config: there are no API keys, and the local caller has no role",
-            "give `identity.local.roles`, or `identity.api_keys`",
-        );
-    }
-}
 
 /// Refuses a role that the policy does not have.
 pub(crate) fn known_role(role: &str, known: &[&str], scope: &Scope<'_>) {

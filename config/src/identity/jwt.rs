@@ -1,5 +1,7 @@
 //! Access tokens of authorization servers.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,28 +17,39 @@ pub struct Jwt {
     /// What tokens must have in `aud`. Not stated: the canonical URI of this resource, `server.public_url` with the path `/mcp`.
     #[serde(default)]
     pub audience: Vec<String>,
-    /// Where its keys are. Not stated: what its metadata says (RFC 8414, OpenID Connect Discovery).
+    /// Where its keys are (a JWK Set). Not stated: what its metadata says (RFC 8414, OpenID Connect Discovery).
     #[serde(default)]
     pub jwks_url: Option<String>,
+    /// A PEM file with the certificate authorities that vouch for its server. Not stated: those that this machine trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// The algorithms that are accepted.
     #[serde(default = "Jwt::algorithms")]
     pub algorithms: Vec<Algorithm>,
     /// The claim that is the subject.
     #[serde(default = "Jwt::subject_claim")]
     pub subject_claim: String,
-    /// The claim that is the tenant, as a name or a path of names with dots between.
+    /// The claim that is the tenant, as a name or a path of names with dots between. A token without it is refused.
     #[serde(default)]
     pub tenant_claim: Option<String>,
     /// The claim with the caller's groups or roles, as a name or a path of names with dots between: a list of texts, or one text with
     /// spaces between. Its values become roles by `roles`.
     #[serde(default)]
     pub roles_claim: Option<String>,
-    /// Which roles a value of `roles_claim`, or a scope, gives. A value that is not named gives none.
+    /// Which roles a value of `roles_claim` gives. A value that is not named gives none.
     #[serde(default)]
     pub roles: IndexMap<String, Vec<String>>,
+    /// Which roles a scope of the token gives. A scope that is not named gives none. Any client may ask the authorization server for a
+    /// scope: what only some people may do belongs to `roles`, unless that server decides who gets which scope.
+    #[serde(default)]
+    pub scopes: IndexMap<String, Vec<String>>,
     /// Scopes that a token must have to be let in at all.
     #[serde(default)]
     pub required_scopes: Vec<String>,
+    /// Scopes that a client may be told to ask for: a call of a tool that the roles of one of them would allow is answered with 403 and
+    /// `insufficient_scope`. It tells every caller of this issuer that the tool exists. Not stated: such a tool looks unknown.
+    #[serde(default)]
+    pub step_up: Vec<String>,
     /// How far the clocks of issuer and router may be apart.
     #[serde(default = "Jwt::leeway")]
     pub leeway: Period,
