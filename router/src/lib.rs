@@ -18,6 +18,7 @@ mod invalidate;
 mod limits;
 mod line;
 mod live;
+mod masking;
 pub mod mcp;
 mod name;
 mod operations;

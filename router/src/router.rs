@@ -5,7 +5,7 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use cache::{Bounds, Cache, KeyMaker, Pages, Tags, limits::Limiter, redis::Redis};
+use cache::{Bounds, Cache, KeyMaker, Pages, Revocations, Tags, limits::Limiter, redis::Redis};
 use config::{Config, DownstreamName};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::{
     front::Gatekeeper,
     invalidate::{self, StrictFamilies, Webhook},
     limits::Limits,
+    masking::AuditMask,
     mcp::Sessions,
     operations::Operations,
     own, pages,
@@ -53,6 +54,8 @@ pub struct Router {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) policy: Policy,
     pub(crate) authenticator: Authenticator,
+    /// Which keys do not count any more, and when each was used last.
+    pub(crate) revocations: Revocations,
     pub(crate) gatekeeper: Gatekeeper,
     /// The one of the operator's listener.
     pub(crate) operators_gate: Gatekeeper,
@@ -63,6 +66,8 @@ pub struct Router {
     pub(crate) limits: Limits,
     pub(crate) body_room: Arc<Room>,
     pub(crate) audit: Arc<Audit>,
+    /// What log and audit may not hold.
+    pub(crate) audit_mask: Arc<AuditMask>,
     /// Where limits, permits and writes are kept; the cache's own Redis unless the config names a second.
     pub(crate) state: Option<Redis>,
     /// The results that tools gave before.
@@ -137,11 +142,14 @@ impl Router {
         let operations = Operations::new(&config, &masters, state.clone());
         let own = own::downstream(&config, &pages, &operations, &downstreams).map(Arc::new);
         let limiter = state.clone().map_or_else(Limiter::in_memory, Limiter::shared);
+        let revocations = state.clone().map_or_else(Revocations::in_memory, Revocations::shared);
         let closing = CancellationToken::new();
         let router = Arc::new(Self {
             catalog: Catalog::new(&config, downstreams.clone(), own, None),
             policy: Policy::new(&config.policy),
-            authenticator: Authenticator::new(&config.identity, &surroundings.keys),
+            audit_mask: Arc::new(AuditMask::new(&config.masking)),
+            authenticator: Authenticator::new(&config.identity, &surroundings.keys, revocations.clone()),
+            revocations,
             gatekeeper: Gatekeeper::new(&config.server),
             operators_gate: Gatekeeper::new(&config.server),
             sessions: Arc::new(Sessions::new(masters.sealer("session"))),
@@ -196,7 +204,9 @@ impl Router {
         let router = Arc::new(Self {
             catalog: Catalog::new(&config, downstreams.clone(), own, Some(&before.catalog)),
             policy: Policy::new(&config.policy),
-            authenticator: Authenticator::new(&config.identity, &surroundings.keys),
+            audit_mask: Arc::new(AuditMask::new(&config.masking)),
+            authenticator: Authenticator::new(&config.identity, &surroundings.keys, before.revocations.clone()),
+            revocations: before.revocations.clone(),
             gatekeeper: before.gatekeeper.with(&config.server),
             operators_gate: before.operators_gate.with(&config.server),
             strict: Arc::new(StrictFamilies::new(&config.cache)),
