@@ -1,5 +1,12 @@
 //! One final record for every call: also for one that is denied, refused or abandoned by its caller.
 
+pub mod age;
+mod bech32;
+pub mod entry;
+pub mod hash;
+pub mod seal;
+pub mod segment;
+pub mod signing;
 mod writer;
 
 use std::{
@@ -60,7 +67,13 @@ impl Audit {
         }
     }
 
-    fn append(&self, line: &Line<'_>) {
+    /// Records something other than a call that bears on security: `kind` names it (`key_revoked`, `config_reloaded`), `details` has what a
+    /// reader needs, nothing secret, and no text of a caller that was not masked.
+    pub fn event(&self, kind: &'static str, details: serde_json::Value) {
+        self.append(&Event { kind: "event", time: Timestamp::now(), event: kind, details });
+    }
+
+    fn append(&self, line: &impl Serialize) {
         let text = serde_json::to_string(line).expect("a record has a JSON form");
         let record: Arc<RawValue> = RawValue::from_string(text).expect("a record is JSON").into();
         // One lock for both, so that records that end in the same moment stand in one order in memory and in the file.
@@ -247,6 +260,15 @@ impl Drop for Record {
 
 fn micros(period: Duration) -> u64 {
     u64::try_from(period.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Something other than a call.
+#[derive(Serialize)]
+struct Event {
+    kind: &'static str,
+    time: Timestamp,
+    event: &'static str,
+    details: serde_json::Value,
 }
 
 /// The record on disk. Arguments and results are left out until they can be masked.
