@@ -5,7 +5,7 @@ mod files;
 mod keys;
 mod redis;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashMap};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,6 +14,7 @@ use crate::{
     check::{Scope, is_loopback},
     downstream::Credential,
     environment,
+    identity::signatures::SigningKey,
     problem::Findings,
     secret::{self, Lookup, read_private},
 };
@@ -42,6 +43,8 @@ pub struct Surroundings {
     pub webhook_secret: Option<SecretString>,
     /// The API keys, of `identity.api_keys.file`.
     pub keys: Vec<KeyRecord>,
+    /// The secrets of `identity.signatures.keys`, by their ids.
+    pub signing_keys: HashMap<String, SecretString>,
     /// The token for `/admin/…`, of the environment variable `WEIR_ADMIN_TOKEN`.
     pub admin_token: Option<SecretString>,
     /// What deserves a look but stops nothing.
@@ -81,8 +84,10 @@ impl Loaded {
         let webhook_scope = scope.key("cache").key("webhook").key("secret");
         let webhook_secret = self.config.cache.webhook.as_ref();
         let webhook_secret = webhook_secret.and_then(|webhook| secrets.master(&webhook.secret, &webhook_scope));
+        let signing_keys = self.signing_keys(&secrets, &scope.key("identity"));
         let admin_token = self.admin_token(variables, &scope);
         self.tls(&scope.key("server").key("tls"));
+        self.mtls(&scope.key("identity").key("mtls"));
         self.downstreams(&secrets, &scope.key("downstreams"));
         let keys = self.keys(&scope.key("identity").key("api_keys").key("file"));
 
@@ -105,6 +110,7 @@ impl Loaded {
                 redis_server_password,
                 webhook_secret,
                 keys,
+                signing_keys,
                 admin_token,
                 warnings,
             }),
@@ -146,6 +152,25 @@ impl Loaded {
         if let Err(error) = read_private(&self.sources.base.join(&tls.key)) {
             scope.key("key").refuse(format!("cannot be used: {error}"), "");
         }
+    }
+
+    /// What is in them the router reads.
+    fn mtls(&self, scope: &Scope<'_>) {
+        let Some(mtls) = &self.config.identity.mtls else { return };
+        let ca = std::iter::once((scope.key("ca"), &mtls.ca));
+        for (scope, path) in ca.chain(scope.key("crl").items(&mtls.crl)) {
+            let path = self.sources.base.join(path);
+            if let Err(error) = std::fs::read(&path) {
+                scope.refuse(format!("cannot be used: the file {} cannot be read ({error})", path.display()), "");
+            }
+        }
+    }
+
+    fn signing_keys(&self, secrets: &Secrets<'_>, scope: &Scope<'_>) -> HashMap<String, SecretString> {
+        let keys = self.config.identity.signatures.iter().flat_map(|signatures| &signatures.keys);
+        let scope = scope.key("signatures").key("keys");
+        let secret = |(id, key): (&String, &SigningKey)| Some((id.clone(), secrets.master(&key.secret, &scope.key(id).key("secret"))?));
+        keys.filter_map(secret).collect()
     }
 
     fn downstreams(&self, secrets: &Secrets<'_>, scope: &Scope<'_>) {

@@ -1,6 +1,8 @@
 //! `identity`.
 
 mod jwt;
+mod mtls;
+mod signatures;
 
 use crate::Config;
 
@@ -17,6 +19,8 @@ pub(super) fn identity(config: &Config, root: &Scope<'_>) {
         jwt::issuer(issuer, &known, &scope);
     }
     jwt::together(config, root);
+    mtls::mtls(config, &known, root);
+    signatures::signatures(config, &known, root);
     let only_local = !["api_keys", "jwt", "mtls", "signatures"].iter().any(|kind| scope.key(kind).given());
     if only_local && !local.key("roles").given() && root.key("downstreams").given() {
         root.warn(

@@ -64,10 +64,11 @@ fn listeners(server: &Server, scope: &Scope<'_>, root: &Scope<'_>) {
                 "give `server.tls`, or say `server.behind_tls_proxy: true` where a proxy in front ends TLS, or listen on `127.0.0.1`",
             );
         }
-        if !root.key("identity").key("api_keys").given() {
+        let kinds = ["api_keys", "jwt", "mtls", "signatures"];
+        if !kinds.iter().any(|kind| root.key("identity").key(kind).given()) {
             listen.refuse(
                 format!("is `{}`, which other machines reach, and no credentials are configured", server.listen),
-                "give `identity.api_keys`, or listen on `127.0.0.1`",
+                "give `identity.api_keys` or another kind of credential, or listen on `127.0.0.1`",
             );
         }
     }

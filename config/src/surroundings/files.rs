@@ -15,19 +15,22 @@ impl Loaded {
         let webhook = config.cache.webhook.iter().map(|webhook| &webhook.secret);
         let secrets =
             config.secrets.master.iter().chain(&config.secrets.previous).chain(redis.flatten()).chain(webhook);
+        let signatures = config.identity.signatures.iter().flat_map(|signatures| signatures.keys.values());
+        let secrets = secrets.chain(signatures.map(|key| &key.secret));
         let of_downstreams = config.downstreams.values().flat_map(|downstream| downstream.secrets());
         let secrets = secrets.chain(of_downstreams).filter_map(|secret| match secret {
             SecretRef::File(path) => Some(path),
             SecretRef::Env(_) | SecretRef::Vault(_) | SecretRef::Command(_) => None,
         });
         let keys = config.identity.api_keys.iter().map(|keys| &keys.file);
+        let mtls = config.identity.mtls.iter().flat_map(|mtls| std::iter::once(&mtls.ca).chain(&mtls.crl));
         let tls = config.server.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
         let tools = config.downstreams.values().flat_map(|downstream| downstream.tools.values());
         let copybooks = tools.filter_map(|tool| match &tool.answer {
             AnswerFormat::FixedWidth(fixed) => fixed.copybook_file.as_ref(),
             AnswerFormat::Json => None,
         });
-        secrets.chain(keys).chain(tls).chain(copybooks).map(|path| self.sources.base.join(path)).collect()
+        secrets.chain(keys).chain(mtls).chain(tls).chain(copybooks).map(|path| self.sources.base.join(path)).collect()
     }
 }
 
@@ -40,10 +43,13 @@ mod tests {
     #[test]
     fn every_file_that_a_config_refers_to_is_named() {
         let text = "
-server: { tls: { certificate: f/cert, key: f/key } }
+server: { public_url: https://weir.example, tls: { certificate: f/cert, key: f/key } }
 redis: { url: { file: f/url }, state_url: { file: f/state }, server_password: { file: f/server }, kind: sentinel, master_name: m }
 secrets: { master: { file: f/master }, previous: [ { file: f/previous }, { env: PREVIOUS } ] }
-identity: { api_keys: { file: f/keys } }
+identity:
+  api_keys: { file: f/keys }
+  mtls: { ca: f/ca, crl: [f/crl, f/more], callers: [ { uri: 'spiffe://a/*' } ] }
+  signatures: { keys: { k: { secret: { file: f/signing }, subject: s } } }
 cache: { webhook: { secret: { file: f/webhook } } }
 downstreams:
   db: { postgres: { url: { file: f/pg } } }
