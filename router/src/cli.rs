@@ -8,6 +8,7 @@ pub(crate) mod connection;
 mod explain;
 mod init;
 pub(crate) mod keys;
+mod lock;
 pub(crate) mod log;
 mod output;
 mod serve;
@@ -68,8 +69,10 @@ enum Command {
     Explain(explain::Arguments),
     /// End cached answers of a running router and its replicas.
     Cache(cache::Arguments),
-    /// Create, list and revoke API keys.
+    /// Create, list, rotate and revoke API keys.
     Keys(keys::Arguments),
+    /// Pin the definitions of tools: write the lock file, look at what changed, approve it.
+    Lock(lock::Arguments),
 }
 
 /// How a command ended.
@@ -114,7 +117,8 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Call(arguments) => call::run(&arguments).await,
         Command::Explain(arguments) => explain::run(&arguments).await,
         Command::Cache(arguments) => cache::run(&arguments).await,
-        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments).await,
+        Command::Lock(arguments) => lock::run(&arguments).await,
     }
 }
 

@@ -10,14 +10,15 @@ use std::{
     time::Duration,
 };
 
-use adapters::BuildError;
-use cache::redis::LinkState;
+use adapters::{BuildError, OutgoingError};
+use cache::redis::{LinkState, Redis};
 use futures_util::future::join_all;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Live, Router, admin,
+    Live, Router, admin, auth,
+    definitions::LockError,
     reload::{Refused, Reloader},
     server::{self, certificate::Certificate},
 };
@@ -40,6 +41,9 @@ pub enum StartError {
     /// The address of the second Redis cannot be used.
     #[error("redis.state_url: {0}")]
     StateRedis(#[source] cache::redis::SettingsError),
+    /// The file of approved definitions cannot be used.
+    #[error("definitions.lock: {0}")]
+    Definitions(#[source] LockError),
     /// An address cannot be listened on.
     #[error("{setting}: cannot listen on {address} ({source}): choose another port, or stop what uses it")]
     Listen {
@@ -50,11 +54,22 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Conditions of the policy make no sense.
+    #[error("{0}; `weir check` shows each with its place")]
+    Policy(String),
     /// The secret of the webhook is not what it says.
     #[error(
         "cache.webhook.secret: begins with `whsec_`, and the rest of it is no base64: copy it as a whole, or choose a text that begins otherwise"
     )]
     Webhook,
+    /// The keys of an authorization server cannot be asked for.
+    #[error("identity.jwt: the issuer {issuer}: {source}")]
+    Issuer {
+        /// As the config has it.
+        issuer: String,
+        /// What is wrong with its settings.
+        source: OutgoingError,
+    },
     /// Certificate or key cannot be used.
     #[error("server.tls: {0}")]
     Tls(String),
@@ -124,6 +139,9 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
     router.operators_gate.listens_on(admin);
     redis_is_tried(&router).await;
     let live = Live::new(router);
+    let recorder = auth::record_always(live.clone());
+    let closing = live.router().closing.clone();
+    tokio::spawn(async move { closing.run_until_cancelled(recorder).await });
 
     let readiness = Arc::<Readiness>::default();
     let (stop_accepting, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -231,6 +249,11 @@ async fn redis_is_tried(router: &Router) {
     });
     if tokio::time::timeout(REDIS_WAIT_MAX, join_all(tried)).await.is_err() {
         tracing::warn!("nothing is heard of Redis; serving without it until it is there");
+    } else if router.state.as_ref().is_some_and(Redis::is_up) {
+        // What was revoked elsewhere while this replica was down.
+        router.revocations.heard(REDIS_WAIT_MAX).await;
+        // And what was approved.
+        router.definitions().board().look().await;
     }
 }
 

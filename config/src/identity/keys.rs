@@ -38,9 +38,15 @@ pub struct KeyRecord {
     /// The roles of the key.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// When the key stops working, as `2027-01-31T00:00:00Z`.
+    /// When the key was made, as `2027-01-31T00:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// When the key stops working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// When the key was revoked. It does not work, and the entry says so to every replica that reads the file or shares a Redis with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
 }
 
 impl KeyRecord {

@@ -235,14 +235,14 @@ fn another_shape_than_expected_is_named() {
     weir.yaml:1:1: the file must be a map, not a list
       1 | - …
         | ^
-      help: its keys are `server`, `deadlines`, `redis`, `secrets`, `identity`, `names`, `downstreams`, `cache`, `limits`, `operations`, `policy`, `masking`, `views`, `definitions`, `audit`, `log`
+      help: its keys are `server`, `deadlines`, `redis`, `secrets`, `identity`, `names`, `downstreams`, `outbound`, `cache`, `limits`, `operations`, `policy`, `masking`, `views`, `definitions`, `audit`, `log`
 
     1 problem
     ----
     weir.yaml:1:1: the file must be a map, not a plain value
       1 | …
         | ^
-      help: its keys are `server`, `deadlines`, `redis`, `secrets`, `identity`, `names`, `downstreams`, `cache`, `limits`, `operations`, `policy`, `masking`, `views`, `definitions`, `audit`, `log`
+      help: its keys are `server`, `deadlines`, `redis`, `secrets`, `identity`, `names`, `downstreams`, `outbound`, `cache`, `limits`, `operations`, `policy`, `masking`, `views`, `definitions`, `audit`, `log`
 
     1 problem
     ----

@@ -285,6 +285,9 @@ policy: { roles: { admin: } }
           "closed": []
         }
       },
+      "outbound": {
+        "private_networks": null
+      },
       "cache": {
         "local_bytes_max": "64MiB",
         "value_bytes_max": "4MiB",

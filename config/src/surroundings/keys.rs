@@ -76,13 +76,12 @@ fn record(key: &KeyRecord, policy: &Policy, scope: &Scope<'_>) {
     for (scope, role) in scope.key("roles").items(&key.roles) {
         known_role(role, &known, &scope);
     }
-    if key.expires.is_some() {
-        match key.expires_at() {
-            None => scope.key("expires").refuse("is no point in time", "write it as `2027-01-31T00:00:00Z`"),
-            Some(end) if end <= Timestamp::now() => {
-                scope.key("expires").warn("has passed: the key no longer works", "remove the entry");
-            }
-            Some(_) => {}
+    for (name, moment) in [("created", &key.created), ("expires", &key.expires), ("revoked", &key.revoked)] {
+        if moment.as_ref().is_some_and(|moment| moment.parse::<Timestamp>().is_err()) {
+            scope.key(name).refuse("is no point in time", "write it as `2027-01-31T00:00:00Z`");
         }
+    }
+    if key.revoked.is_none() && key.expires_at().is_some_and(|end| end <= Timestamp::now()) {
+        scope.key("expires").warn("has passed: the key no longer works", "remove the entry");
     }
 }

@@ -310,7 +310,7 @@ fn the_key_file_is_checked_entry_by_entry() {
     DIR/keys.yaml:6:28: `key` is not known in `keys[4]`
       6 |   - { id: e, subject: eve, key: … }
         |                            ^^^
-      help: `keys[4]` knows `id`, `hash`, `subject`, `tenant`, `roles`, `expires`
+      help: `keys[4]` knows `id`, `hash`, `subject`, `tenant`, `roles`, `created`, `expires`, `revoked`
 
     11 problems
     ");

@@ -5,13 +5,17 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use adapters::{AuthMethod, Caller, Principal};
 use aws_lc_rs::{constant_time, digest, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cache::Revocations;
 use config::identity::KeyRecord;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
 /// The keys of the key file, by their id.
 #[derive(Debug)]
-pub(super) struct Keys(HashMap<Arc<str>, Key>);
+pub(super) struct Keys {
+    by_id: HashMap<Arc<str>, Key>,
+    revocations: Revocations,
+}
 
 /// One key, without the key.
 #[derive(Debug)]
@@ -25,9 +29,19 @@ pub(super) struct Key {
     pub(super) hash: Vec<u8>,
 }
 
+/// Whether a credential is meant to be a key, be it one or not.
+pub(super) fn is_one(credential: &str) -> bool {
+    credential.starts_with("weir_")
+}
+
 impl Keys {
-    /// The keys of checked records; `config` refuses a file with others.
-    pub(super) fn new(records: &[KeyRecord]) -> Self {
+    /// The keys of checked records; `config` refuses a file with others. Those that the file calls revoked are told to everybody.
+    pub(super) fn new(records: &[KeyRecord], revocations: Revocations) -> Self {
+        let revoked = records.iter().filter_map(|record| {
+            let at = record.revoked.as_deref()?.parse::<Timestamp>().unwrap_or_else(|_| Timestamp::now());
+            Some((record.id.as_str(), at.into()))
+        });
+        revocations.revoked(revoked);
         let issuer: Arc<str> = "weir".into();
         let key = |record: &KeyRecord| {
             let id: Arc<str> = record.id.as_str().into();
@@ -43,21 +57,25 @@ impl Keys {
             // A record whose expiry cannot be read must not become a key that never expires.
             (record.expires.is_some() == key.expires.is_some()).then_some((id, key))
         };
-        Self(records.iter().filter_map(key).collect())
+        // One of them that is written as revoked counts as revoked, whatever is kept of revocations.
+        let working = records.iter().filter(|record| record.revoked.is_none());
+        Self { by_id: working.filter_map(key).collect(), revocations }
     }
 
     /// The key that `token` is, if it is one and has not expired.
     pub(super) fn find(&self, token: &str, now: Timestamp) -> Option<&Key> {
         let id = token.strip_prefix("weir_")?.split('_').next()?;
-        let key = self.0.get(id)?;
+        let key = self.by_id.get(id)?;
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
         let same = constant_time::verify_slices_are_equal(hash.as_ref(), &key.hash).is_ok();
-        (same && !key.has_expired(now)).then_some(key)
+        let is_in_force = same && !key.has_expired(now) && !self.revocations.is_revoked(id);
+        is_in_force.then(|| self.revocations.used(id));
+        is_in_force.then_some(key)
     }
 
     /// The key of this id, whoever asks: for what its owner began with it.
     pub(super) fn of_id(&self, id: &str) -> Option<&Key> {
-        self.0.get(id)
+        self.by_id.get(id).filter(|key| !self.revocations.is_revoked(&key.id))
     }
 }
 
@@ -116,6 +134,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use cache::Revocations;
     use config::identity::KeyRecord;
     use jiff::Timestamp;
     use secrecy::ExposeSecret as _;
@@ -131,12 +150,15 @@ mod tests {
             subject: "ann".to_owned(),
             tenant: None,
             roles: vec!["support".to_owned()],
+            created: None,
             expires: Some("2027-01-31T00:00:00Z".to_owned()),
+            revoked: None,
         };
+        let revocations = Revocations::in_memory();
         let keys = Keys::new(&[
             record.clone(),
-            KeyRecord { id: "brokenex".to_owned(), expires: Some("soon".to_owned()), ..record },
-        ]);
+            KeyRecord { id: "brokenex".to_owned(), expires: Some("soon".to_owned()), ..record.clone() },
+        ], revocations.clone());
         let key = made.key.expose_secret();
         let before: Timestamp = "2027-01-30T23:59:59Z".parse().expect("a time");
         let after: Timestamp = "2027-01-31T00:00:00Z".parse().expect("a time");
@@ -156,5 +178,12 @@ mod tests {
             assert!(keys.find(wrong, before).is_none(), "{wrong}");
         }
         assert!(!format!("{made:?}").contains(&key[14..]));
+
+        revocations.revoked([(made.id.as_str(), std::time::SystemTime::now())]);
+        assert!(keys.find(key, before).is_none() && keys.of_id(&made.id).is_none(), "it was revoked");
+        let revoked = KeyRecord { revoked: Some("2026-01-31T00:00:00Z".to_owned()), ..record };
+        let elsewhere = Revocations::in_memory();
+        assert!(Keys::new(&[revoked], elsewhere.clone()).find(key, before).is_none());
+        assert!(elsewhere.is_revoked(&made.id), "what the file says is told to others");
     }
 }

@@ -31,6 +31,15 @@ pub(super) struct Admin {
 impl Admin {
     /// Posts one JSON object and gives the answer.
     pub(super) async fn post(&self, path: &str, body: String) -> anyhow::Result<Value> {
+        self.ask(Request::post(path).header(CONTENT_TYPE, "application/json"), body).await
+    }
+
+    /// Asks for one JSON object.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Request::get(path), String::new()).await
+    }
+
+    async fn ask(&self, request: http::request::Builder, body: String) -> anyhow::Result<Value> {
         let url = self.url.clone().or_else(environment::admin_url).unwrap_or_else(|| DEFAULT_ADMIN.to_owned());
         let uri: Uri = url.trim_end_matches('/').parse().map_err(|_| url_form())?;
         let authorization = authorization(&uri)?;
@@ -40,9 +49,8 @@ impl Admin {
                     "nobody answers at {uri}: give the address of `server.admin` with --admin, or start `weir serve`"
                 )
             })?;
-            let request = Request::post(path)
+            let request = request
                 .header(HOST, uri.authority().ok_or_else(url_form)?.as_str())
-                .header(CONTENT_TYPE, "application/json")
                 .header(AUTHORIZATION, authorization)
                 .body(Full::new(Bytes::from(body)))?;
             let answer = sender.send_request(request).await.context("the connection broke before an answer came")?;

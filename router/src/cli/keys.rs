@@ -1,7 +1,4 @@
-//! `weir keys`: creates, lists and revokes API keys. The key file holds hashes alone; a key is shown once, when it is made.
-
-mod file;
-mod key;
+//! `weir keys`: creates, lists, rotates and revokes API keys. The key file holds hashes alone; a key is shown once, when it is made.
 
 use std::{
     io::{self, Write as _},
@@ -10,13 +7,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 use config::{Period, identity::KeyRecord};
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
+use router::auth::{KeyStore, MadeKey, read_key_file};
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Exit;
-pub(crate) use file::KeyStore;
-pub(crate) use key::NewKey;
+use super::{Exit, admin::Admin};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,7 +26,9 @@ enum Command {
     Create(Create),
     /// List the keys of a key file, without the keys.
     List(List),
-    /// Take a key out of the key file.
+    /// Make a key that takes the place of another one, which works on for a while.
+    Rotate(Rotate),
+    /// End a key: no replica accepts it any more within seconds.
     Revoke(Revoke),
 }
 
@@ -56,9 +54,31 @@ struct Create {
 }
 
 #[derive(Debug, Args)]
+struct Rotate {
+    #[command(flatten)]
+    file: File,
+    /// The id of the key that is replaced. Subject, tenant and roles are taken over.
+    id: String,
+    /// How long the old key works on.
+    #[arg(long, value_name = "PERIOD", default_value = "24h")]
+    overlap: Period,
+    /// How long the new key works: 90d, 12h. Without it the key works until it is revoked.
+    #[arg(long, value_name = "PERIOD")]
+    expires: Option<Period>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
     file: File,
+    /// Ask a running router instead of reading the file: it also knows when each key was used last, at any replica.
+    #[arg(long)]
+    router: bool,
+    #[command(flatten)]
+    admin: Admin,
     /// Print a JSON array instead of text.
     #[arg(long)]
     json: bool,
@@ -68,6 +88,11 @@ struct List {
 struct Revoke {
     #[command(flatten)]
     file: File,
+    /// Let a running router do it, in its own key file, instead of changing the file here.
+    #[arg(long)]
+    router: bool,
+    #[command(flatten)]
+    admin: Admin,
     /// The id of the key: its eight characters after `weir_`, also shown by `weir keys list`.
     id: String,
 }
@@ -79,20 +104,21 @@ struct File {
     file: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     match &arguments.command {
         Command::Create(arguments) => create(arguments),
-        Command::List(arguments) => list(arguments),
-        Command::Revoke(arguments) => revoke(arguments),
+        Command::List(arguments) => list(arguments).await,
+        Command::Rotate(arguments) => rotate(arguments),
+        Command::Revoke(arguments) => revoke(arguments).await,
     }
 }
 
 fn create(arguments: &Create) -> anyhow::Result<Exit> {
-    let expires = arguments.expires.map(expiry).transpose()?;
+    let lifetime = arguments.expires.map(|period| period.0);
     let mut store = KeyStore::open_or_new(&arguments.file.file)?;
-    let NewKey { key, record } =
-        store.add(&arguments.subject, arguments.tenant.as_deref(), &arguments.roles, expires.as_deref());
+    let made = store.add(&arguments.subject, arguments.tenant.as_deref(), &arguments.roles, lifetime)?;
     store.save()?;
+    let MadeKey { key, record } = made;
     let mut stdout = io::stdout();
     if arguments.json {
         writeln!(stdout, "{}", json!({ "key": key.expose_secret(), "id": record.id, "expires": record.expires }))?;
@@ -100,9 +126,37 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     }
     writeln!(stdout, "{}", key.expose_secret())?;
     // The key alone is on stdout, so that `$(weir keys create …)` is the key.
-    let until = record.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
     let (file, subject, roles) = (arguments.file.file.display(), &arguments.subject, arguments.roles.join(", "));
-    writeln!(io::stderr(), "Added to {file}: key {} for {subject} ({roles}){until}.", record.id)?;
+    writeln!(io::stderr(), "Added to {file}: key {} for {subject} ({roles}){}.", record.id, until(&record))?;
+    keep_it()
+}
+
+fn rotate(arguments: &Rotate) -> anyhow::Result<Exit> {
+    let mut store = KeyStore::open(&arguments.file.file)?;
+    let (made, old) = store.rotate(&arguments.id, arguments.overlap.0, arguments.expires.map(|period| period.0))?;
+    store.save()?;
+    let MadeKey { key, record } = made;
+    let mut stdout = io::stdout();
+    if arguments.json {
+        let replaces = json!({ "id": old.id, "expires": old.expires });
+        let made =
+            json!({ "key": key.expose_secret(), "id": record.id, "expires": record.expires, "replaces": replaces });
+        writeln!(stdout, "{made}")?;
+        return Ok(Exit::Done);
+    }
+    writeln!(stdout, "{}", key.expose_secret())?;
+    writeln!(
+        io::stderr(),
+        "Key {} for {} takes the place of {}, which works{}.",
+        record.id,
+        old.subject,
+        old.id,
+        until(&old)
+    )?;
+    keep_it()
+}
+
+fn keep_it() -> anyhow::Result<Exit> {
     writeln!(
         io::stderr(),
         "Keep the key now: it is not stored, only its hash is. A router that runs knows it within seconds."
@@ -110,60 +164,98 @@ fn create(arguments: &Create) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn list(arguments: &List) -> anyhow::Result<Exit> {
-    let records = file::read(&arguments.file.file)?;
+async fn list(arguments: &List) -> anyhow::Result<Exit> {
+    let keys: Vec<Value> = if arguments.router {
+        let answer = arguments.admin.get("/admin/keys").await?;
+        answer["keys"].as_array().cloned().unwrap_or_default()
+    } else {
+        read_key_file(&arguments.file.file)?.iter().map(without_hash).collect()
+    };
     let mut stdout = io::stdout();
     if arguments.json {
-        let keys: Vec<_> = records.iter().map(without_hash).collect();
         writeln!(stdout, "{}", json!(keys))?;
         return Ok(Exit::Done);
     }
-    let widest = records.iter().map(|record| record.subject.len()).max().unwrap_or_default().max("SUBJECT".len());
-    writeln!(stdout, "{:<8}  {:<widest$}  {:<20}  ROLES", "ID", "SUBJECT", "EXPIRES")?;
-    for record in &records {
-        let expires = match &record.expires {
-            Some(expires) if has_passed(expires) => "expired",
-            Some(expires) => expires,
-            None => "never",
-        };
-        let tenant = record.tenant.as_ref().map(|tenant| format!("  (tenant {tenant})")).unwrap_or_default();
-        writeln!(
-            stdout,
-            "{:<8}  {:<widest$}  {expires:<20}  {}{tenant}",
-            record.id,
-            record.subject,
-            record.roles.join(", ")
-        )?;
+    let text = |key: &Value, name: &str| key[name].as_str().map(str::to_owned);
+    let rows: Vec<[String; 5]> = keys
+        .iter()
+        .map(|key| {
+            let roles = key["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let tenant = text(key, "tenant").map(|tenant| format!("  (tenant {tenant})")).unwrap_or_default();
+            [
+                text(key, "id").unwrap_or_default(),
+                text(key, "subject").unwrap_or_default(),
+                works(text(key, "revoked"), text(key, "expires")),
+                if arguments.router {
+                    text(key, "last_used").unwrap_or_else(|| "never".to_owned())
+                } else {
+                    String::new()
+                },
+                roles.collect::<Vec<_>>().join(", ") + &tenant,
+            ]
+        })
+        .collect();
+    let heads = ["ID", "SUBJECT", "WORKS UNTIL", if arguments.router { "LAST USED" } else { "" }, "ROLES"];
+    let widths: Vec<usize> = (0..4)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(heads[column].len()))
+        .collect();
+    for row in std::iter::once(heads.map(str::to_owned)).chain(rows) {
+        let cells = row.iter().zip(widths.iter().chain([&0])).filter(|(cell, width)| **width > 0 || !cell.is_empty());
+        let line: Vec<String> = cells.map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        writeln!(stdout, "{}", line.join("  ").trim_end())?;
     }
     Ok(Exit::Done)
 }
 
-fn revoke(arguments: &Revoke) -> anyhow::Result<Exit> {
+async fn revoke(arguments: &Revoke) -> anyhow::Result<Exit> {
+    if arguments.router {
+        let answer = arguments.admin.post("/admin/keys/revoke", json!({ "id": arguments.id }).to_string()).await?;
+        let everywhere = answer["reached"] == "everywhere";
+        let how_far = if everywhere {
+            "No replica accepts it any more."
+        } else {
+            "This replica refuses it. Redis cannot be reached: the others follow when it can."
+        };
+        writeln!(io::stdout(), "Revoked the key {}. {how_far}", arguments.id)?;
+        if answer["recorded"] == false {
+            writeln!(
+                io::stderr(),
+                "The router cannot write its key file: run `weir keys revoke {}` where the file is made, too.",
+                arguments.id
+            )?;
+        }
+        return Ok(Exit::Done);
+    }
     let mut store = KeyStore::open(&arguments.file.file)?;
-    let record = store.remove(&arguments.id)?;
+    let record = store.revoke(&arguments.id, Timestamp::now())?;
     store.save()?;
     writeln!(
         io::stdout(),
-        "Revoked the key {} of {}. A router that runs refuses it within seconds.",
+        "Revoked the key {} of {}. A router that reads this file refuses it within seconds, and so do all that share its Redis.",
         record.id,
         record.subject
     )?;
     Ok(Exit::Done)
 }
 
-fn without_hash(record: &KeyRecord) -> serde_json::Value {
-    let KeyRecord { id, hash: _, subject, tenant, roles, expires } = record;
-    json!({ "id": id, "subject": subject, "tenant": tenant, "roles": roles, "expires": expires })
+fn without_hash(record: &KeyRecord) -> Value {
+    let KeyRecord { id, hash: _, subject, tenant, roles, created, expires, revoked } = record;
+    json!({
+        "id": id, "subject": subject, "tenant": tenant, "roles": roles, "created": created, "expires": expires,
+        "revoked": revoked,
+    })
 }
 
-/// The moment `period` from now, to the second.
-fn expiry(period: Period) -> anyhow::Result<String> {
-    let too_far =
-        || anyhow::anyhow!("--expires {period} is beyond the end of time; leave it out for a key that does not expire");
-    let moment = Timestamp::now().checked_add(jiff::SignedDuration::try_from(period.0)?).map_err(|_| too_far())?;
-    Ok(moment.round(Unit::Second)?.to_string())
+fn until(record: &KeyRecord) -> String {
+    record.expires.as_ref().map(|expires| format!(" until {expires}")).unwrap_or_default()
 }
 
-fn has_passed(expires: &str) -> bool {
-    expires.parse::<Timestamp>().is_ok_and(|moment| moment <= Timestamp::now())
+fn works(revoked: Option<String>, expires: Option<String>) -> String {
+    let has_passed = |expires: &String| expires.parse::<Timestamp>().is_ok_and(|moment| moment <= Timestamp::now());
+    match (revoked, expires) {
+        (Some(revoked), _) => format!("revoked {revoked}"),
+        (None, Some(expires)) if has_passed(&expires) => "expired".to_owned(),
+        (None, Some(expires)) => expires,
+        (None, None) => "it is revoked".to_owned(),
+    }
 }

@@ -15,7 +15,7 @@ use standins::mainframe::{ACCOUNT_COPYBOOK, HISTORY_COPYBOOK};
 use tempfile::TempDir;
 
 use super::systems::{ACCOUNT, Systems, TICKETS_USER};
-use crate::cli::keys::KeyStore;
+use router::auth::KeyStore;
 
 const CONFIG: &str = include_str!("config/weir.yaml");
 const CRM: &str = include_str!("config/crm.yaml");
@@ -72,11 +72,11 @@ impl Files {
     ) -> anyhow::Result<Credentials> {
         let mut keys = KeyStore::open_or_new(&self.path("keys.yaml"))?;
         let mut key = |role: &str| {
-            let made = keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None);
-            made.key.expose_secret().to_owned()
+            let made = keys.add(&format!("demo-{role}"), None, &[role.to_owned()], None)?;
+            anyhow::Ok(made.key.expose_secret().to_owned())
         };
         let credentials =
-            Credentials { support_agent: key("support_agent"), admin: key("admin"), admin_token: random_token()? };
+            Credentials { support_agent: key("support_agent")?, admin: key("admin")?, admin_token: random_token()? };
         keys.save()?;
         private_file(&self.path("tickets-token"), systems.tickets_token())?;
         private_file(&self.path("ACCTREC.cpy"), ACCOUNT_COPYBOOK)?;

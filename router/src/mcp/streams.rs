@@ -16,7 +16,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{exchange::events, session::Session};
-use crate::{Live, Router, auth::Standing, front::problem, server::Body};
+use crate::{
+    Live, Router,
+    auth::Standing,
+    front::problem,
+    policy::{Asker, NamedView},
+    server::Body,
+};
 
 /// How often a silent stream gives a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -74,6 +80,7 @@ pub(super) fn list_changes(
     live: &Arc<Live>,
     router: &Arc<Router>,
     caller: &Arc<Caller>,
+    view: Option<&NamedView>,
     session: &Session,
 ) -> Response<Body> {
     let Some(open) = router.sessions.streams.open(session.nonce) else {
@@ -82,11 +89,13 @@ pub(super) fn list_changes(
     let listener = Listener {
         open,
         changes: router.catalog.changes(),
+        revocations: router.revocations.changes(),
         closing: router.closing.clone(),
         session: session.clone(),
         live: live.clone(),
         standing: router.authenticator.standing(caller),
-        list: list_of(router, caller),
+        list: list_of(router, caller, view),
+        view: view.map(|view| view.name.clone()),
         caller: caller.clone(),
     };
     events(stream::unfold((listener, true), |(mut listener, first)| async move {
@@ -99,12 +108,15 @@ pub(super) fn list_changes(
 struct Listener {
     open: Open,
     changes: watch::Receiver<u64>,
+    revocations: watch::Receiver<u64>,
     closing: CancellationToken,
     session: Session,
     live: Arc<Live>,
     caller: Arc<Caller>,
     standing: Standing,
     list: Bytes,
+    /// The name of the view that it was asked for in.
+    view: Option<Arc<str>>,
 }
 
 impl Listener {
@@ -112,17 +124,23 @@ impl Listener {
     async fn next(&mut self) -> Option<Bytes> {
         let quiet = tokio::time::sleep(KEEP_ALIVE);
         let mut quiet = pin!(quiet);
+        let mut expired = pin!(expiry(&self.caller));
         loop {
             tokio::select! {
                 () = self.open.ended.cancelled() => return None,
                 () = self.closing.cancelled() => return None,
+                () = expired.as_mut() => return None,
+                revoked = self.revocations.changed() => {
+                    revoked.ok()?;
+                    self.live.router().authenticator.still(&self.caller, &self.standing)?;
+                }
                 changed = self.changes.changed() => {
                     changed.ok()?;
                     if self.has_another_list()? {
                         return Some(LIST_CHANGED);
                     }
                 }
-                () = quiet.as_mut() => return (!self.session.has_expired(Timestamp::now())).then_some(COMMENT),
+                () = quiet.as_mut() => return if self.has_another_list()? { Some(LIST_CHANGED) } else { Some(COMMENT) },
             }
         }
     }
@@ -134,14 +152,29 @@ impl Listener {
             return None;
         }
         self.caller = Arc::new(router.authenticator.still(&self.caller, &self.standing)?);
-        let list = list_of(&router, &self.caller);
+        // A view that the config has no longer shows nothing more.
+        let view = self.view.as_ref().map(|name| router.policy.view(name)).map_or(Some(None), |view| view.map(Some))?;
+        let list = list_of(&router, &self.caller, view.map(|view| &**view));
         let is_another = list != self.list;
         self.list = list;
         Some(is_another)
     }
 }
 
+/// Ends when the caller's credential does.
+fn expiry(caller: &Caller) -> impl Future<Output = ()> + use<> {
+    let left = caller.expires.map(|expires| Timestamp::now().duration_until(expires));
+    async move {
+        match left {
+            Some(left) => tokio::time::sleep(left.try_into().unwrap_or_default()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// What the caller sees, in one piece.
-fn list_of(router: &Router, caller: &Caller) -> Bytes {
-    router.catalog.view().rights(&router.policy, caller).definitions()
+fn list_of(router: &Router, caller: &Caller, named: Option<&NamedView>) -> Bytes {
+    let view = router.catalog.view();
+    let rights = view.rights(&router.policy, caller, named);
+    view.list(&rights, &router.policy, Asker { caller, now: Timestamp::now() }).definitions()
 }

@@ -48,10 +48,16 @@ async fn keys_are_added_beside_others_and_revoked_by_their_id() {
 
     let id = first["id"].as_str().expect("an id");
     run(&["keys", "revoke", "--file", &file, id]).await.with_code(0);
-    let again = run(&["keys", "revoke", "--file", &file, id]).await.with_code(1);
-    assert!(again.stderr.contains("weir keys list"), "{again:#?}");
     let listed = run(&["keys", "list", "--file", &file, "--json"]).await.with_code(0).json();
-    assert_eq!(ids(&listed), ["second"]);
+    let revoked = listed[0]["revoked"].as_str().expect("the record of it stays");
+    assert!(listed[1]["revoked"].is_null(), "{listed}");
+    run(&["keys", "revoke", "--file", &file, id]).await.with_code(0);
+    let again = run(&["keys", "list", "--file", &file, "--json"]).await.with_code(0).json();
+    assert_eq!(again[0]["revoked"], revoked, "a second time changes nothing");
+    let unknown = run(&["keys", "revoke", "--file", &file, "nosuchid"]).await.with_code(1);
+    assert!(unknown.stderr.contains("weir keys list"), "{unknown:#?}");
+    let table = run(&["keys", "list", "--file", &file]).await.with_code(0);
+    assert!(table.stdout.contains(&format!("revoked {revoked}")), "{table:#?}");
     assert_eq!(fs::read_dir(folder.path("")).expect("the folder").count(), 1, "something was left behind");
 }
 
@@ -71,4 +77,33 @@ async fn a_key_file_that_others_can_read_or_that_is_being_changed_is_left_alone(
     let refused = create(&file, "bob", &[]).await.with_code(1);
     assert!(refused.stderr.contains("chmod 600"), "{refused:#?}");
     assert_eq!(fs::read_to_string(&file).expect("the file"), before);
+}
+
+#[tokio::test]
+async fn a_key_that_is_replaced_works_on_for_the_overlap_and_no_longer() {
+    let folder = Folder::new();
+    let file = folder.path("keys.yaml");
+    let old = create(&file, "alice", &["--tenant", "acme", "--json"]).await.with_code(0).json();
+    let id = old["id"].as_str().expect("an id");
+    let new = run(&["keys", "rotate", "--file", &file, id, "--overlap", "2h", "--expires", "90d", "--json"]).await;
+    let new = new.with_code(0).json();
+    assert_eq!(new["replaces"]["id"], id);
+    let listed = run(&["keys", "list", "--file", &file, "--json"]).await.with_code(0).json();
+    for member in ["subject", "tenant", "roles"] {
+        assert_eq!(listed[0][member], listed[1][member]);
+    }
+    let hours = |expires: &serde_json::Value| {
+        let expires: jiff::Timestamp = expires.as_str().expect("it ends").parse().expect("a time");
+        (expires.as_second() - jiff::Timestamp::now().as_second()) as f64 / 3600.0
+    };
+    assert!((1.9..=2.0).contains(&hours(&listed[0]["expires"])), "{listed}");
+    assert!((2159.0..=2160.0).contains(&hours(&listed[1]["expires"])), "{listed}");
+    // A longer overlap does not prolong what ends earlier.
+    run(&["keys", "rotate", "--file", &file, id, "--overlap", "48h"]).await.with_code(0);
+    let again = run(&["keys", "list", "--file", &file, "--json"]).await.with_code(0).json();
+    assert_eq!(again[0]["expires"], listed[0]["expires"]);
+
+    run(&["keys", "revoke", "--file", &file, id]).await.with_code(0);
+    let refused = run(&["keys", "rotate", "--file", &file, id]).await.with_code(1);
+    assert!(refused.stderr.contains("was revoked"), "{refused:#?}");
 }
