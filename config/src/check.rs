@@ -3,9 +3,11 @@
 //! Nothing here looks at the environment or at files: that is `surroundings.rs`. A new section adds its file and its line here.
 
 mod cache;
+mod definitions;
 mod downstream;
 mod identity;
 mod limits;
+mod masking;
 mod operations;
 mod outbound;
 mod policy;
@@ -34,7 +36,9 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     redis::redis(config, scope);
     cache::cache(config, scope);
     limits::limits(config, scope);
+    masking::masking(config, scope);
     operations::operations(config, scope);
+    definitions::definitions(config, scope);
     outbound::outbound(config, scope);
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether callers are shown tools whose definitions nobody has looked at. Without `lock` a definition that changed is reported and shown.
+/// Whether callers are shown tools whose definitions nobody has looked at. It is about what MCP servers say of their tools: all other
+/// definitions stand in this file, or in Weir. Without `lock` a definition that changed is reported and shown.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Definitions {
@@ -22,6 +23,7 @@ pub enum NewTools {
     /// It is held back until it is approved.
     #[default]
     Hold,
-    /// It is shown, and from then on pinned.
+    /// It is shown, and from then on pinned (without Redis until the process ends). One with hidden characters or suspicious phrases in its
+    /// definition is held back all the same.
     Show,
 }

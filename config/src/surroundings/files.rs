@@ -30,7 +30,9 @@ impl Loaded {
             AnswerFormat::FixedWidth(fixed) => fixed.copybook_file.as_ref(),
             AnswerFormat::Json => None,
         });
-        secrets.chain(keys).chain(mtls).chain(tls).chain(copybooks).map(|path| self.sources.base.join(path)).collect()
+        let certificates = config.downstreams.values().flat_map(|downstream| downstream.certificate_files());
+        let files = secrets.chain(keys).chain(mtls).chain(tls).chain(copybooks).chain(&config.definitions.lock).map(PathBuf::as_path);
+        files.chain(certificates).map(|path| self.sources.base.join(path)).collect()
     }
 }
 
@@ -51,8 +53,9 @@ identity:
   mtls: { ca: f/ca, crl: [f/crl, f/more], callers: [ { uri: 'spiffe://a/*' } ] }
   signatures: { keys: { k: { secret: { file: f/signing }, subject: s } } }
 cache: { webhook: { secret: { file: f/webhook } } }
+definitions: { lock: f/lock }
 downstreams:
-  db: { postgres: { url: { file: f/pg } } }
+  db: { postgres: { url: { file: f/pg }, ca: f/authority, client_certificate: { certificate: f/mine, key: { file: f/private } } } }
   host:
     mainframe: { base_url: http://127.0.0.1:1, credential: { bearer: { file: f/bearer } } }
     tools:
