@@ -8,6 +8,8 @@ pub mod postgres;
 pub mod resilience;
 pub mod ticketing;
 
+use std::path::Path;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Effect, Glob, Period, SecretRef, TagTemplate};
 
 pub use caching::{Partition, ToolCache};
-pub use credential::Credential;
+pub use credential::{ClientCertificate, Credential};
 pub use mainframe::Mainframe;
 pub use mcp::{Era, Mcp, McpHttp, Sharing, Stdio, Transport, WebSocket};
 pub use postgres::Postgres;
@@ -54,6 +56,9 @@ pub struct Downstream {
     pub calls_max_shared: Option<usize>,
     /// The calls that wait for it.
     pub line: Line,
+    /// What its tools bring together, where a tool states nothing of its own: `private`, `untrusted`, `outward`. Not stated: by its kind and
+    /// by what a tool does. `weir check` warns of a role that has all three.
+    pub labels: Option<Vec<Label>>,
     /// When an attempt is repeated.
     pub retries: Retries,
     /// When it is left alone because it fails.
@@ -109,17 +114,61 @@ impl Downstream {
         [connections, self.calls_max_shared()].into_iter().flatten().fold(stated, usize::min)
     }
 
+    /// What Weir shows it over HTTP, where it shows anything.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        let of_mainframe = self.mainframe.as_ref().and_then(|mainframe| mainframe.credential.as_ref());
+        let of_ticketing = || self.ticketing.as_ref().and_then(|ticketing| ticketing.credential.as_ref());
+        of_mainframe.or_else(of_ticketing).or_else(|| self.mcp.as_ref().and_then(Mcp::credential))
+    }
+
+    /// What one of its tools brings together: what the tool states, what the downstream states, or what its kind is likely to. The local
+    /// name may also be a pattern, for tools that are not known yet.
+    #[must_use]
+    pub fn labels_of(&self, local_name: &str) -> &[Label] {
+        if let Some(stated) = self.tools.get(local_name).and_then(|tool| tool.labels.as_ref()).or(self.labels.as_ref()) {
+            return stated;
+        }
+        match (self.kind(), self.effect_of(local_name).writes()) {
+            (Some(Kind::Postgres(_) | Kind::Mainframe(_)), false) => &[Label::Private],
+            (Some(Kind::Ticketing(_) | Kind::Mcp(_)), false) => &[Label::Untrusted],
+            (Some(Kind::Ticketing(_)), true) => &[Label::Outward],
+            (Some(Kind::Mcp(_)), true) => &[Label::Untrusted, Label::Outward],
+            (Some(Kind::Postgres(_) | Kind::Mainframe(_)) | None, _) => &[],
+        }
+    }
+
     /// Every secret that its settings refer to.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretRef> {
-        let credentials = [
-            self.mainframe.as_ref().and_then(|mainframe| mainframe.credential.as_ref()),
-            self.ticketing.as_ref().and_then(|ticketing| ticketing.credential.as_ref()),
-            self.mcp.as_ref().and_then(Mcp::credential),
-        ];
         let url = self.postgres.iter().map(|postgres| &postgres.url);
         let of_process = self.mcp.iter().filter_map(|mcp| mcp.stdio.as_ref()).flat_map(|stdio| stdio.secrets.values());
-        url.chain(credentials.into_iter().flatten().flat_map(Credential::secrets)).chain(of_process).collect()
+        let key = self.tls().1.map(|certificate| &certificate.key);
+        let credentials = self.credential().into_iter().flat_map(Credential::secrets);
+        url.chain(credentials).chain(of_process).chain(key).collect()
+    }
+
+    /// The files of certificates that its settings refer to.
+    #[must_use]
+    pub fn certificate_files(&self) -> Vec<&Path> {
+        let (ca, shown) = self.tls();
+        ca.into_iter().chain(shown.map(|shown| shown.certificate.as_path())).collect()
+    }
+
+    /// The authorities that vouch for it, and the certificate that it is shown.
+    #[must_use]
+    pub fn tls(&self) -> (Option<&Path>, Option<&ClientCertificate>) {
+        match self.kind() {
+            Some(Kind::Postgres(it)) => (it.ca.as_deref(), it.client_certificate.as_ref()),
+            Some(Kind::Mainframe(it)) => (it.ca.as_deref(), it.client_certificate.as_ref()),
+            Some(Kind::Ticketing(it)) => (it.ca.as_deref(), it.client_certificate.as_ref()),
+            Some(Kind::Mcp(mcp)) => match mcp.transport() {
+                Some(Transport::Http(it)) => (it.ca.as_deref(), it.client_certificate.as_ref()),
+                Some(Transport::WebSocket(it)) => (it.ca.as_deref(), it.client_certificate.as_ref()),
+                Some(Transport::Stdio(_)) | None => (None, None),
+            },
+            None => (None, None),
+        }
     }
 
     /// The effect of one of its tools: the tool's own statement, the first matching rule, what is known of the tools of a
@@ -146,6 +195,31 @@ impl Downstream {
         let by_rule = || self.effects.iter().find(|rule| rule.pattern.matches(local_name)).map(|rule| rule.effect);
         let known = || self.ticketing.as_ref().and_then(|_| Ticketing::effect_of(local_name));
         stated.or_else(by_rule).or_else(known)
+    }
+}
+
+/// What a tool brings together in a model's context, for the warning about a role that has all three: whoever can write what the model
+/// reads could have it send away what it must keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// It shows what not everybody may know. The default for reads of `postgres` and `mainframe`.
+    Private,
+    /// It shows what strangers wrote. The default for reads of `ticketing`, and for `mcp`.
+    Untrusted,
+    /// It sends something to where others may read it. The default for writes of `ticketing` and `mcp`.
+    Outward,
+}
+
+impl Label {
+    /// The word in the config.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Untrusted => "untrusted",
+            Self::Outward => "outward",
+        }
     }
 }
 
@@ -191,6 +265,8 @@ pub struct Tool {
     pub arguments: IndexMap<String, Argument>,
     /// Arguments that take a pseudonym back, as JSON Pointers: `/customer_id: cust` puts the value in the place of a `cust_…` that this caller was shown.
     pub accepts: IndexMap<String, String>,
+    /// What it brings together, in the place of what the downstream states. An empty list: nothing of the kind.
+    pub labels: Option<Vec<Label>>,
     /// How much of each limit (`limits`) that fits it one call takes; 0 for nothing. Not stated: 1.
     pub cost: Option<u64>,
     /// For tools that read: how long their results are kept. Not stated: every call goes to the downstream.
