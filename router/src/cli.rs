@@ -1,6 +1,7 @@
 //! The words of the command line, and how each of them ends.
 
 mod admin;
+mod audit;
 mod cache;
 mod call;
 mod check;
@@ -34,6 +35,7 @@ Exit codes:
   2  wrong usage
   3  the config has mistakes
   4  `weir check --connect`: the config is right, but a downstream or Redis could not be used
+  10 to 15  `weir audit verify` found damage: `weir audit --help` says which
   130, 143  ended at once by a second Ctrl-C or SIGTERM
 
 Environment: WEIR_API_KEY (key of `stdio`, `tools` and `call` with --url), WEIR_ADMIN_TOKEN (opens /admin/…, also for `explain` and
@@ -73,20 +75,36 @@ enum Command {
     Keys(keys::Arguments),
     /// Pin the definitions of tools: write the lock file, look at what changed, approve it.
     Lock(lock::Arguments),
+    /// Verify, search, export and prune the audit log.
+    Audit(audit::Arguments),
 }
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done = 0,
-    Failed = 1,
-    ConfigMistakes = 3,
-    DownstreamUnusable = 4,
+    Done,
+    Failed,
+    ConfigMistakes,
+    DownstreamUnusable,
+    /// The audit log is damaged; the kind of damage has the code.
+    AuditDamaged(u8),
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::ConfigMistakes => 3,
+            Exit::DownstreamUnusable => 4,
+            Exit::AuditDamaged(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(u8::from(exit))
     }
 }
 
@@ -119,6 +137,7 @@ async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Cache(arguments) => cache::run(&arguments).await,
         Command::Keys(arguments) => keys::run(&arguments).await,
         Command::Lock(arguments) => lock::run(&arguments).await,
+        Command::Audit(arguments) => audit::run(&arguments),
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) fn frame(message: &[u8], stream: &mut Vec<u8>) {
 
 fn severity(head: &Head) -> u8 {
     match (head.kind.as_deref(), head.outcome.as_deref()) {
-        (Some("call"), Some("ok")) | (Some("intent" | "requests"), _) => INFORMATIONAL,
-        (Some("event"), _) => NOTICE,
+        (Some("call"), Some("ok")) | (Some("intent"), _) => INFORMATIONAL,
+        (Some("event" | "counted"), _) => NOTICE,
         _ => WARNING,
     }
 }

@@ -14,12 +14,7 @@ use crate::audit::{
 };
 
 /// Reads the anchor into `known`.
-pub(super) fn read(
-    path: &Path,
-    keys: &Keys,
-    known: &mut BTreeMap<Uuid, Known>,
-    report: &mut Report,
-) -> io::Result<()> {
+pub(super) fn read(path: &Path, keys: &Keys, known: &mut BTreeMap<Uuid, Known>, report: &mut Report) -> io::Result<()> {
     let mut reader = Reader::open(path)?;
     let mut unreadable = 0;
     while let Some(line) = reader.next()? {
@@ -31,7 +26,11 @@ pub(super) fn read(
             continue;
         };
         if keys.signed(&checkpoint.public_key, text, signature) {
-            known.entry(checkpoint.chain).or_default().anchored.insert(checkpoint.seq, (Hash::of(text.as_bytes()), checkpoint.time));
+            known
+                .entry(checkpoint.chain)
+                .or_default()
+                .anchored
+                .insert(checkpoint.seq, (Hash::of(text.as_bytes()), checkpoint.time));
         } else {
             report.add(Damage {
                 kind: Kind::Signature,
@@ -65,7 +64,9 @@ pub(super) fn missing(chain: Uuid, known: &Known, report: &mut Report) {
     let (kind, what) = match (last_anchored, named) {
         (Some(seq), _) => (
             Kind::Rewritten,
-            format!("the anchor has this chain up to line {seq}, and the folder has no line of it behind what was pruned"),
+            format!(
+                "the anchor has this chain up to line {seq}, and the folder has no line of it behind what was pruned"
+            ),
         ),
         (None, Some(named)) => {
             (Kind::Missing, format!("the start of {} found this chain, and it is not there any more", named.by))
@@ -92,10 +93,14 @@ pub(super) fn judge_tombstone(
         damage(Kind::Signature, "what was pruned is not signed".to_owned());
         return false;
     }
-    let is_young = |last: Timestamp| pruned.time.duration_since(last).unsigned_abs() < RETENTION_MIN.0 || last > pruned.time;
+    let is_young =
+        |last: Timestamp| pruned.time.duration_since(last).unsigned_abs() < RETENTION_MIN.0 || last > pruned.time;
     if pruned.time > now || is_young(pruned.last) {
         let Tombstone { last, time, .. } = pruned;
-        damage(Kind::Missing, format!("lines up to {last} were pruned at {time}, before they were {RETENTION_MIN} old"));
+        damage(
+            Kind::Missing,
+            format!("lines up to {last} were pruned at {time}, before they were {RETENTION_MIN} old"),
+        );
     }
     let last_anchored = known.anchored.range(..=pruned.seq).next_back();
     if let Some((seq, (_, time))) = last_anchored.filter(|(_, (_, time))| is_young(*time)) {

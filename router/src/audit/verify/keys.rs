@@ -19,7 +19,9 @@ pub enum KeysError {
         source: io::Error,
     },
     /// It holds something else.
-    #[error("{0} holds no public key of an audit log: the PEM of an Ed25519 key, as in `signing-key.pub` in the folder of the log")]
+    #[error(
+        "{0} holds no public key of an audit log: the PEM of an Ed25519 key, as in `signing-key.pub` in the folder of the log"
+    )]
     NoKey(PathBuf),
 }
 

@@ -1,6 +1,10 @@
 //! Which segments of a chain count, and how much of each.
 
-use std::{collections::BTreeMap, io, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::audit::{
     entry::{Body, Header},
@@ -24,7 +28,8 @@ pub(in crate::audit) fn of(segments: &BTreeMap<u32, PathBuf>) -> io::Result<Vec<
     let mut next = segments.last_key_value();
     while let Some((&number, path)) = next {
         plan.push(Step { number, path: path.clone(), bytes_max });
-        let after = header(path)?.and_then(|header| header.after).filter(|after| after.failed && after.segment < number);
+        let after =
+            header(path)?.and_then(|header| header.after).filter(|after| after.failed && after.segment < number);
         bytes_max = after.map(|after| after.bytes);
         next = match after {
             // The failed one itself may have been pruned, or never come to be: then the one before it counts.

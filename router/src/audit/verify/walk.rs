@@ -87,7 +87,8 @@ impl<'a> Walk<'a> {
         report: &'a mut Report,
     ) -> Self {
         let pruned = known.pruned.as_ref();
-        let lines_named = known.named.iter().filter_map(|named| Some((named.before.seq?, (named.before.head, named.by))));
+        let lines_named =
+            known.named.iter().filter_map(|named| Some((named.before.seq?, (named.before.head, named.by))));
         let found = Chain {
             chain,
             instance: String::new(),
@@ -126,7 +127,9 @@ impl<'a> Walk<'a> {
         for (at, step) in plan.iter().enumerate() {
             // What was left when its files were to be taken away is named by the tombstone.
             if self.known.pruned.as_ref().is_some_and(|pruned| step.number <= pruned.segment) {
-                self.report.notes.push(format!("{}: segment {} was pruned and is still there.", self.chain, step.number));
+                self.report
+                    .notes
+                    .push(format!("{}: segment {} was pruned and is still there.", self.chain, step.number));
                 continue;
             }
             self.segment(step, at == last)?;
@@ -188,7 +191,11 @@ impl<'a> Walk<'a> {
             return false;
         }
         let what = if entry.seq > self.next {
-            format!("lines are missing here, or stand elsewhere: line {} follows on line {}", entry.seq, self.next.wrapping_sub(1))
+            format!(
+                "lines are missing here, or stand elsewhere: line {} follows on line {}",
+                entry.seq,
+                self.next.wrapping_sub(1)
+            )
         } else {
             format!("line {} stands twice, or in the wrong place: line {} was to follow", entry.seq, self.next)
         };
@@ -223,7 +230,11 @@ impl<'a> Walk<'a> {
     /// Whether what the line says is what can stand there. If not, it has been told.
     fn body(&mut self, entry: &Entry<'_>, hash: Hash, is_first: bool) -> bool {
         if is_first != matches!(entry.body, Body::Segment(_)) {
-            let what = if is_first { "the first line of a segment must say which it is" } else { "a segment begins in the middle of a file" };
+            let what = if is_first {
+                "the first line of a segment must say which it is"
+            } else {
+                "a segment begins in the middle of a file"
+            };
             self.damage(Kind::Altered, entry.seq, what);
             return false;
         }
@@ -263,7 +274,9 @@ impl<'a> Walk<'a> {
         if let Some(identity) = self.identity.filter(|_| header.key.is_some()) {
             match DataKey::unwrap(identity, &header) {
                 Ok(key) => self.data_key = Some(key),
-                Err(error) => self.damage(Kind::Sealed, seq, format!("the records of this segment cannot be opened: {error}")),
+                Err(error) => {
+                    self.damage(Kind::Sealed, seq, format!("the records of this segment cannot be opened: {error}"))
+                }
             }
         }
         self.found.instance = header.instance;
@@ -365,7 +378,8 @@ impl<'a> Walk<'a> {
     }
 
     fn damage(&mut self, kind: Kind, seq: u64, what: impl Into<String>) {
-        let damage = Damage { kind, chain: self.chain, seq: Some(seq), file: Some(self.file.clone()), what: what.into() };
+        let damage =
+            Damage { kind, chain: self.chain, seq: Some(seq), file: Some(self.file.clone()), what: what.into() };
         self.report.add(damage);
     }
 }
