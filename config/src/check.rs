@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at the environment or at files: that is `surroundings.rs`. A new section adds its file and its line here.
 
+mod audit;
 mod cache;
 mod definitions;
 mod downstream;
@@ -33,6 +34,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     downstream::downstreams(config, scope);
     identity::identity(config, scope);
     policy::policy(config, scope);
+    policy::views(config, scope);
     redis::redis(config, scope);
     cache::cache(config, scope);
     limits::limits(config, scope);
@@ -40,6 +42,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     operations::operations(config, scope);
     definitions::definitions(config, scope);
     outbound::outbound(config, scope);
+    audit::audit(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

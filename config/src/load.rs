@@ -11,6 +11,7 @@ use crate::{
     Config, Problem, Problems, Sources,
     check::{self, Scope},
     document::{Document, Duplicate, NotReadable, SettingPath, Value},
+    dotenv,
     problem::{Finding, Findings},
     typed,
 };
@@ -30,15 +31,34 @@ pub struct Loaded {
     pub(crate) document: Document,
 }
 
+/// One step on the way to a setting.
+#[derive(Debug, Clone, Copy)]
+pub enum Step<'a> {
+    /// Below a key.
+    Key(&'a str),
+    /// In a list, counted from 0.
+    Index(usize),
+}
+
 impl Loaded {
     /// A problem that only who uses the setting below these keys can find, with its place in the text.
     #[must_use]
     pub fn problem_at(&self, keys: &[&str], message: &str) -> Problem {
-        let setting = keys.iter().fold(SettingPath::default(), |path, key| path.key(key));
+        let steps: Vec<Step<'_>> = keys.iter().map(|key| Step::Key(key)).collect();
+        self.problem_in(&steps, message, None)
+    }
+
+    /// The same for a setting that may stand in a list, with what to do about it.
+    #[must_use]
+    pub fn problem_in(&self, steps: &[Step<'_>], message: &str, help: Option<&str>) -> Problem {
+        let setting = steps.iter().fold(SettingPath::default(), |path, step| match step {
+            Step::Key(key) => path.key(key),
+            Step::Index(index) => path.index(*index),
+        });
         let place = self.document.place(&setting);
         let message = format!("`{setting}`: {message}");
         let mut findings = Findings::default();
-        findings.add(Finding { place, setting, message, help: None, warning: false });
+        findings.add(Finding { place, setting, message, help: help.map(str::to_owned), warning: false });
         let (mut problems, _) = findings.finish(&self.document);
         problems.pop().expect("one was just added")
     }
@@ -56,7 +76,14 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     })?;
     let text = text(bytes, &named)?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    parse(&text, &named, &base)
+    let mut loaded = parse(&text, &named, &base)?;
+    if let Some(variables) = dotenv::read(&base)? {
+        let file = base.join(dotenv::FILE_NAME).display().to_string();
+        let said = "gives the variables that are not set: in production the environment has them, or files";
+        loaded.warnings.push(Problem::of_file(&file, said.to_owned(), None));
+        loaded.sources.dotenv = variables.into();
+    }
+    Ok(loaded)
 }
 
 /// Reads and checks `text`. Problems call it `named`; relative paths in it start from `base`.

@@ -7,13 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::Glob;
 
 /// Who may call what. Nothing is allowed that no role allows.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Roles by name.
+    /// Roles by name, at most 512.
     pub roles: IndexMap<String, Role>,
+    /// The clock of `time` in conditions, as the IANA database names it: `Europe/Berlin`.
+    pub time_zone: String,
     /// What the policy must say of certain calls. `weir check` runs them.
     pub tests: Vec<PolicyTest>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { roles: IndexMap::new(), time_zone: "UTC".to_owned(), tests: Vec::new() }
+    }
 }
 
 /// What a role may do. A caller with several roles may do what any one of them allows.
@@ -88,4 +96,32 @@ pub struct PolicyTest {
     /// Namespaced names of tools that must be denied.
     #[serde(default)]
     pub denied: Vec<String>,
+    /// The same for the URIs of resources.
+    #[serde(default)]
+    pub allowed_resources: Vec<String>,
+    /// The same for the URIs of resources.
+    #[serde(default)]
+    pub denied_resources: Vec<String>,
+    /// The same for namespaced names of prompts.
+    #[serde(default)]
+    pub allowed_prompts: Vec<String>,
+    /// The same for namespaced names of prompts.
+    #[serde(default)]
+    pub denied_prompts: Vec<String>,
+}
+
+impl PolicyTest {
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let all = [
+            &self.allowed,
+            &self.denied,
+            &self.allowed_resources,
+            &self.denied_resources,
+            &self.allowed_prompts,
+            &self.denied_prompts,
+        ];
+        all.iter().all(|names| names.is_empty())
+    }
 }

@@ -20,25 +20,28 @@ use adapters::{
 use bytes::Bytes;
 use cache::limits::Standing;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     Router,
-    audit::{Ending, Origin, Record},
+    audit::{Ending, Origin, Record, Unaudited},
     catalog::Tool,
-    error::CallError,
+    error::{CallError, millis},
     guard::{self, NoReply},
     line::Place,
     mcp::Registration,
     operations::{self, Begun, IdempotencyKey, Operation},
     pages,
+    policy::{Asker, Grant, Judged, NamedView},
 };
 
 pub use answered::{Answer, Answered, Note};
 pub(crate) use explain::explain_cache;
 pub(crate) use outcome::Outcome;
+pub(crate) use plan::with_defaults;
 pub use outlive::RunningCall;
 pub use patience::Patience;
 pub(crate) use shared::SharedAnswer;
@@ -51,6 +54,8 @@ pub struct ToolCall {
     pub request_id: Uuid,
     /// Who calls.
     pub caller: Arc<Caller>,
+    /// The view that it came through, if any.
+    pub view: Option<Arc<NamedView>>,
     /// The tool's shown name, as the caller sent it.
     pub name: String,
     /// The caller's whole `params` object.
@@ -107,17 +112,15 @@ pub struct Ended {
 /// Makes the call and leaves exactly one audit record, also when the returned future is dropped or a bug panics.
 pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Ended {
     let _found_by_its_session = call.registration.take();
-    let audit = router.audit.clone();
-    let trace = call.trace.to_string();
-    let mut record = Record::open(audit, call.request_id, trace, call.caller.clone(), call.origin.clone(), &call.name);
+    let mut record = Record::open(router.audit.clone(), router.audit_mask.clone(), &call);
     let (gate, caller) = (call.control.gate.clone(), call.caller.clone());
     let mut standings = Vec::new();
     let outcome = AssertUnwindSafe(run(&router, call, &mut record, &mut standings)).catch_unwind().await;
     let answer = outcome.unwrap_or_else(|_panic| Err(after_panic(&record, &gate)));
-    if let Err(CallError::UnknownTool { .. } | CallError::InvalidArguments { .. }) = &answer {
+    if let Err(CallError::UnknownTool { .. } | CallError::InvalidArguments { .. } | CallError::NotAllowed { .. }) = &answer {
         router.limits.was_refused(&caller);
     }
-    record.finish(ending(&answer));
+    record.finish(&ending(&answer));
     Ended { answer, standings }
 }
 
@@ -136,7 +139,10 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
 async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standings: &mut Vec<Standing>) -> Answer {
     // First of all: whoever is refused for want of room costs next to nothing.
     let _slot = router.calls.take().map_err(|_| overloaded("Weir".to_owned()))?;
+    // Nothing is done of which no record could be kept.
+    router.audit.admit().map_err(unaudited)?;
 
+    record.trail().came_through(call.view.as_deref());
     let view = router.catalog.view_for(&call.name).await;
     let unknown = || CallError::UnknownTool { name: call.name.clone() };
     let resolved = view.resolve(&call.name);
@@ -148,14 +154,34 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     let (index, tool) = resolved.ok_or_else(unknown)?;
 
     // Denied and unknown look the same from outside, so the arguments are not judged before this.
-    let Some(grant) = view.rights(&router.policy, &call.caller).grant(index).cloned() else {
+    let asker = Asker { caller: &call.caller, now: Timestamp::now() };
+    let judged = view.judge(index, &router.policy, asker, call.view.as_deref());
+    record.trail().judged(judged.verdicts);
+    let Some(grant) = judged.grant else {
         record.denied();
-        return Err(unknown());
+        record.trail().denied(router.policy.why_denied(asker.caller, &tool.name.shown, call.view.as_deref()));
+        // Only where the config lets callers know of a tool that other scopes would open.
+        let allows = |caller: &Caller| {
+            view.judge(index, &router.policy, Asker { caller, ..asker }, call.view.as_deref()).grant.is_some()
+        };
+        let needed = router.authenticator.step_up(&call.caller, allows);
+        let told = |needed| CallError::InsufficientScope { tool: tool.name.shown.clone(), needed };
+        return Err(needed.map_or_else(unknown, told));
     };
     record.allowed(grant.rule.clone());
 
     let invalid = |mistakes| CallError::InvalidArguments { tool: tool.name.shown.clone(), mistakes };
     tool.validate(call.arguments.as_ref()).map_err(invalid)?;
+
+    // What is judged is what is sent, with all that Weir itself adds.
+    let judged = arguments_judged(router, &grant, asker, tool, call.arguments.as_ref());
+    record.trail().judged(judged.verdicts);
+    let Some(grant) = judged.grant else {
+        record.denied();
+        record.trail().denied("arguments");
+        return Err(CallError::NotAllowed { tool: tool.name.shown.clone() });
+    };
+    record.allowed(grant.rule.clone());
 
     let waits_its_time = call.patience.is_none();
     let period = call.patience.map_or(tool.deadline, |patience| patience.within(router.config.deadlines.max.0));
@@ -181,10 +207,14 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     let operation = if tool.effect.writes() {
         let (operations, key) = (&router.operations, call.key.as_ref());
         match operations.begin(&ctx, tool, &request, key, record.trail()).await? {
-            Begun::First(operation) => Some(operation),
+            Begun::First(operation) => {
+                operation.is_recorded_by(record.intent());
+                Some(operation)
+            }
             Begun::Before(outcome, operation) => {
                 let reply = pages::fit(router, &ctx.caller, tool, outcome?).await;
-                return Ok(Answered { operation: Some(operation), ..reply.into() });
+                let provenance = tool.provenance.clone();
+                return Ok(Answered { operation: Some(operation), provenance, ..reply.into() });
             }
         }
     } else {
@@ -217,7 +247,25 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
         }
     }?;
     // Last of all, so that the cache holds answers whole.
-    Ok(Answered { reply: pages::fit(router, &ctx.caller, tool, answered.reply).await, ..answered })
+    let reply = pages::fit(router, &ctx.caller, tool, answered.reply).await;
+    Ok(Answered { reply, provenance: tool.provenance.clone(), ..answered })
+}
+
+/// What the conditions on arguments make of a grant.
+fn arguments_judged(
+    router: &Router,
+    grant: &Arc<Grant>,
+    asker: Asker<'_>,
+    tool: &Tool,
+    arguments: Option<&Bytes>,
+) -> Judged {
+    if !grant.needs_arguments() {
+        return Judged { grant: Some(grant.clone()), verdicts: Vec::new() };
+    }
+    let arguments = with_defaults(tool.settings(), arguments);
+    // Bytes that are no text have no arguments that a condition could hold for.
+    let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
+    router.policy.judge(grant, asker, tool.asked(), Some(arguments))
 }
 
 /// The one way to the downstream: its limits, then the attempt, then what the caller may see of the answer.
@@ -273,6 +321,10 @@ async fn attempt(
     Ok(if tool.downstream.is_own() { reply } else { crate::mcp::provenance::without_our_names(reply) })
 }
 
+pub(crate) fn unaudited(unaudited: Unaudited) -> CallError {
+    CallError::Unaudited { retry_after_ms: millis(unaudited.retry_after) }
+}
+
 pub(crate) fn overloaded(limit: String) -> CallError {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
     CallError::Overloaded { limit, retry_after_ms: RETRY_AFTER.as_millis() as u64 }
@@ -312,7 +364,7 @@ fn ending(answer: &Answer) -> Ending {
         Ok(Reply::NotFound(bytes)) => ("not_found", bytes),
         Ok(Reply::InputRequired(bytes)) => ("input_required", bytes),
         Ok(Reply::Task(bytes)) => ("task", bytes),
-        Err(error) => return Ending { outcome: error.outcome(), result_bytes: None },
+        Err(error) => return Ending { outcome: error.outcome(), result: None },
     };
-    Ending { outcome, result_bytes: Some(bytes.len()) }
+    Ending { outcome, result: Some(bytes.clone()) }
 }

@@ -19,12 +19,17 @@ use config::{Config, Deadlines, Names, downstream::Expose};
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Downstream, name::ToolName};
+use crate::{
+    Downstream,
+    definitions::Definitions,
+    name::ToolName,
+    policy::{Asker, Judged, NamedView, Policy},
+};
 
 pub(crate) use caching::Caching;
 pub(crate) use refresh::keep_fresh;
 use rights::Sources;
-pub use rights::{Page, Rights};
+pub use rights::{List, Page, Rights};
 pub use tool::Tool;
 
 /// How long after its start the router waits for first lists before it answers without them.
@@ -37,6 +42,8 @@ pub struct Catalog {
     names: Names,
     deadlines: Deadlines,
     downstreams: Arc<[Arc<Downstream>]>,
+    /// Which of their tools callers may see.
+    definitions: Arc<Definitions>,
     /// What stands behind Weir's own tools.
     own: Option<Arc<Downstream>>,
     view: ArcSwap<View>,
@@ -81,6 +88,7 @@ impl Catalog {
         config: &Config,
         downstreams: Arc<[Arc<Downstream>]>,
         own: Option<Arc<Downstream>>,
+        definitions: Arc<Definitions>,
         before: Option<&Self>,
     ) -> Arc<Self> {
         let sources = Sources::new(&config.names, downstreams.clone());
@@ -95,14 +103,21 @@ impl Catalog {
             version: before.map_or_else(|| watch::Sender::new(0), |before| before.version.clone()),
             missing: watch::Sender::new(Missing::of(&downstreams)),
             downstreams,
+            definitions,
             own,
         });
+        catalog.definitions.board().tells(&catalog);
         catalog.downstreams.iter().for_each(|downstream| downstream.tells(&catalog));
         if before.is_some() {
             catalog.rebuild();
             catalog.count_missing();
         }
         catalog
+    }
+
+    /// Which tools callers may see.
+    pub(crate) fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
     }
 
     /// The catalog as it stands now.
@@ -185,7 +200,9 @@ impl Catalog {
         let mut tools = Vec::new();
         for downstream in self.downstreams.iter().chain(&self.own) {
             let Some(offer) = downstream.offer() else { continue };
-            let offered = offer.tools.iter().filter(|tool| is_exposed(downstream, tool));
+            let exposed = |tool: &OfferedTool| is_exposed(downstream, tool);
+            let held = self.definitions.held_of(downstream, &offer, exposed);
+            let offered = offer.tools.iter().filter(|tool| exposed(tool) && !held.contains(&tool.local_name));
             tools.extend(offered.filter_map(|tool| self.tool(downstream, tool)));
         }
         settle_collisions(&mut tools, &self.names);
@@ -238,10 +255,20 @@ impl View {
         Some((index, &self.tools[index]))
     }
 
-    /// What a caller may see and use.
+    /// What a caller may see and use, through a view or without one, as far as its roles say.
     #[must_use]
-    pub fn rights(&self, policy: &crate::policy::Policy, caller: &Caller) -> Arc<Rights> {
-        self.rights.of(&self.tools, policy, caller)
+    pub fn rights(&self, policy: &Policy, caller: &Caller, view: Option<&NamedView>) -> Arc<Rights> {
+        self.rights.of(&self.tools, policy, caller, view)
+    }
+
+    /// Whether `asker` may use the tool at this place now, and by what.
+    pub(crate) fn judge(&self, index: usize, policy: &Policy, asker: Asker<'_>, view: Option<&NamedView>) -> Judged {
+        self.rights(policy, asker.caller, view).judge(&self.tools, index, policy, asker)
+    }
+
+    /// What `asker` sees now, out of these rights.
+    pub(crate) fn list(&self, rights: &Rights, policy: &Policy, asker: Asker<'_>) -> Arc<List> {
+        rights.list(&self.tools, policy, asker)
     }
 }
 

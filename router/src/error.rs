@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use adapters::{AdapterError, ErrorClass, Rejection};
 use serde_json::{Map, Value, json};
 
+use crate::auth::StepUp;
+
 /// Why a call has no result. What may be told to the caller is in [`CallError::text`]; the rest is for the log and the audit record.
 #[derive(Debug, Clone)]
 pub enum CallError {
@@ -19,6 +21,18 @@ pub enum CallError {
         tool: Arc<str>,
         /// What is wrong, with the path of each mistake.
         mistakes: String,
+    },
+    /// The caller may not use the tool with the scopes of its token, and may know that it could with others.
+    InsufficientScope {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// What to ask the authorization server for.
+        needed: Arc<StepUp>,
+    },
+    /// The caller may use the tool, and not with these arguments.
+    NotAllowed {
+        /// The tool's shown name.
+        tool: Arc<str>,
     },
     /// Over a limit of the config. Nothing was charged and nothing sent.
     Limited {
@@ -89,6 +103,11 @@ pub enum CallError {
         /// When to try again.
         retry_after_ms: u64,
     },
+    /// No audit record of the call can be written now.
+    Unaudited {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// The downstream gave no answer, or said no.
     Downstream {
         /// The tool's shown name.
@@ -120,6 +139,8 @@ impl CallError {
         match self {
             Self::UnknownTool { .. } => "unknown_tool",
             Self::InvalidArguments { .. } => "invalid_arguments",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Limited { .. } => "limited",
             Self::Uncounted { .. } => "uncounted",
             Self::LeftAlone { .. } => "left_alone",
@@ -129,6 +150,7 @@ impl CallError {
             Self::Withheld { .. } => "withheld",
             Self::Overloaded { .. } => "overloaded",
             Self::Unannounced { .. } => "unannounced",
+            Self::Unaudited { .. } => "unaudited",
             Self::Downstream { error, .. } => error.class.as_str(),
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::Cancelled => "cancelled",
@@ -146,6 +168,15 @@ impl CallError {
                     "The arguments do not fit {tool}. {mistakes}. Correct them by the tool's input schema and call again."
                 )
             }
+            Self::InsufficientScope { tool, needed } => format!(
+                "{tool} was not called: it needs a token with the scope `{}`. Nothing was sent. Get such a token from the authorization server and \
+                 call again.",
+                needed.scopes
+            ),
+            Self::NotAllowed { tool } => format!(
+                "Not done: you may use {tool}, but not with these arguments at this time. Nothing was sent. Trying the same again does not help: \
+                 ask for less, or tell the operator the request id {request_id}."
+            ),
             Self::Limited { limit, counts, retry_after_ms: Some(retry_after_ms) } => {
                 let wait = seconds(*retry_after_ms);
                 format!("Not done: {counts} reached the limit `{limit}`. Nothing was sent. Try again in {wait} s.")
@@ -206,6 +237,12 @@ impl CallError {
                      it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in {wait} s."
                 )
             }
+            Self::Unaudited { retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "Not done: Weir does nothing of which it can write no audit record, and now it cannot. Nothing was sent. Try again in {wait} s."
+                )
+            }
             Self::Downstream { tool, downstream, error } => downstream_text(tool, downstream, error),
             Self::OutcomeUnknown { tool, operation_id, error } => format!(
                 "The outcome of {tool} is unknown: the request was sent, but no answer came ({}). It may or may not have been carried out. \
@@ -229,10 +266,13 @@ impl CallError {
             | Self::Queued { retry_after_ms, .. }
             | Self::KeysGone { retry_after_ms }
             | Self::Overloaded { retry_after_ms, .. }
+            | Self::Unaudited { retry_after_ms }
             | Self::Unannounced { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::Downstream { error, .. } => error.retry_after.map(millis),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
+            | Self::NotAllowed { .. }
+            | Self::InsufficientScope { .. }
             | Self::OutcomeUnknown { .. }
             | Self::KeyReused { .. }
             | Self::Withheld { .. }
@@ -249,11 +289,14 @@ impl CallError {
             Self::Overloaded { limit, .. } => Some(limit.as_str()),
             Self::Limited { limit, .. } | Self::Uncounted { limit, .. } => Some(&**limit),
             Self::Unannounced { .. } | Self::KeysGone { .. } => Some("redis"),
+            Self::Unaudited { .. } => Some("audit"),
             Self::Downstream { downstream, .. }
             | Self::LeftAlone { downstream, .. }
             | Self::Queued { downstream, .. } => Some(downstream.as_str()),
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
+            | Self::NotAllowed { .. }
+            | Self::InsufficientScope { .. }
             | Self::OutcomeUnknown { .. }
             | Self::KeyReused { .. }
             | Self::Withheld { .. }

@@ -11,11 +11,11 @@ use std::{
 use adapters::TraceContext;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
-use rustls::pki_types::CertificateDer;
 
 use crate::{
     Live, Router,
-    auth::{self, Refused},
+    audit::{Reason, Tally},
+    auth::{self, Refused, certificate::Shown, metadata, signature::ACCEPT_SIGNATURE},
     error::seconds,
     invalidate::{self, Webhook},
     mcp, plain,
@@ -24,6 +24,7 @@ use crate::{
 };
 
 use gatekeeper::Gate;
+use intake::Unread;
 pub use gatekeeper::Gatekeeper;
 
 /// The media type of RFC 9457.
@@ -33,26 +34,32 @@ pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Debug, Clone)]
 pub enum Peer {
     /// A socket, and the certificate that was shown on it, if one was; the listener has checked who vouches for it.
-    Remote(SocketAddr, Option<Arc<CertificateDer<'static>>>),
+    Remote(SocketAddr, Option<Arc<Shown>>),
     /// This process itself: the stdio bridge with `--config`.
     InProcess,
 }
 
-/// Answers one request on the caller listener.
-pub async fn respond(live: &Arc<Live>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
-    let router = &live.router();
+/// Answers one request on the caller listener, and sees to it that it is counted once.
+pub async fn respond(live: &Arc<Live>, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
+    let router = live.router();
+    let Some(tally) = Tally::begin(&router.audit, caller_address(&router, peer, request.headers())) else {
+        return answer(live, &router, peer, request).await;
+    };
+    request.extensions_mut().insert(tally.claim());
+    let response = answer(live, &router, peer, request).await;
+    tally.ended(&response);
+    response
+}
+
+async fn answer(live: &Arc<Live>, router: &Arc<Router>, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     if let Peer::Remote(..) = peer
         && let Some(refused) = refuse_strangers(&router.gatekeeper, &parts.uri, &parts.headers)
     {
         return refused;
     }
-    let Some(surface) = Surface::at(parts.uri.path(), router) else {
-        return problem(
-            StatusCode::NOT_FOUND,
-            "There is nothing here: the MCP endpoint is /mcp, the plain JSON API /v1/tools and /v1/tools/call.",
-        );
-    };
+    let (path, asked_view) = view_in(parts.uri.path());
+    let Some(surface) = Surface::at(path, router) else { return nothing_here() };
     if let Surface::Hook(webhook) = surface {
         // Whoever signs the message is no caller.
         return match parts.method {
@@ -60,20 +67,55 @@ pub async fn respond(live: &Arc<Live>, peer: &Peer, request: Request<Incoming>) 
             _ => method_not_allowed("Use POST.", "POST"),
         };
     }
+    if let Surface::Metadata(resource) = surface {
+        return match parts.method {
+            Method::GET => metadata::respond(router.authenticator.tokens(), resource),
+            _ => method_not_allowed("Use GET.", "GET"),
+        };
+    }
     let address = caller_address(router, peer, &parts.headers);
-    let caller = match auth::authenticate(router, peer, address, &parts).await {
-        Ok(caller) => Arc::new(caller),
-        Err(refused) => return refuse(router, address, &refused).await,
+    let (caller, body) = match auth::authenticate(router, peer, address, &parts).await {
+        Ok((caller, unproven)) => (Arc::new(caller), Unread::new(body, unproven)),
+        Err(refused) => return refuse(router, address, parts.uri.path(), &refused).await,
+    };
+    let body = match body.awaited_of(&parts.method, router).await {
+        Ok(body) => body,
+        Err(refused) => return *refused,
+    };
+    // Only callers hear which views there are.
+    let view = match asked_view.map(|name| router.policy.view(name).cloned()) {
+        Some(None) => return nothing_here(),
+        view => view.flatten(),
     };
     match (surface, &parts.method) {
-        (Surface::Mcp, &Method::POST) => mcp::post(router, caller, &parts, body).await,
-        (Surface::Mcp, &Method::GET) => mcp::get(live, router, &caller, &parts.headers),
-        (Surface::Mcp, &Method::DELETE) => mcp::delete(router, &caller, &parts.headers),
+        (Surface::Mcp, &Method::POST) => mcp::post(router, caller, view, &parts, body).await,
+        (Surface::Mcp, &Method::GET) => mcp::get(live, router, &caller, view.as_deref(), &parts.headers),
+        (Surface::Mcp, &Method::DELETE) => mcp::delete(router, &caller, view.as_deref(), &parts.headers),
         (Surface::Mcp, _) => method_not_allowed("Use POST; GET and DELETE belong to sessions.", "POST, GET, DELETE"),
-        (Surface::Tools, &Method::GET) => plain::tools(router, &caller, parts.uri.query()).await,
+        (Surface::Tools, &Method::GET) => plain::tools(router, &caller, view.as_deref(), parts.uri.query()).await,
         (Surface::Tools, _) => method_not_allowed("Use GET.", "GET"),
-        (Surface::Call, &Method::POST) => plain::call(router, caller, &parts, body).await,
-        (Surface::Call | Surface::Hook(_), _) => method_not_allowed("Use POST.", "POST"),
+        (Surface::Call, &Method::POST) => plain::call(router, caller, view, &parts, body).await,
+        (Surface::Call | Surface::Hook(_) | Surface::Metadata(_), _) => method_not_allowed("Use POST.", "POST"),
+    }
+}
+
+fn nothing_here() -> Response<Body> {
+    problem(
+        StatusCode::NOT_FOUND,
+        "There is nothing here: the MCP endpoint is /mcp, the plain JSON API /v1/tools and /v1/tools/call.",
+    )
+}
+
+/// The path without a view, and the name of the view that it names: `/mcp/<view>`, `/v1/views/<view>/tools`. A name is its bytes as they
+/// stand: nothing is decoded, so no name has two spellings.
+fn view_in(path: &str) -> (&str, Option<&str>) {
+    if let Some(name) = path.strip_prefix("/mcp/").filter(|name| !name.is_empty() && !name.contains('/')) {
+        return ("/mcp", Some(name));
+    }
+    match path.strip_prefix("/v1/views/").and_then(|rest| rest.split_once('/')) {
+        Some((name, "tools")) if !name.is_empty() => ("/v1/tools", Some(name)),
+        Some((name, "tools/call")) if !name.is_empty() => ("/v1/tools/call", Some(name)),
+        _ => (path, None),
     }
 }
 
@@ -85,16 +127,18 @@ enum Surface<'a> {
     Call,
     /// Only where the config has it.
     Hook(&'a Webhook),
+    /// What clients of authorization servers read first, of the resource at this path.
+    Metadata(&'a str),
 }
 
 impl<'a> Surface<'a> {
-    fn at(path: &str, router: &'a Router) -> Option<Self> {
+    fn at(path: &'a str, router: &'a Router) -> Option<Self> {
         match path {
             "/mcp" => Some(Self::Mcp),
             "/v1/tools" => Some(Self::Tools),
             "/v1/tools/call" => Some(Self::Call),
             "/hooks/cache" => router.webhook.as_ref().map(Self::Hook),
-            _ => None,
+            _ => metadata::resource_at(path).map(Self::Metadata),
         }
     }
 }
@@ -131,6 +175,7 @@ pub(crate) fn refuse_strangers(gatekeeper: &Gatekeeper, uri: &Uri, headers: &Hea
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     telemetry::refused_before_auth(reason);
+    response.extensions_mut().insert(Reason(reason));
     Some(response)
 }
 
@@ -142,7 +187,7 @@ pub(crate) fn method_not_allowed(text: &str, allowed: &'static str) -> Response<
 }
 
 /// The answer to who is not let in: 401, or 429 where too many wrong credentials came from the same address.
-async fn refuse(router: &Router, address: Option<IpAddr>, refused: &Refused) -> Response<Body> {
+async fn refuse(router: &Router, address: Option<IpAddr>, path: &str, refused: &Refused) -> Response<Body> {
     if refused.is_wrong
         && let Some(too_many) = too_many_wrong(router, address).await
     {
@@ -150,8 +195,18 @@ async fn refuse(router: &Router, address: Option<IpAddr>, refused: &Refused) -> 
     }
     telemetry::refused_before_auth(refused.reason);
     let mut response = problem(refused.status, refused.text);
-    let challenge = HeaderValue::from_str(&refused.challenge).expect("a challenge is made of visible characters");
+    response.extensions_mut().insert(Reason(refused.reason));
+    if refused.status == StatusCode::SERVICE_UNAVAILABLE {
+        // No other credential would do better.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
+    }
+    let challenge = HeaderValue::from_str(&router.authenticator.challenge(refused, path));
+    let challenge = challenge.expect("a challenge is made of visible characters");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    if router.authenticator.takes_signatures() {
+        response.headers_mut().insert("accept-signature", HeaderValue::from_static(ACCEPT_SIGNATURE));
+    }
     response
 }
 
@@ -167,6 +222,7 @@ pub(crate) async fn too_many_wrong(router: &Router, address: Option<IpAddr>) -> 
     let limit = serde_json::json!({ "weir/limit": { "name": too_many.limit(), "retry_after_ms": retry_after_ms } });
     let members = serde_json::Map::from_iter([("_meta".to_owned(), limit)]);
     let mut response = problem_with(StatusCode::TOO_MANY_REQUESTS, &text, members);
+    response.extensions_mut().insert(Reason("failed_logins"));
     response.headers_mut().extend(too_many.head());
     Some(response)
 }

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use adapters::Caller;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
-use hyper::body::Incoming;
 
 use crate::{
     Live, Router,
     front::{accepts, intake, problem},
+    policy::NamedView,
     scan,
     server::Body,
 };
@@ -40,13 +40,21 @@ pub use version::Version;
 struct Post<'a> {
     router: &'a Arc<Router>,
     caller: Arc<Caller>,
+    /// The view that is asked, if any.
+    view: Option<Arc<NamedView>>,
     parts: &'a Parts,
     /// Whether the client takes an event stream for an answer.
     takes_events: bool,
 }
 
 /// Answers a POST to the MCP endpoint.
-pub(crate) async fn post(router: &Arc<Router>, caller: Arc<Caller>, parts: &Parts, body: Incoming) -> Response<Body> {
+pub(crate) async fn post(
+    router: &Arc<Router>,
+    caller: Arc<Caller>,
+    view: Option<Arc<NamedView>>,
+    parts: &Parts,
+    body: intake::Unread,
+) -> Response<Body> {
     if let Some(refused) = intake::refuse_by_headers(&parts.headers) {
         return refused;
     }
@@ -59,7 +67,7 @@ pub(crate) async fn post(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
         Err(refused) => return *refused,
     };
     let body = &taken.body;
-    let post = Post { router, caller, parts, takes_events };
+    let post = Post { router, caller, view, parts, takes_events };
     let text = match scan::check(body) {
         Ok(text) => text,
         Err(fault) => return RpcError::from(fault).respond(None, StatusCode::BAD_REQUEST),
@@ -82,13 +90,24 @@ async fn handle(post: &Post<'_>, message: Message) -> Response<Body> {
 }
 
 /// Answers a GET: the stream on which a legacy session hears what nobody asked for.
-pub(crate) fn get(live: &Arc<Live>, router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
-    legacy::listen(live, router, caller, headers)
+pub(crate) fn get(
+    live: &Arc<Live>,
+    router: &Arc<Router>,
+    caller: &Arc<Caller>,
+    view: Option<&NamedView>,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    legacy::listen(live, router, caller, view, headers)
 }
 
 /// Answers a DELETE: the end of a legacy session.
-pub(crate) fn delete(router: &Arc<Router>, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
-    legacy::end_session(router, caller, headers)
+pub(crate) fn delete(
+    router: &Arc<Router>,
+    caller: &Arc<Caller>,
+    view: Option<&NamedView>,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    legacy::end_session(router, caller, view, headers)
 }
 
 /// An answer whose whole body is one JSON message.

@@ -35,15 +35,15 @@ pub(crate) fn downstream(
     pages: &Arc<Pages>,
     operations: &Operations,
     downstreams: &[Arc<Downstream>],
+    policy: &Arc<Policy>,
 ) -> Option<Downstream> {
     let (parts, writes) = (pages::may_be_cut(config), config.downstreams.values().any(config::Downstream::may_write));
     if !parts && !writes {
         return None;
     }
-    let policy = || Policy::new(&config.policy);
     let own = Own {
-        next_page: NextPage::new(pages.clone(), policy()),
-        status: Status::new(operations.clone(), policy(), downstreams.to_vec()),
+        next_page: NextPage::new(pages.clone(), policy.clone()),
+        status: Status::new(operations.clone(), policy.clone(), downstreams.to_vec()),
     };
     let parts = parts.then(NextPage::offered);
     let tools = parts.into_iter().chain(writes.then(Status::offered)).collect();

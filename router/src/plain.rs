@@ -12,14 +12,15 @@ use std::sync::Arc;
 use adapters::Caller;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
-use hyper::body::Incoming;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
     Router,
-    audit::Origin,
+    audit::{self, Origin},
     call::{Control, RunningCall, ToolCall},
     front::{accepts, intake, problem, text_header, trace_of},
+    policy::{Asker, NamedView},
     server::Body,
 };
 
@@ -29,7 +30,12 @@ use request::CallRequest;
 const CLIENT_CHARACTERS_MAX: usize = 100;
 
 /// Answers `GET /v1/tools`: everything that the caller may see, in one list.
-pub(crate) async fn tools(router: &Router, caller: &Arc<Caller>, query: Option<&str>) -> Response<Body> {
+pub(crate) async fn tools(
+    router: &Router,
+    caller: &Arc<Caller>,
+    named: Option<&NamedView>,
+    query: Option<&str>,
+) -> Response<Body> {
     let for_messages = match query {
         None | Some("" | "format=mcp") => false,
         Some("format=anthropic") => true,
@@ -40,11 +46,12 @@ pub(crate) async fn tools(router: &Router, caller: &Arc<Caller>, query: Option<&
         }
     };
     let view = router.catalog.settled_view().await;
-    let rights = view.rights(&router.policy, caller);
+    let rights = view.rights(&router.policy, caller, named);
+    let list = view.list(&rights, &router.policy, Asker { caller, now: Timestamp::now() });
     let mut response = if for_messages {
-        json(StatusCode::OK, [rights.for_messages(messages::tool)])
+        json(StatusCode::OK, [list.for_messages(messages::tool)])
     } else {
-        json(StatusCode::OK, [Bytes::from_static(b"{\"tools\":["), rights.definitions(), Bytes::from_static(b"]}")])
+        json(StatusCode::OK, [Bytes::from_static(b"{\"tools\":["), list.definitions(), Bytes::from_static(b"]}")])
     };
     let holds_for = router.catalog.list_holds_for(&view, &rights, caller);
     let freshness = format!("private, max-age={}", holds_for.as_secs());
@@ -55,7 +62,13 @@ pub(crate) async fn tools(router: &Router, caller: &Arc<Caller>, query: Option<&
 }
 
 /// Answers `POST /v1/tools/call`.
-pub(crate) async fn call(router: &Arc<Router>, caller: Arc<Caller>, parts: &Parts, body: Incoming) -> Response<Body> {
+pub(crate) async fn call(
+    router: &Arc<Router>,
+    caller: Arc<Caller>,
+    view: Option<Arc<NamedView>>,
+    parts: &Parts,
+    body: intake::Unread,
+) -> Response<Body> {
     if let Some(refused) = intake::refuse_by_headers(&parts.headers) {
         return refused;
     }
@@ -74,6 +87,7 @@ pub(crate) async fn call(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
     let call = ToolCall {
         request_id,
         caller,
+        view,
         name: request.name,
         params: request.params,
         arguments: request.arguments,
@@ -83,7 +97,7 @@ pub(crate) async fn call(router: &Arc<Router>, caller: Arc<Caller>, parts: &Part
         notices: None,
         control: Control::default(),
         registration: None,
-        origin: Origin { surface: "plain", protocol: None, client: client(&parts.headers).map(Into::into) },
+        origin: Origin { surface: "plain", protocol: None, client: client(&parts.headers).map(Into::into), counts: audit::counts(parts) },
     };
     // A closed connection takes a read back, and a write of which nothing has left.
     let ended = RunningCall::start(router, call, false).await;

@@ -5,7 +5,7 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use cache::{Bounds, Cache, KeyMaker, Pages, Revocations, Tags, limits::Limiter, redis::Redis};
+use cache::{Approvals, Bounds, Cache, KeyMaker, Nonces, Pages, Revocations, Tags, limits::Limiter, redis::Redis};
 use config::{Config, DownstreamName};
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -17,9 +17,10 @@ use tokio_util::{
 use crate::{
     Downstream, StartError,
     audit::Audit,
-    auth::Authenticator,
+    auth::{Authenticator, Tokens},
     call::SharedAnswer,
     catalog::{self, Catalog},
+    definitions::{self, Board, Definitions},
     downstream::{Hold, Revision},
     front::Gatekeeper,
     invalidate::{self, StrictFamilies, Webhook},
@@ -52,10 +53,12 @@ const TAGS_MAX: usize = 100_000;
 pub struct Router {
     pub(crate) config: Config,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) authenticator: Authenticator,
     /// Which keys do not count any more, and when each was used last.
     pub(crate) revocations: Revocations,
+    /// Which signed requests were sent before.
+    pub(crate) nonces: Nonces,
     pub(crate) gatekeeper: Gatekeeper,
     /// The one of the operator's listener.
     pub(crate) operators_gate: Gatekeeper,
@@ -131,7 +134,6 @@ impl Router {
         downstreams: Arc<[Arc<Downstream>]>,
     ) -> Result<Arc<Self>, StartError> {
         let config = loaded.config.clone();
-        let audit_dir: Option<PathBuf> = config.audit.dir.as_ref().map(|dir| loaded.sources.base.join(dir));
         let masters = Masters::new(surroundings);
         let shared::Handles { cache: redis, state } = shared::redis(&config, surroundings)?;
         let tags = match (&redis, &config.redis) {
@@ -140,16 +142,29 @@ impl Router {
         };
         let pages = Arc::new(pages::store(masters.store_sealer("cache/page", pages::ANSWER_BYTES_MAX), redis.clone()));
         let operations = Operations::new(&config, &masters, state.clone());
-        let own = own::downstream(&config, &pages, &operations, &downstreams).map(Arc::new);
+        let policy = policy(&config)?;
+        let own = own::downstream(&config, &pages, &operations, &downstreams, &policy).map(Arc::new);
         let limiter = state.clone().map_or_else(Limiter::in_memory, Limiter::shared);
         let revocations = state.clone().map_or_else(Revocations::in_memory, Revocations::shared);
+        let nonce_names = masters.store_secret("signature/nonce");
+        let nonces = match state.clone() {
+            Some(redis) => Nonces::shared(redis, &nonce_names),
+            None => Nonces::in_memory(&nonce_names),
+        };
+        let tokens = Tokens::new(&config, &loaded.sources, None)?;
+        let digests = masters.store_secret("audit/digest");
+        let signing_key = surroundings.audit_signing_key.as_ref();
+        let audit = Audit::open(&config.audit, &loaded.sources.base, signing_key, &digests)?;
+        let board = Board::new(Approvals::new(&masters.store_secret("definitions/approval"), state.clone()));
+        let definitions = Definitions::new(&config, &loaded.sources.base, board.clone(), audit.clone(), None)?;
         let closing = CancellationToken::new();
         let router = Arc::new(Self {
-            catalog: Catalog::new(&config, downstreams.clone(), own, None),
-            policy: Policy::new(&config.policy),
+            catalog: Catalog::new(&config, downstreams.clone(), own, definitions, None),
+            policy,
             audit_mask: Arc::new(AuditMask::new(&config.masking)),
-            authenticator: Authenticator::new(&config.identity, &surroundings.keys, revocations.clone()),
+            authenticator: Authenticator::new(loaded, surroundings, revocations.clone(), tokens, &nonces)?,
             revocations,
+            nonces,
             gatekeeper: Gatekeeper::new(&config.server),
             operators_gate: Gatekeeper::new(&config.server),
             sessions: Arc::new(Sessions::new(masters.sealer("session"))),
@@ -157,7 +172,7 @@ impl Router {
             limits: Limits::new(&config, limiter.clone(), masters.limit_subjects()),
             limiter,
             body_room: Arc::new(Room::new(config.server.body_bytes_max.bytes())),
-            audit: Audit::open(audit_dir.as_deref()).map_err(|source| StartError::Audit { source })?,
+            audit,
             state,
             cache: result_cache(&config.cache, &masters, tags.clone(), redis),
             cache_keys: Arc::new(masters.store_keys("cache/key")),
@@ -178,6 +193,10 @@ impl Router {
             config,
         });
         router.downstreams.iter().for_each(|downstream| router.keep_listed(downstream));
+        if router.state.is_some() {
+            let closing = router.closing.clone();
+            tokio::spawn(async move { closing.run_until_cancelled(definitions::follow(board)).await });
+        }
         if router.cache.redis().is_none() {
             router.follow_changes();
         }
@@ -199,14 +218,20 @@ impl Router {
         let waiting = before.settled.keep(&before.config, &mut config, surroundings);
         let webhook = webhook(surroundings)?;
         let downstreams = downstreams(loaded, &before.downstreams)?;
-        let own = own::downstream(&config, &before.pages, &before.operations, &downstreams).map(Arc::new);
+        let policy = policy(&config)?;
+        let own = own::downstream(&config, &before.pages, &before.operations, &downstreams, &policy).map(Arc::new);
+        let known = before.definitions();
+        let (board, audit) = (known.board().clone(), before.audit.clone());
+        let definitions = Definitions::new(&config, &loaded.sources.base, board, audit, Some(known))?;
+        let tokens = Tokens::new(&config, &loaded.sources, Some(before.authenticator.tokens()))?;
         let is_as_large = config.server.body_bytes_max == before.config.server.body_bytes_max;
         let router = Arc::new(Self {
-            catalog: Catalog::new(&config, downstreams.clone(), own, Some(&before.catalog)),
-            policy: Policy::new(&config.policy),
+            catalog: Catalog::new(&config, downstreams.clone(), own, definitions, Some(&before.catalog)),
+            policy,
             audit_mask: Arc::new(AuditMask::new(&config.masking)),
-            authenticator: Authenticator::new(&config.identity, &surroundings.keys, before.revocations.clone()),
+            authenticator: Authenticator::new(loaded, surroundings, before.revocations.clone(), tokens, &before.nonces)?,
             revocations: before.revocations.clone(),
+            nonces: before.nonces.clone(),
             gatekeeper: before.gatekeeper.with(&config.server),
             operators_gate: before.operators_gate.with(&config.server),
             strict: Arc::new(StrictFamilies::new(&config.cache)),
@@ -320,7 +345,7 @@ impl Router {
             join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close())).await;
             self.retired.wait().await;
         };
-        let (_, closed) = tokio::join!(self.audit.flush(FLUSH), tokio::time::timeout(CLOSE, closing));
+        let (_, closed) = tokio::join!(self.audit.end(FLUSH), tokio::time::timeout(CLOSE, closing));
         if closed.is_err() {
             tracing::warn!("some downstreams did not end what they keep running");
         }
@@ -341,6 +366,11 @@ impl Router {
     #[must_use]
     pub fn audit(&self) -> &Arc<Audit> {
         &self.audit
+    }
+
+    /// Which tools callers may see.
+    pub(crate) fn definitions(&self) -> &Arc<Definitions> {
+        self.catalog.definitions()
     }
 
     /// The merged list of tools.
@@ -365,6 +395,11 @@ fn downstreams(loaded: &config::Loaded, before: &[Arc<Downstream>]) -> Result<Ar
         }
     };
     config.downstreams.iter().map(one).collect()
+}
+
+fn policy(config: &Config) -> Result<Arc<Policy>, StartError> {
+    let told = |(role, at, mistake): &(String, usize, String)| format!("policy.roles.{role}.conditions[{at}]: {mistake}");
+    Policy::new(config).map_err(|mistakes| StartError::Policy(mistakes.iter().map(told).collect::<Vec<_>>().join("; ")))
 }
 
 fn webhook(surroundings: &config::Surroundings) -> Result<Option<Webhook>, StartError> {

@@ -20,7 +20,10 @@ use crate::{
     Live, Router, admin, auth,
     definitions::LockError,
     reload::{Refused, Reloader},
-    server::{self, certificate::Certificate},
+    server::{
+        self,
+        tls::{self, Tls},
+    },
 };
 
 /// Why the router does not start: what is wrong, and what to do.
@@ -29,12 +32,9 @@ pub enum StartError {
     /// A setting of a downstream makes no sense.
     #[error("{0}")]
     Downstream(#[from] BuildError),
-    /// The audit folder cannot be written.
-    #[error("audit.dir: the folder cannot be written ({source}): mend it, or choose another one")]
-    Audit {
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// There can be no audit log.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::OpenError),
     /// The address of Redis cannot be used.
     #[error("redis.url: {0}")]
     Redis(#[source] cache::redis::SettingsError),
@@ -73,6 +73,9 @@ pub enum StartError {
     /// Certificate or key cannot be used.
     #[error("server.tls: {0}")]
     Tls(String),
+    /// What vouches for client certificates cannot be used.
+    #[error("identity.mtls.{0}")]
+    Mtls(String),
 }
 
 /// How long a start waits for a Redis of which nothing is heard.
@@ -126,12 +129,13 @@ impl Readiness {
 /// [`StartError`] names the setting and what to do.
 pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -> Result<Running, StartError> {
     let settings = &loaded.config.server;
-    let certificate = settings.tls.as_ref().map(|tls| Certificate::new(tls, &loaded.sources.base)).transpose()?;
-    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    let certified = settings.tls.as_ref().map(|tls| tls::read(tls, &loaded.sources.base)).transpose()?;
+    let certificate = settings.tls.clone();
     let listener = listen("server.listen", settings.listen).await?;
     let admin_listener = listen("server.admin", settings.admin).await?;
     let (callers, admin) = (local_address(&listener, settings.listen), local_address(&admin_listener, settings.admin));
     let router = Router::new(&loaded, &surroundings)?;
+    let tls = certified.map(|certified| Arc::new(Tls::new(certified, router.authenticator.certificates())));
     if router.cache.redis().is_some() {
         router.follow_changes();
     }
@@ -145,13 +149,13 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
 
     let readiness = Arc::<Readiness>::default();
     let (stop_accepting, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-    let serving = tokio::spawn(server::serve(live.clone(), listener, tls, readiness.clone(), stop_accepting.clone()));
+    let serving = tokio::spawn(server::serve(live.clone(), listener, tls.clone(), readiness.clone(), stop_accepting.clone()));
     let operator = admin::Operator::new(live.clone(), readiness.clone(), surroundings.admin_token.clone(), admin);
     let serving_admin = tokio::spawn(admin::serve(operator, admin_listener, stop_admin.clone()));
     if surroundings.admin_token.is_none() {
         tracing::info!("WEIR_ADMIN_TOKEN is not set: on the admin listener only probes and metrics are served");
     }
-    let reloader = Arc::new(Reloader::new(live.clone(), certificate, readiness.clone()));
+    let reloader = Arc::new(Reloader::new(live.clone(), tls, readiness.clone()));
     Ok(Running { callers, admin, live, reloader, readiness, stop_accepting, stop_admin, serving, serving_admin })
 }
 

@@ -14,8 +14,18 @@ const DURATION_BUCKETS: [f64; 18] =
 const CALLS: &str = "weir_calls_total";
 const CALL_DURATION: &str = "mcp_server_operation_duration_seconds";
 const DOWNSTREAM_UP: &str = "weir_downstream_up";
+const TOKENS_REQUESTED: &str = "weir_tokens_requested_total";
+const DENIED: &str = "weir_denied_total";
 const REFUSED_BEFORE_AUTH: &str = "weir_refused_total";
+const ISSUER_KEYS_FETCHED: &str = "weir_issuer_keys_fetches_total";
 const AUDIT_LOST: &str = "weir_audit_lost_total";
+const AUDIT_ERRORS: &str = "weir_audit_errors_total";
+const AUDIT_REFUSED: &str = "weir_audit_refused_total";
+const AUDIT_LAG_RECORDS: &str = "weir_audit_lag_records";
+const AUDIT_LAG_SECONDS: &str = "weir_audit_lag_seconds";
+const AUDIT_NOT_FORWARDED: &str = "weir_audit_not_forwarded_total";
+const DEFINITIONS_HELD: &str = "weir_definitions_held";
+const DEFINITIONS_CHANGED: &str = "weir_definitions_changed_total";
 const CACHE_REQUESTS: &str = "weir_cache_requests_total";
 const CACHE_SAVED: &str = "weir_cache_saved_milliseconds_total";
 const CACHE_ENTRIES: &str = "weir_cache_entries";
@@ -72,6 +82,7 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             DOWNSTREAM_UP,
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
+        metrics::describe_counter!(DENIED, "Calls that the policy denied, by what denied them: role, view, condition, arguments");
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
         describe_room();
         describe_cache();
@@ -79,6 +90,9 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
         describe_guard();
         metrics::describe_counter!(LIMITED, "What limits refused, by limit and reason");
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
+        metrics::describe_counter!(AUDIT_NOT_FORWARDED, "Audit records that did not get to a further place, by place");
+        metrics::describe_gauge!(DEFINITIONS_HELD, "Tools held back until somebody approves their definition");
+        metrics::describe_counter!(DEFINITIONS_CHANGED, "Definitions of tools that became other ones, or are held back");
         metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
         metrics::describe_counter!(IDEMPOTENCY_KEYS, "Idempotency keys of writes, by what they came to");
         metrics::describe_counter!(WRITES_LOOKED_FOR, "Looks for writes without an answer, by what came of them");
@@ -174,6 +188,11 @@ pub(crate) fn downstream_state(downstream: &str, health: Health) {
     gauge!(DOWNSTREAM_UP, "downstream" => downstream.to_owned()).set(value);
 }
 
+/// An access token for a downstream was asked for: by which kind of credential, and what came of it.
+pub(crate) fn token_requested(downstream: &str, kind: &'static str, outcome: &'static str) {
+    counter!(TOKENS_REQUESTED, "downstream" => downstream.to_owned(), "kind" => kind, "outcome" => outcome).increment(1);
+}
+
 /// An attempt at a downstream gave no result.
 pub(crate) fn attempt_failed(downstream: &str, class: &'static str) {
     counter!(ATTEMPTS_FAILED, "downstream" => downstream.to_owned(), "class" => class).increment(1);
@@ -227,9 +246,19 @@ pub(crate) fn line_refused(downstream: &str, why: &'static str) {
     counter!(LINE_REFUSED, "downstream" => downstream.to_owned(), "reason" => why).increment(1);
 }
 
+/// The policy denied a call.
+pub(crate) fn call_denied(reason: &'static str) {
+    counter!(DENIED, "reason" => reason).increment(1);
+}
+
 /// A request was refused before its caller was known.
 pub(crate) fn refused_before_auth(reason: &'static str) {
     counter!(REFUSED_BEFORE_AUTH, "reason" => reason).increment(1);
+}
+
+/// The keys of an authorization server were fetched, or could not be.
+pub(crate) fn issuer_keys_fetched(ok: bool) {
+    counter!(ISSUER_KEYS_FETCHED, "result" => if ok { "ok" } else { "failed" }).increment(1);
 }
 
 /// What the cache was to a call of a tool of the catalog.
@@ -278,9 +307,40 @@ pub(crate) fn limited(limit: &str, reason: &'static str) {
     counter!(LIMITED, "limit" => limit.to_owned(), "reason" => reason).increment(1);
 }
 
-/// An audit record found the writer's queue full.
+/// An audit record found no room to wait for the disk.
 pub(crate) fn audit_lost() {
     counter!(AUDIT_LOST).increment(1);
+}
+
+/// An attempt to write audit records failed: at the `disk`, or checkpoints at the `anchor`.
+pub(crate) fn audit_error(place: &'static str) {
+    counter!(AUDIT_ERRORS, "place" => place).increment(1);
+}
+
+/// A call was refused because no record of it could be written: a `write`, whose record has to be on the disk first, or `any` call.
+pub(crate) fn audit_refused(calls: &'static str) {
+    counter!(AUDIT_REFUSED, "calls" => calls).increment(1);
+}
+
+/// The audit records that are not on the disk yet, and for how long the oldest is not, asked for when somebody looks.
+pub(crate) fn audit_lag(lag: crate::audit::Lag) {
+    gauge!(AUDIT_LAG_RECORDS).set(lag.records as f64);
+    gauge!(AUDIT_LAG_SECONDS).set(lag.time.as_secs_f64());
+}
+
+/// Audit records did not get to a further place: `stdout` or `syslog`.
+pub(crate) fn audit_not_forwarded(place: &'static str, records: usize) {
+    counter!(AUDIT_NOT_FORWARDED, "place" => place).increment(records as u64);
+}
+
+/// The tools of a downstream that are held back, asked for when somebody looks.
+pub(crate) fn definitions_held(downstream: &str, held: usize) {
+    gauge!(DEFINITIONS_HELD, "downstream" => downstream.to_owned()).set(held as f64);
+}
+
+/// The definition of a tool is another one than it was, or than the approved one.
+pub(crate) fn definition_changed(downstream: &str) {
+    counter!(DEFINITIONS_CHANGED, "downstream" => downstream.to_owned()).increment(1);
 }
 
 /// Tags were raised because somebody outside said what changed: `by` a database, a list, a webhook or an operator.

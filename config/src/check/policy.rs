@@ -1,8 +1,15 @@
 //! `policy`.
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use crate::{Config, Downstream, Glob, downstream::Expose, name::RESERVED, nearest::nearest};
 
 use super::Scope;
+
+/// How many roles a policy has at most.
+const ROLES_MAX: usize = 512;
+/// The longest name of a view.
+const VIEW_LENGTH_MAX: usize = 64;
 
 /// Refuses a role that the policy does not have.
 pub(crate) fn known_role(role: &str, known: &[&str], scope: &Scope<'_>) {
@@ -24,6 +31,17 @@ pub(super) fn policy(config: &Config, root: &Scope<'_>) {
             "a role with `allow: [\"*\"]` may call everything",
         );
     }
+    if roles.keys().len() > ROLES_MAX {
+        roles.refuse(format!("has more than {ROLES_MAX} roles"), "give callers several smaller roles instead of one of their own");
+    }
+    let time_zone = root.key("policy").key("time_zone");
+    if TimeZone::get(&config.policy.time_zone).is_err() {
+        time_zone.refuse(
+            format!("is no time zone: `{}`", config.policy.time_zone),
+            "write it as the IANA database names it: `Europe/Berlin`, `America/New_York`, `UTC`",
+        );
+    }
+    tests(config, root);
     // A pattern may mean a downstream that could not be read because of another mistake.
     if root.key("downstreams").keys().len() != config.downstreams.len() {
         return;
@@ -32,6 +50,50 @@ pub(super) fn policy(config: &Config, root: &Scope<'_>) {
         let scope = roles.key(name);
         for (list, patterns) in [("allow", &role.allow), ("deny", &role.deny)] {
             for (scope, pattern) in scope.key(list).items(patterns) {
+                pattern_means_something(pattern, config, &scope);
+            }
+        }
+    }
+}
+
+fn tests(config: &Config, root: &Scope<'_>) {
+    let (roles, views) = (root.key("policy").key("roles").keys(), root.key("views").keys());
+    for (scope, test) in root.key("policy").key("tests").items(&config.policy.tests) {
+        for (scope, role) in scope.key("roles").items(&test.roles) {
+            known_role(role, &roles, &scope);
+        }
+        if let Some(view) = test.view.as_deref().filter(|view| !views.contains(view)) {
+            scope.key("view").refuse(format!("names the view `{view}`, which `views` does not have"), "");
+        }
+        if let Some(time) = test.time.as_deref().filter(|time| time.parse::<Timestamp>().is_err()) {
+            scope.key("time").refuse(format!("is no moment: `{time}`"), "write it as `2027-01-31T12:00:00Z`");
+        }
+        if test.is_empty() {
+            scope.warn("tests nothing", "name tools under `allowed` or `denied`");
+        }
+    }
+}
+
+/// `views`.
+pub(super) fn views(config: &Config, root: &Scope<'_>) {
+    let all = root.key("views");
+    for (name, view) in &config.views {
+        let scope = all.key(name);
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            && name.len() <= VIEW_LENGTH_MAX;
+        if !is_name {
+            scope.refuse(
+                "cannot be part of an address",
+                format!("use a lower-case letter followed by lower-case letters, digits or `-`, at most {VIEW_LENGTH_MAX} characters"),
+            );
+        }
+        let tools = scope.key("tools");
+        if view.tools.is_empty() && !tools.given() {
+            scope.warn("shows no tool", "name some under `tools`: `tools: [\"crm__get_*\"]`");
+        }
+        if root.key("downstreams").keys().len() == config.downstreams.len() {
+            for (scope, pattern) in tools.items(&view.tools) {
                 pattern_means_something(pattern, config, &scope);
             }
         }

@@ -1,10 +1,11 @@
 //! `POST /admin/explain`: what would become of a call, and why. Nothing is called.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use adapters::{AuthMethod, Caller, Principal};
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -12,7 +13,9 @@ use crate::{
     Router, call,
     catalog::{Tool, View},
     front::{json_answer, problem},
-    pairs, scan,
+    pairs,
+    policy::{Asker, NamedView},
+    scan,
     server::Body,
 };
 
@@ -21,13 +24,17 @@ const FORM: &str = "Send {\"tool\": \"crm__get_customer\", \"arguments\": {…},
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Question {
     tool: String,
     arguments: Option<Box<RawValue>>,
     /// Instead of them, as they are written in a shell.
     pairs: Option<Vec<(String, String)>>,
     #[serde(rename = "as")]
     caller: Option<AskedFor>,
+    /// The view that the call would come through.
+    view: Option<String>,
+    /// The moment of the call; now where nothing is stated.
+    time: Option<Timestamp>,
 }
 
 /// Of whom a question is: a caller with this identity.
@@ -39,10 +46,13 @@ struct AskedFor {
     tenant: Option<Arc<str>>,
     #[serde(default)]
     roles: Vec<Box<str>>,
+    #[serde(default)]
+    claims: serde_json::Map<String, Value>,
+    address: Option<IpAddr>,
 }
 
 pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
-    let Ok(Asked { tool: name, arguments, pairs, caller }) = serde_json::from_slice(body) else {
+    let Ok(Question { tool: name, arguments, pairs, caller, view: named, time }) = serde_json::from_slice(body) else {
         return problem(StatusCode::BAD_REQUEST, FORM);
     };
     if arguments.is_some() && pairs.is_some() {
@@ -62,13 +72,21 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
             Err(mistake) => return problem(StatusCode::BAD_REQUEST, &mistake),
         },
     };
+    let named = match named.map(|named| router.policy.view(&named).cloned().ok_or(named)).transpose() {
+        Ok(named) => named,
+        Err(named) => return problem(StatusCode::BAD_REQUEST, &no_such_view(router, &named)),
+    };
+    let asker = Asker { caller: &caller, now: time.unwrap_or_else(Timestamp::now) };
     let view = router.catalog.view_for(&name).await;
-    let Some((index, tool)) = view.resolve(&name) else { return no_such_tool(&view, &name) };
+    let Some((index, tool)) = view.resolve(&name) else {
+        let held = router.definitions().named(&name, &router.config.names);
+        return held.map_or_else(|| no_such_tool(&view, &name), |_| held_back(&name));
+    };
     let arguments = match pairs.map(|pairs| typed(&pairs, tool)).transpose() {
         Ok(typed) => typed.or(arguments),
         Err(mistake) => return problem(StatusCode::BAD_REQUEST, &mistake),
     };
-    let policy = policy(router, &view, &caller, index);
+    let policy = policy(router, &view, asker, named.as_deref(), index, arguments.as_ref());
     json_answer(&explained(router, &caller, tool, arguments.as_ref(), policy).await)
 }
 
@@ -85,17 +103,42 @@ fn as_bytes(raw: Box<RawValue>) -> Bytes {
 }
 
 /// Whether the caller may use the tool at this place of the catalog, and by which role alone anybody may.
-fn policy(router: &Router, view: &View, caller: &Caller, index: usize) -> Value {
-    let rule = |caller: &Caller| view.rights(&router.policy, caller).grant(index).map(|grant| grant.rule.clone());
-    let allowing = |role: &String| {
-        let rule = rule(&Caller::local(std::slice::from_ref(role)))?;
-        Some(json!({ "role": role, "rule": &*rule }))
+fn policy(
+    router: &Router,
+    view: &View,
+    asker: Asker<'_>,
+    named: Option<&NamedView>,
+    index: usize,
+    arguments: Option<&Bytes>,
+) -> Value {
+    let (policy, tool) = (&router.policy, &view.tools()[index]);
+    let arguments = call::with_defaults(tool.settings(), arguments);
+    let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
+    let mut told = if tool.downstream.is_own() {
+        let grant = view.judge(index, policy, asker, named).grant;
+        let decision = if grant.is_some() { "allowed" } else { "denied" };
+        json!({ "decision": decision, "rule": grant.as_ref().map(|grant| &*grant.rule), "because": "it is one of Weir's own" })
+    } else {
+        policy.decide(asker, tool.asked(), named, arguments).told()
     };
-    let rule = rule(caller);
-    json!({
-        "decision": if rule.is_some() { "allowed" } else { "denied" }, "rule": rule.as_deref(),
-        "allowing": router.config.policy.roles.keys().filter_map(allowing).collect::<Vec<_>>(),
-    })
+    let allowing = |role: &String| {
+        let caller = Caller { roles: [role.as_str().into()].into(), ..asker.caller.clone() };
+        let grant = policy.decide(Asker { caller: &caller, ..asker }, tool.asked(), named, arguments).grant?;
+        Some(json!({ "role": role, "rule": &*grant.rule }))
+    };
+    told["allowing"] = router.config.policy.roles.keys().filter_map(allowing).collect();
+    told["view"] = json!(named.map(|view| &*view.name));
+    told
+}
+
+fn no_such_view(router: &Router, named: &str) -> String {
+    let views = router.config.views.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let shown: String = named.chars().take(64).collect();
+    if views.is_empty() {
+        format!("There is no view `{shown}`: the config has no `views`.")
+    } else {
+        format!("There is no view `{shown}`; the config has {views}.")
+    }
 }
 
 async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
@@ -131,7 +174,7 @@ impl AskedFor {
             let roles = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(format!("The config has no role `{role}`; it has {roles}."));
         }
-        let local = Caller::local(&[]);
+        let local = Caller { claims: self.claims.into(), address: self.address, ..Caller::local(&[]) };
         let Some(subject) = self.subject else {
             return Ok(Caller { roles: self.roles.into(), ..local });
         };
@@ -139,6 +182,14 @@ impl AskedFor {
         let principal = Principal { issuer, subject, tenant: self.tenant };
         Ok(Caller { principal, roles: self.roles.into(), method: AuthMethod::ApiKey, ..local })
     }
+}
+
+/// The answer for an operator who names a tool that callers do not see until somebody approves it.
+fn held_back(name: &str) -> Response<Body> {
+    let text = format!(
+        "The tool `{name}` is held back until somebody approves its definition: look at it with `weir lock held {name}`. For callers there is no such tool."
+    );
+    problem(StatusCode::NOT_FOUND, &text)
 }
 
 /// The answer for an operator who names a tool that is not there, with the name that was most likely meant.

@@ -97,7 +97,7 @@ fn settled(
             }
             let note = note(&cached, tool);
             (
-                Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None }),
+                Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None, provenance: None }),
                 Some(outcome),
             )
         }
@@ -247,7 +247,10 @@ fn is_trouble(error: &CallError) -> bool {
         },
         CallError::UnknownTool { .. }
         | CallError::InvalidArguments { .. }
+        | CallError::NotAllowed { .. }
+        | CallError::InsufficientScope { .. }
         | CallError::Unannounced { .. }
+        | CallError::Unaudited { .. }
         | CallError::OutcomeUnknown { .. }
         | CallError::KeyReused { .. }
         | CallError::KeysGone { .. }

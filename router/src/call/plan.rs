@@ -117,7 +117,7 @@ fn says_more(params: &[u8]) -> bool {
 
 /// The arguments with what Weir itself adds where the caller says nothing: the defaults of the config. A foreign schema's `default` is never
 /// applied.
-pub(super) fn with_defaults(settings: Option<&config::Tool>, given: Option<&Bytes>) -> Bytes {
+pub(crate) fn with_defaults(settings: Option<&config::Tool>, given: Option<&Bytes>) -> Bytes {
     let given = given.cloned().unwrap_or(Bytes::from_static(b"{}"));
     let stated = settings.map(|settings| &settings.arguments);
     let defaults = stated.into_iter().flatten().filter_map(|(name, argument)| {

@@ -101,7 +101,10 @@ impl Form {
             Err(
                 CallError::UnknownTool { .. }
                 | CallError::InvalidArguments { .. }
+                | CallError::NotAllowed { .. }
+                | CallError::InsufficientScope { .. }
                 | CallError::Unannounced { .. }
+                | CallError::Unaudited { .. }
                 | CallError::OutcomeUnknown { .. }
                 | CallError::KeyReused { .. }
                 | CallError::KeysGone { .. }

@@ -7,6 +7,11 @@ use std::{
 
 use serde::Serialize;
 
+use crate::{
+    policy::{NamedView, Verdict},
+    telemetry,
+};
+
 /// The decisions about one call. Shared by the call and the fetch that it began; clones write into one trail.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trail(Arc<Mutex<Decisions>>);
@@ -14,6 +19,15 @@ pub(crate) struct Trail(Arc<Mutex<Decisions>>);
 /// What was decided. Nothing in it is text of a caller.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Decisions {
+    /// The view that the call came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) view: Option<Arc<str>>,
+    /// The conditions of the policy that were judged, and what they came to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) conditions: Vec<Verdict>,
+    /// Why the policy denied it: `role`, `view`, `condition`, `arguments`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) denied_by: Option<&'static str>,
     /// The limits that were charged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) limits: Vec<Arc<str>>,
@@ -57,6 +71,26 @@ impl Trail {
     /// Writes into the trail.
     pub(crate) fn note(&self, write: impl FnOnce(&mut Decisions)) {
         write(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The call came through this view.
+    pub(crate) fn came_through(&self, view: Option<&NamedView>) {
+        if let Some(view) = view {
+            self.note(|decisions| decisions.view = Some(view.name.clone()));
+        }
+    }
+
+    /// Conditions of the policy were judged.
+    pub(crate) fn judged(&self, verdicts: Vec<Verdict>) {
+        if !verdicts.is_empty() {
+            self.note(|decisions| decisions.conditions.extend(verdicts));
+        }
+    }
+
+    /// The policy denied the call.
+    pub(crate) fn denied(&self, reason: &'static str) {
+        telemetry::call_denied(reason);
+        self.note(|decisions| decisions.denied_by = Some(reason));
     }
 
     /// What was decided so far.

@@ -17,13 +17,15 @@ use crate::{
     Downstream, SEPARATOR,
     operations::OPERATION_STATUS,
     pages::NEXT_PAGE,
-    policy::{Grant, Policy},
+    policy::{Asker, Grant, Judged, NamedView, Policy, RoleSet},
 };
 
 /// How many tools one page of a list holds. Some clients read only the first page, so it is a large one.
 const PAGE_TOOLS_MAX: usize = 500;
-/// For how many sets of roles the rights are kept; beyond it they are worked out for each call.
+/// For how many sets of roles and views the rights are kept; beyond it they are worked out for each call.
 const SETS_MAX: usize = 1024;
+/// For how many outcomes of the conditions the lists of one set are kept.
+const LISTS_MAX: usize = 64;
 
 /// How long the list of a caller holds to whom no downstream can come to show a tool.
 const EMPTY_HOLDS_FOR: Duration = Duration::from_secs(60);
@@ -32,11 +34,24 @@ const PARTS_OF_ANSWERS: &str = "weir: the rest of long answers";
 /// and who may write may ask what became of it.
 const OWN_WRITES: &str = "weir: what became of own writes";
 
-/// What callers with the same roles may see and use.
+/// What callers with the same roles may see and use, within one view or without.
 #[derive(Debug)]
 pub struct Rights {
-    /// By place in the catalog: what allows the tool.
+    /// By place in the catalog: what allows the tool, as far as no condition is against it.
     grants: Vec<Option<Arc<Grant>>>,
+    /// The places of the tools on which a condition decides before there is a call.
+    conditional: Vec<usize>,
+    /// Whether one of those may come out otherwise for the same caller a moment later.
+    may_change: bool,
+    /// What they see, by which of the conditional tools they may use.
+    lists: RwLock<HashMap<Box<[bool]>, Arc<List>>>,
+    /// The downstreams of which they may come to see tools.
+    sources: Vec<Arc<Downstream>>,
+}
+
+/// What callers see who may use the same tools.
+#[derive(Debug)]
+pub struct List {
     /// Shown names of the allowed tools, in order.
     names: Vec<Arc<str>>,
     /// Their definitions, one after the other with a comma between, so that any page is a slice.
@@ -45,8 +60,10 @@ pub struct Rights {
     ends: Vec<usize>,
     /// The same tools as one JSON array in the form that the Messages API takes.
     for_messages: OnceLock<Bytes>,
-    /// The downstreams of which they may come to see tools.
-    sources: Vec<Arc<Downstream>>,
+    /// Whether they may ask for the rest of long answers,
+    parts: bool,
+    /// and what became of writes.
+    writes: bool,
 }
 
 /// All that lists are made from.
@@ -62,7 +79,7 @@ impl Sources {
     }
 
     /// Those of which callers with `roles` may come to see tools.
-    fn reached_by(&self, policy: &Policy, roles: &[Box<str>]) -> Vec<Arc<Downstream>> {
+    fn reached_by(&self, policy: &Policy, roles: RoleSet) -> Vec<Arc<Downstream>> {
         let prefix = |downstream: &Downstream| {
             if self.has_prefix { format!("{}{SEPARATOR}", downstream.name) } else { String::new() }
         };
@@ -81,29 +98,95 @@ pub struct Page {
 }
 
 impl Rights {
-    fn new(tools: &[Arc<Tool>], policy: &Policy, roles: &[Box<str>], sources: Vec<Arc<Downstream>>) -> Self {
-        let is_own = |tool: &Tool| tool.downstream.is_own();
-        let by_role = |tool: &Arc<Tool>| (!is_own(tool)).then(|| policy.grant(roles, &tool.name.shown)).flatten();
-        let mut grants: Vec<_> = tools.iter().map(by_role).collect();
-        let may_be_cut =
-            |(tool, grant): (&Arc<Tool>, &Option<Arc<Grant>>)| grant.is_some() && tool.answer_characters_max().is_some();
-        let may_write = |(tool, grant): (&Arc<Tool>, &Option<Arc<Grant>>)| grant.is_some() && tool.effect.writes();
-        let (parts, writes) = (tools.iter().zip(&grants).any(may_be_cut), tools.iter().zip(&grants).any(may_write));
-        for (tool, grant) in tools.iter().zip(&mut grants).filter(|(tool, _)| is_own(tool)) {
-            *grant = match &*tool.name.shown {
-                NEXT_PAGE if parts => Some(Grant::of_weir(PARTS_OF_ANSWERS)),
-                OPERATION_STATUS if writes => Some(Grant::of_weir(OWN_WRITES)),
-                _ => None,
+    fn new(
+        tools: &[Arc<Tool>],
+        policy: &Policy,
+        roles: RoleSet,
+        view: Option<&NamedView>,
+        sources: Vec<Arc<Downstream>>,
+    ) -> Self {
+        let is_shown = |tool: &Tool| !tool.downstream.is_own() && view.is_none_or(|view| view.shows(&tool.name.shown));
+        let grant = |tool: &Arc<Tool>| is_shown(tool).then(|| policy.grant(roles, &tool.name.shown)).flatten();
+        let grants: Vec<_> = tools.iter().map(grant).collect();
+        let places = grants.iter().enumerate().filter_map(|(at, grant)| Some((at, grant.as_ref()?)));
+        let conditional: Vec<_> = places.filter(|(_, grant)| grant.is_conditional()).map(|(at, _)| at).collect();
+        let may_change = grants.iter().flatten().any(|grant| grant.may_change());
+        Self { grants, conditional, may_change, lists: RwLock::default(), sources }
+    }
+
+    /// What allows the tool at this place in the catalog, if its conditions hold; `None` when it is denied. Weir's own tools are not
+    /// among them.
+    pub(crate) fn grant(&self, index: usize) -> Option<&Arc<Grant>> {
+        self.grants.get(index).and_then(Option::as_ref)
+    }
+
+    /// Whether `asker` may use the tool at this place in the catalog now.
+    pub(super) fn judge(&self, tools: &[Arc<Tool>], index: usize, policy: &Policy, asker: Asker<'_>) -> Judged {
+        let Some(tool) = tools.get(index) else { return Judged::default() };
+        if !tool.downstream.is_own() {
+            let Some(grant) = self.grant(index) else { return Judged::default() };
+            return policy.judge(grant, asker, tool.asked(), None);
+        }
+        let list = self.list(tools, policy, asker);
+        let grant = match &*tool.name.shown {
+            NEXT_PAGE if list.parts => Some(Grant::of_weir(PARTS_OF_ANSWERS)),
+            OPERATION_STATUS if list.writes => Some(Grant::of_weir(OWN_WRITES)),
+            _ => None,
+        };
+        Judged { grant, verdicts: Vec::new() }
+    }
+
+    /// What `asker` sees now.
+    pub(super) fn list(&self, tools: &[Arc<Tool>], policy: &Policy, asker: Asker<'_>) -> Arc<List> {
+        let may_use = |&at: &usize| {
+            let judged = self.grant(at).map(|grant| policy.judge(grant, asker, tools[at].asked(), None));
+            judged.is_some_and(|judged| judged.grant.is_some())
+        };
+        let verdicts: Box<[bool]> = self.conditional.iter().map(may_use).collect();
+        if let Some(list) = self.lists.read().unwrap_or_else(PoisonError::into_inner).get(&verdicts) {
+            return list.clone();
+        }
+        let mut allowed: Vec<bool> = self.grants.iter().map(Option::is_some).collect();
+        self.conditional.iter().zip(&verdicts).for_each(|(&at, &may_use)| allowed[at] = may_use);
+        let list = Arc::new(List::new(tools, allowed));
+        let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
+        if lists.len() < LISTS_MAX {
+            lists.insert(verdicts, list.clone());
+        }
+        list
+    }
+
+    /// How long after `now` the list holds, by the word of the downstreams; not at all where the time or the caller's place decides.
+    pub(super) fn holds_for(&self, now: Instant) -> Duration {
+        if self.may_change {
+            return Duration::ZERO;
+        }
+        self.sources.iter().map(|source| source.offer_holds_for(now)).min().unwrap_or(EMPTY_HOLDS_FOR)
+    }
+
+    /// Whether the list may become another one though neither the catalog nor the policy does.
+    pub(crate) fn may_change(&self) -> bool {
+        self.may_change
+    }
+}
+
+impl List {
+    fn new(tools: &[Arc<Tool>], mut allowed: Vec<bool>) -> Self {
+        let all = || tools.iter().zip(&allowed).filter(|(_, is_allowed)| **is_allowed).map(|(tool, _)| tool);
+        let parts = all().any(|tool| tool.answer_characters_max().is_some());
+        let writes = all().any(|tool| tool.effect.writes());
+        // Where no effect is stated everything counts as a write: then the tool is there, and does not take room in each model's context.
+        let stated = |tool: &Arc<Tool>| tool.downstream.config.stated_effect_of(&tool.name.local);
+        let writes_for_sure = all().any(|tool| stated(tool).is_some_and(Effect::writes));
+        for (tool, is_allowed) in tools.iter().zip(&mut allowed).filter(|(tool, _)| tool.downstream.is_own()) {
+            *is_allowed = match &*tool.name.shown {
+                NEXT_PAGE => parts,
+                OPERATION_STATUS => writes_for_sure,
+                _ => false,
             };
         }
         let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
-        // Where no effect is stated everything counts as a write: then the tool is there, and does not take room in each model's context.
-        let writes_for_sure = tools.iter().zip(&grants).any(|(tool, grant)| {
-            let stated = tool.downstream.config.stated_effect_of(&tool.name.local);
-            grant.is_some() && stated.is_some_and(Effect::writes)
-        });
-        let is_listed = |tool: &Tool| writes_for_sure || *tool.name.shown != *OPERATION_STATUS;
-        for (tool, _) in tools.iter().zip(&grants).filter(|(tool, grant)| grant.is_some() && is_listed(tool)) {
+        for (tool, _) in tools.iter().zip(&allowed).filter(|(_, is_allowed)| **is_allowed) {
             if !definitions.is_empty() {
                 definitions.put_u8(b',');
             }
@@ -111,18 +194,7 @@ impl Rights {
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
-        Self { grants, names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new(), sources }
-    }
-
-    /// What allows the tool at this place in the catalog; `None` when it is denied.
-    #[must_use]
-    pub fn grant(&self, index: usize) -> Option<&Arc<Grant>> {
-        self.grants.get(index).and_then(Option::as_ref)
-    }
-
-    /// How long after `now` the list holds, by the word of the downstreams.
-    pub(super) fn holds_for(&self, now: Instant) -> Duration {
-        self.sources.iter().map(|source| source.offer_holds_for(now)).min().unwrap_or(EMPTY_HOLDS_FOR)
+        Self { names, definitions: definitions.freeze(), ends, for_messages: OnceLock::new(), parts, writes }
     }
 
     /// All definitions with commas between them, without the brackets.
@@ -167,11 +239,11 @@ fn text_of(definition: &[u8]) -> &str {
     std::str::from_utf8(definition).expect("a definition is made from text")
 }
 
-/// Rights by set of roles, for one version of the catalog.
+/// Rights by view and set of roles, for one version of the catalog and one policy.
 #[derive(Debug)]
 pub(super) struct RightsCache {
     sources: Sources,
-    kept: RwLock<HashMap<Vec<Box<str>>, Arc<Rights>>>,
+    kept: RwLock<HashMap<(Option<usize>, RoleSet), Arc<Rights>>>,
 }
 
 impl RightsCache {
@@ -179,15 +251,22 @@ impl RightsCache {
         Self { sources, kept: RwLock::default() }
     }
 
-    pub(super) fn of(&self, tools: &[Arc<Tool>], policy: &Policy, caller: &Caller) -> Arc<Rights> {
-        let roles = policy.known_roles(caller);
-        if let Some(rights) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&roles) {
+    pub(super) fn of(
+        &self,
+        tools: &[Arc<Tool>],
+        policy: &Policy,
+        caller: &Caller,
+        view: Option<&NamedView>,
+    ) -> Arc<Rights> {
+        let roles = policy.roles_of(caller);
+        let key = (view.map(|view| view.at), roles);
+        if let Some(rights) = self.kept.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return rights.clone();
         }
-        let rights = Arc::new(Rights::new(tools, policy, &roles, self.sources.reached_by(policy, &roles)));
+        let rights = Arc::new(Rights::new(tools, policy, roles, view, self.sources.reached_by(policy, roles)));
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SETS_MAX {
-            kept.insert(roles, rights.clone());
+            kept.insert(key, rights.clone());
         }
         rights
     }

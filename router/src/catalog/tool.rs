@@ -18,7 +18,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value, value::RawValue};
 
 use super::Caching;
-use crate::{Downstream, limits, mcp::provenance, name::ToolName, pages::Promise};
+use crate::{Downstream, limits, mcp::provenance, name::ToolName, pages::Promise, policy::Asked};
 
 /// One tool as callers see it.
 pub struct Tool {
@@ -36,6 +36,8 @@ pub struct Tool {
     pub caller_inputs: CallerInputs,
     /// How its results are cached, where the config says that they are.
     pub(crate) caching: Option<Arc<Caching>>,
+    /// Whose words its results are, as JSON; nothing where they are Weir's own.
+    pub(crate) provenance: Option<Arc<str>>,
     /// The limits that are for it, once they are worked out.
     pub(crate) limits: ArcSwapOption<limits::OfTool>,
     validator: OnceLock<Option<Validator>>,
@@ -48,6 +50,11 @@ const MISTAKES_MAX: usize = 5;
 const MISTAKE_CHARACTERS_MAX: usize = 300;
 
 impl Tool {
+    /// What conditions are told of it.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { name: &self.name.shown, place: Some((self.downstream.name.as_str(), self.effect)) }
+    }
+
     /// `None` when the definition is not an object: adapters leave such tools out.
     pub(crate) fn new(
         name: ToolName,
@@ -62,6 +69,7 @@ impl Tool {
         Some(Self {
             effect: downstream.config.effect_of(&name.local),
             caching: stated.map(caching),
+            provenance: (!downstream.is_own()).then(|| provenance::of(&name).into()),
             name,
             downstream,
             definition,
@@ -97,6 +105,7 @@ impl Tool {
     pub(crate) fn rename(&mut self, name: ToolName) {
         let text = std::str::from_utf8(&self.definition).expect("a definition is made from text");
         self.definition = with_name(text, &name.shown, None).expect("the definition is an object");
+        self.provenance = self.provenance.as_ref().map(|_| provenance::of(&name).into());
         self.name = name;
     }
 

@@ -8,11 +8,14 @@ use std::{
     time::Duration,
 };
 
-use adapters::{Adapter, AdapterEvent, CallContext, Caller, Deadline, Health, LeftOut, Offer, State};
+use adapters::{Adapter, AdapterEvent, CallContext, Caller, Deadline, Health, LeftOut, Offer, OfferedTool, State};
 use clap::Args;
 use config::{Config, Loaded, Problem, Problems};
 use futures_util::{StreamExt as _, future::join_all};
-use router::ToolName;
+use router::{
+    ToolName,
+    definitions::{Finding, Lock, defines_its_tools, findings, findings_in_config},
+};
 use serde_json::{Value, json};
 
 use super::{Exit, Style, log, output::count, serve::DEFAULT_CONFIG};
@@ -54,6 +57,8 @@ struct Tried {
 struct Listed {
     tools: Vec<ToolName>,
     left_out: Vec<LeftOut>,
+    /// What deserves a look, by shown name.
+    suspicious: Vec<(Arc<str>, Finding)>,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -77,6 +82,19 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 None
             }
         };
+        if let Some(lock) = &loaded.config.definitions.lock
+            && let Err(error) = Lock::read(&loaded.sources.base.join(lock))
+        {
+            report.problems.push(loaded.problem_at(&["definitions", "lock"], &error.to_string()));
+        }
+        let keys = surroundings.as_ref().map(|surroundings| &surroundings.keys[..]);
+        let (problems, warnings) = router::policy::check(loaded, keys);
+        report.problems.extend(problems);
+        report.warnings.extend(warnings);
+        for (keys, finding) in findings_in_config(&loaded.config) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            report.warnings.push(loaded.problem_at(&keys, &format!("{}; models take it for an order", finding.what)));
+        }
         for (name, downstream) in &loaded.config.downstreams {
             report.problems.extend(adapters::check(downstream, &loaded.sources).iter().map(|mistake| {
                 let keys = mistake.keys.iter().map(String::as_str);
@@ -109,17 +127,23 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 
 async fn try_all(loaded: &Loaded) -> Vec<Tried> {
     join_all(loaded.config.downstreams.iter().map(|(name, downstream)| async move {
-        let outcome = match adapters::build(name, downstream, &loaded.sources) {
-            Ok(adapter) => {
-                let offered = offered(&*adapter).await.map(|offer| listed(name, &loaded.config, offer));
-                adapter.close().await;
-                offered
-            }
-            Err(error) => Err(with_causes(&error)),
-        };
+        let offer = offer_of(name, downstream, &loaded.sources).await;
+        let outcome = offer.map(|offer| listed(name, &loaded.config, offer));
         Tried { name: name.to_string(), outcome }
     }))
     .await
+}
+
+/// What a downstream offers now, or why it cannot be used. It is connected for this alone.
+pub(super) async fn offer_of(
+    name: &config::DownstreamName,
+    downstream: &config::Downstream,
+    sources: &config::Sources,
+) -> Result<Offer, String> {
+    let adapter = adapters::build(name, downstream, sources).map_err(|error| with_causes(&error))?;
+    let offered = offered(&*adapter).await;
+    adapter.close().await;
+    offered
 }
 
 /// What the downstream offers now. A list alone proves nothing: tools that the config names stay in it while their database is down.
@@ -172,9 +196,16 @@ fn listed(name: &config::DownstreamName, config: &Config, offer: Offer) -> Liste
     let downstream = &config.downstreams[name];
     let exposed: BTreeSet<&str> = downstream.tools.keys().map(String::as_str).collect();
     let is_exposed = |local: &str| downstream.expose == config::downstream::Expose::All || exposed.contains(local);
-    let offered = offer.tools.iter().filter(|tool| is_exposed(&tool.local_name));
-    let tools = offered.map(|tool| ToolName::form(name, &tool.local_name, &config.names)).collect();
-    Listed { tools, left_out: offer.left_out }
+    let offered = || offer.tools.iter().filter(|tool| is_exposed(&tool.local_name));
+    let tools: Vec<ToolName> =
+        offered().map(|tool| ToolName::form(name, &tool.local_name, &config.names)).collect();
+    let told = |(tool, name): (&OfferedTool, &ToolName)| {
+        let shown = name.shown.clone();
+        findings(tool.definition.get()).into_iter().map(move |finding| (shown.clone(), finding))
+    };
+    let others_define = defines_its_tools(downstream);
+    let suspicious = offered().zip(&tools).filter(|_| others_define).flat_map(told).collect();
+    Listed { tools, left_out: offer.left_out, suspicious }
 }
 
 impl Report {
@@ -223,26 +254,31 @@ impl Tried {
     fn as_json(&self) -> Value {
         match &self.outcome {
             Err(reason) => json!({ "name": self.name, "reached": false, "reason": reason }),
-            Ok(Listed { tools, left_out }) => {
+            Ok(Listed { tools, left_out, suspicious }) => {
                 let tool =
                     |tool: &ToolName| json!({ "name": tool.shown, "local_name": tool.local, "alias": tool.is_alias });
                 let left = |left: &LeftOut| json!({ "local_name": left.local_name, "reason": left.reason });
                 let (tools, left_out): (Vec<_>, Vec<_>) =
                     (tools.iter().map(tool).collect(), left_out.iter().map(left).collect());
-                json!({ "name": self.name, "reached": true, "tools": tools, "left_out": left_out })
+                let finding = |(name, finding): &(Arc<str>, Finding)| json!({ "name": name, "place": finding.place, "what": finding.what });
+                let suspicious: Vec<_> = suspicious.iter().map(finding).collect();
+                json!({ "name": self.name, "reached": true, "tools": tools, "left_out": left_out, "suspicious": suspicious })
             }
         }
     }
 
     fn print(&self, to: &mut impl io::Write, style: Style) -> io::Result<()> {
         let name = style.bold(&self.name);
-        let Listed { tools, left_out } = match &self.outcome {
+        let Listed { tools, left_out, suspicious } = match &self.outcome {
             Ok(listed) => listed,
             Err(reason) => return writeln!(to, "  {name}: {} {}", style.bad("cannot be used."), style.foreign(reason)),
         };
         writeln!(to, "  {name}: {}, {}", style.good("reached"), count(tools.len(), "tool"))?;
         for tool in tools.iter().filter(|tool| tool.is_alias) {
             writeln!(to, "    {} stands for `{}`", tool.shown, style.foreign(&tool.local))?;
+        }
+        for (name, finding) in suspicious {
+            writeln!(to, "    {} {name}: {finding}", style.bad("look:"))?;
         }
         for LeftOut { local_name, reason } in left_out {
             let (local_name, reason) = (style.foreign(local_name), style.foreign(reason));

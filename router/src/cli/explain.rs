@@ -1,9 +1,14 @@
 //! `weir explain`: what would become of a call, and why.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+};
 
+use anyhow::Context as _;
 use clap::Args;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::{Exit, Style, admin::Admin, call::Given};
 
@@ -23,6 +28,18 @@ pub(super) struct Arguments {
     /// A role of the caller. May be given several times.
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
+    /// A claim of the caller: text, or JSON. May be given several times.
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    claims: Vec<String>,
+    /// The address the caller comes from.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// The moment of the call, as 2027-01-31T12:00:00Z. Without it: now.
+    #[arg(long, value_name = "TIME")]
+    time: Option<Timestamp>,
+    /// The view that the call comes through.
+    #[arg(long, value_name = "NAME")]
+    view: Option<String>,
     #[command(flatten)]
     admin: Admin,
     /// Print the router's answer as JSON instead of text.
@@ -36,12 +53,18 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Given::Object(object) => format!(r#""arguments":{object}"#),
         Given::Pairs(pairs) => format!(r#""pairs":{}"#, json!(pairs)),
     };
-    let caller = if arguments.subject.is_none() && arguments.roles.is_empty() {
+    let is_local = arguments.subject.is_none() && arguments.roles.is_empty();
+    let caller = if is_local && arguments.claims.is_empty() && arguments.address.is_none() {
         Value::Null
     } else {
-        json!({ "subject": arguments.subject, "tenant": arguments.tenant, "roles": arguments.roles })
+        let claims = arguments.claims.iter().map(|claim| named(claim)).collect::<anyhow::Result<Map<_, _>>>()?;
+        json!({
+            "subject": arguments.subject, "tenant": arguments.tenant, "roles": arguments.roles,
+            "claims": claims, "address": arguments.address,
+        })
     };
-    let asked = format!(r#"{{"tool":{},{given},"as":{caller}}}"#, json!(arguments.tool));
+    let (view, time) = (json!(arguments.view), json!(arguments.time.map(|time| time.to_string())));
+    let asked = format!(r#"{{"tool":{},{given},"as":{caller},"view":{view},"time":{time}}}"#, json!(arguments.tool));
     let answer = arguments.admin.post("/admin/explain", asked).await?;
     let mut stdout = io::stdout();
     if arguments.json {
@@ -51,6 +74,37 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         write!(stdout, "{}", style.foreign(&told(&answer)))?;
     }
     Ok(Exit::Done)
+}
+
+/// `NAME=VALUE`; a value that is no JSON is text.
+fn named(claim: &str) -> anyhow::Result<(String, Value)> {
+    let (name, value) = claim.split_once('=').with_context(|| format!("--claim {claim}: write it as NAME=VALUE"))?;
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| json!(value))))
+}
+
+/// What the policy decides and why, line by line.
+fn decided(policy: &Value) -> Vec<(&'static str, String)> {
+    let view = policy["view"].as_str().map(|view| format!(" in the view {view}")).unwrap_or_default();
+    let mut lines = Vec::new();
+    match (policy["rule"].as_str(), text(&policy["denied_by"])) {
+        (Some(rule), _) => lines.push(("policy", format!("allowed{view} by `{rule}`"))),
+        (None, "view") => lines.push(("policy", format!("denied{view}, which does not show it"))),
+        (None, "condition" | "arguments") => lines.push(("policy", format!("denied{view} by a condition"))),
+        (None, _) => lines.push(("policy", format!("denied{view}; {}", allowing(&policy["allowing"])))),
+    }
+    let looked = policy["looked_at"].as_array().into_iter().flatten().map(|looked| {
+        let role = text(&looked["role"]);
+        match (looked["allow"].as_str(), looked["deny"].as_str()) {
+            (_, Some(deny)) => format!("{role} denies `{deny}`"),
+            (Some(allow), None) => format!("{role} allows `{allow}`"),
+            (None, None) => format!("{role} has no pattern for it"),
+        }
+    });
+    lines.extend(looked.map(|said| ("role", said)));
+    let judged = policy["conditions"].as_array().into_iter().flatten();
+    let said = |judged: &Value| format!("{}: {}", text(&judged["condition"]), text(&judged["verdict"]));
+    lines.extend(judged.map(|judged| ("condition", said(judged))));
+    lines
 }
 
 /// The answer for people.
@@ -75,10 +129,7 @@ fn told(answer: &Value) -> String {
     }
     let tenant = caller["tenant"].as_str().map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     line("caller", format!("{}{tenant}, {}", text(&caller["subject"]), roles(&caller["roles"])));
-    match policy["rule"].as_str() {
-        Some(rule) => line("policy", format!("allowed by `{rule}`")),
-        None => line("policy", format!("denied; {}", allowing(&policy["allowing"]))),
-    }
+    decided(policy).into_iter().for_each(|(name, said)| line(name, said));
     match answer["arguments"]["mistakes"].as_str() {
         Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
         None => line("arguments", "fit".to_owned()),

@@ -10,12 +10,15 @@ use memchr::memmem;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Version, json_response, message::text_of};
+use super::{Version, json_response, message::text_of, provenance::PROVENANCE};
 use crate::{call::Answer, error::CallError, scan::Fault, server::Body};
 
 /// What a legacy caller hears of an answer that its revision has no form for.
 const NOT_FOR_LEGACY: &str = "The tool wants to ask something back or to go on in the background, which this client's protocol revision cannot express. \
      Nothing more is known of its outcome. Use a client that speaks MCP 2026-07-28.";
+
+/// The code for a call that a token with more scopes could make; beside those that JSON-RPC and MCP keep for themselves.
+const INSUFFICIENT_SCOPE: i64 = 403;
 
 /// A JSON-RPC error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,9 +138,13 @@ pub(super) fn envelope(id: &Bytes, wire: &Wire) -> Vec<Bytes> {
 pub(super) fn of_call(answer: Answer, version: Version, request_id: Uuid) -> Wire {
     match answer {
         Ok(answered) => {
-            let meta = answered.meta();
+            let in_our_words =
+                !version.is_modern() && matches!(answered.reply, Reply::InputRequired(_) | Reply::Task(_));
+            let mut meta = answered.meta();
+            meta.retain(|(name, _)| !in_our_words || *name != PROVENANCE);
+            let meta: Vec<(&str, String)> = meta.into_iter().map(|(name, value)| (name, value.into_owned())).collect();
             let reply = match (answered.reply, answered.note) {
-                (Reply::InputRequired(_) | Reply::Task(_), _) if !version.is_modern() => Reply::Complete(
+                _ if in_our_words => Reply::Complete(
                     json!({ "content": [{ "type": "text", "text": NOT_FOR_LEGACY }], "isError": true })
                         .to_string()
                         .into(),
@@ -162,11 +169,16 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         CallError::UnknownTool { .. } => RpcError::new(-32602, text).wire(),
         // SEP-1303: a model can mend what it is told; older revisions know only the protocol error.
         CallError::InvalidArguments { .. } if version < Version::V2025_11_25 => RpcError::new(-32602, text).wire(),
+        // MCP 2026-07-28, basic/authorization, "Scope Challenge Handling": the header has what clients act on.
+        CallError::InsufficientScope { .. } => {
+            Wire::Error(RpcError::new(INSUFFICIENT_SCOPE, text).object(), StatusCode::FORBIDDEN)
+        }
         CallError::Internal => RpcError::new(-32603, text).wire(),
         CallError::Downstream { error, .. } if let Some(Rejection::Rpc(object)) = &error.rejection => {
             of_downstream(object, &text, version)
         }
         CallError::InvalidArguments { .. }
+        | CallError::NotAllowed { .. }
         | CallError::Limited { .. }
         | CallError::Uncounted { .. }
         | CallError::LeftAlone { .. }
@@ -176,6 +188,7 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         | CallError::Withheld { .. }
         | CallError::Overloaded { .. }
         | CallError::Unannounced { .. }
+        | CallError::Unaudited { .. }
         | CallError::Downstream { .. }
         | CallError::OutcomeUnknown { .. } => Wire::Result(vec![failed_result(&text, error.meta(), version)]),
     }

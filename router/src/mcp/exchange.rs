@@ -22,7 +22,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    audit::Origin,
+    audit::{self, Origin},
     call::{Control, Ended, Patience, RunningCall, ToolCall},
     operations::IdempotencyKey,
     server::Body,
@@ -136,6 +136,7 @@ impl Pending {
         let call = ToolCall {
             request_id,
             caller: post.caller.clone(),
+            view: post.view.clone(),
             name: name.into_owned(),
             params: bytes.clone(),
             arguments,
@@ -145,7 +146,7 @@ impl Pending {
             notices: sender,
             control,
             registration,
-            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client },
+            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client, counts: audit::counts(post.parts) },
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
         let running = RunningCall::start(post.router, call, !version.is_modern());
@@ -274,7 +275,7 @@ async fn receive(notices: &mut Option<mpsc::Receiver<Notice>>) -> Option<Notice>
 
 fn whole(pending: Pending, wire: &Wire) -> Response<Body> {
     let status = match wire {
-        Wire::Error(_, status) if pending.version.is_modern() => *status,
+        Wire::Error(_, status) if pending.version.is_modern() || *status == StatusCode::FORBIDDEN => *status,
         // Cancelled, and the client takes no events: the exchange ends without a message.
         Wire::Silent => return empty_response(StatusCode::NO_CONTENT),
         _ => StatusCode::OK,

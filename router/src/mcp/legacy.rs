@@ -18,13 +18,14 @@ use super::{
     json_response, list,
     message::{Kind, Message},
     meta::client_name,
-    modern::{INSTRUCTIONS, server_info},
+    modern::{instructions, server_info},
     session::Session,
     streams,
 };
 use crate::{
     Live, Router,
     front::{accepts, problem},
+    policy::NamedView,
     server::Body,
 };
 
@@ -65,7 +66,7 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
 pub(super) async fn simple(post: &Post<'_>, message: &Message, method: &str, version: Version) -> Wire {
     match (method, Object::parse(message.params_text())) {
         ("ping", _) => Wire::Result(vec![Bytes::from_static(b"{}")]),
-        ("tools/list", Some(params)) => list::tools(post.router, &post.caller, &params, version).await,
+        ("tools/list", Some(params)) => list::tools(post, &params, version).await,
         _ => RpcError::method_not_found(method).wire(),
     }
 }
@@ -81,7 +82,7 @@ pub(super) fn cancel(router: &Router, session: Option<&Session>, message: &Messa
 /// The session and revision that a message belongs to. A session is optional: without one a client is served, and told nothing unasked.
 pub(super) fn speaker(post: &Post<'_>, id: Option<&Bytes>) -> Result<(Option<Session>, Version), Box<Response<Body>>> {
     let headers = &post.parts.headers;
-    let session = match session_of(post.router, &post.caller, headers) {
+    let session = match session_of(post.router, &post.caller, post.view.as_deref(), headers) {
         Ok(session) => session,
         Err(()) => return Err(Box::new(problem(StatusCode::NOT_FOUND, SESSION_UNKNOWN))),
     };
@@ -112,10 +113,10 @@ fn initialize(post: &Post<'_>, message: &Message, id: &Bytes) -> Response<Body> 
         "protocolVersion": version.as_str(),
         "capabilities": { "tools": { "listChanged": true } },
         "serverInfo": server_info(),
-        "instructions": INSTRUCTIONS,
+        "instructions": instructions(post.view.as_deref()),
     });
     let client = params.get("clientInfo").and_then(client_name);
-    let session_id = post.router.sessions.begin(&post.caller.principal, version, client.as_deref());
+    let session_id = post.router.sessions.begin(&post.caller.principal, post.view.as_deref(), version, client.as_deref());
     let mut response = json_response(StatusCode::OK, envelope(id, &Wire::Result(vec![result.to_string().into()])));
     let session_id = HeaderValue::from_str(&session_id).expect("a sealed session id is visible ASCII");
     response.headers_mut().insert(SESSION_ID, session_id);
@@ -127,22 +128,28 @@ pub(super) fn listen(
     live: &Arc<Live>,
     router: &Arc<Router>,
     caller: &Arc<Caller>,
+    view: Option<&NamedView>,
     headers: &HeaderMap,
 ) -> Response<Body> {
     if !accepts(headers, "text/event-stream") {
         return problem(StatusCode::NOT_ACCEPTABLE, "Send `Accept: text/event-stream`.");
     }
-    match session_of(router, caller, headers) {
+    match session_of(router, caller, view, headers) {
         Err(()) => problem(StatusCode::NOT_FOUND, SESSION_UNKNOWN),
         // A client without a session has no stream, and a modern one none of this kind (405 by either revision).
         Ok(None) => method_not_allowed(),
-        Ok(Some(session)) => streams::list_changes(live, router, caller, &session),
+        Ok(Some(session)) => streams::list_changes(live, router, caller, view, &session),
     }
 }
 
 /// Ends a session: no replica of this process knows it any longer.
-pub(super) fn end_session(router: &Router, caller: &Arc<Caller>, headers: &HeaderMap) -> Response<Body> {
-    match session_of(router, caller, headers) {
+pub(super) fn end_session(
+    router: &Router,
+    caller: &Arc<Caller>,
+    view: Option<&NamedView>,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    match session_of(router, caller, view, headers) {
         Err(()) => problem(StatusCode::NOT_FOUND, SESSION_UNKNOWN),
         Ok(None) => method_not_allowed(),
         Ok(Some(session)) => {
@@ -159,9 +166,14 @@ fn method_not_allowed() -> Response<Body> {
     response
 }
 
-/// The session that the request names, if any. An id that is not this caller's is as good as unknown.
-fn session_of(router: &Router, caller: &Caller, headers: &HeaderMap) -> Result<Option<Session>, ()> {
+/// The session that the request names, if any. An id that is not this caller's, or of another view, is as good as unknown.
+fn session_of(
+    router: &Router,
+    caller: &Caller,
+    view: Option<&NamedView>,
+    headers: &HeaderMap,
+) -> Result<Option<Session>, ()> {
     let Some(id) = headers.get(SESSION_ID) else { return Ok(None) };
-    let session = id.to_str().ok().and_then(|id| router.sessions.open(id, &caller.principal));
+    let session = id.to_str().ok().and_then(|id| router.sessions.open(id, &caller.principal, view));
     session.map(Some).ok_or(())
 }

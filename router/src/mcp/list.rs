@@ -1,29 +1,27 @@
 //! `tools/list`: what the caller may see, in pages, from memory.
 
-use std::sync::Arc;
-
-use adapters::{
-    Caller,
-    json::{self, Object},
-};
+use adapters::json::{self, Object};
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{
-    Version,
+    Post, Version,
     answer::{RpcError, Wire},
 };
-use crate::Router;
+use crate::policy::Asker;
 
 /// Answers `tools/list` with these params.
-pub(super) async fn tools(router: &Router, caller: &Arc<Caller>, params: &Object<'_>, version: Version) -> Wire {
+pub(super) async fn tools(post: &Post<'_>, params: &Object<'_>, version: Version) -> Wire {
+    let (router, caller) = (post.router, &post.caller);
     let cursor = match params.get("cursor").map(json::unquote) {
         None => None,
         Some(Some(cursor)) => Some(cursor),
         Some(None) => return RpcError::invalid_params("`cursor` must be a string that an earlier answer gave").wire(),
     };
     let view = router.catalog.settled_view().await;
-    let rights = view.rights(&router.policy, caller);
-    let Some(page) = rights.page(cursor.as_deref()) else {
+    let rights = view.rights(&router.policy, caller, post.view.as_deref());
+    let list = view.list(&rights, &router.policy, Asker { caller, now: Timestamp::now() });
+    let Some(page) = list.page(cursor.as_deref()) else {
         return RpcError::invalid_params("`cursor` is none that an earlier answer gave: start again without one")
             .wire();
     };

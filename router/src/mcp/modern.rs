@@ -1,7 +1,10 @@
 //! The modern era (MCP 2026-07-28): no handshake, no session; every request says its version and capabilities.
 
+use std::borrow::Cow;
+
 use adapters::json::{self, Object};
 use http::{HeaderMap, Response, StatusCode};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
@@ -13,11 +16,19 @@ use super::{
     message::{Kind, Message},
     meta::{CLIENT_CAPABILITIES, Meta, PROTOCOL_VERSION, SERVER_INFO},
 };
-use crate::{front::text_header, server::Body};
+use crate::{front::text_header, policy::{Asker, NamedView}, server::Body};
 
 /// What Weir tells about itself. The text reaches the model.
-pub(super) const INSTRUCTIONS: &str = "Tools of several systems behind one endpoint. A tool's name starts with the system it belongs to, as in \
+const INSTRUCTIONS: &str = "Tools of several systems behind one endpoint. A tool's name starts with the system it belongs to, as in \
     `system__tool`. A refusal says what to do next; an unknown outcome of a write must be looked into before the write is repeated.";
+
+/// The same, and what a view says of itself.
+pub(super) fn instructions(view: Option<&NamedView>) -> Cow<'static, str> {
+    match view.and_then(|view| view.instructions.as_deref()) {
+        Some(own) => format!("{own}\n\n{INSTRUCTIONS}").into(),
+        None => INSTRUCTIONS.into(),
+    }
+}
 
 /// Whether a message belongs to the modern era.
 pub(super) fn is_modern(message: &Message, headers: &HeaderMap) -> bool {
@@ -48,8 +59,8 @@ pub(super) async fn handle(post: &Post<'_>, message: Message) -> Response<Body> 
     }
     let version = Version::V2026_07_28;
     let wire = match method {
-        "server/discover" => discover(),
-        "tools/list" => list::tools(post.router, &post.caller, &params, version).await,
+        "server/discover" => discover(post.view.as_deref()),
+        "tools/list" => list::tools(post, &params, version).await,
         "tools/call" => {
             let exchange = Exchange { id, version, session: None };
             return exchange::call_tool(post, &message, exchange).await;
@@ -95,19 +106,20 @@ async fn check_mirrored(post: &Post<'_>, name: &str, arguments: Option<&str>) ->
     let view = post.router.catalog.view_for(name).await;
     match view.resolve(name) {
         Some((index, tool)) if !tool.mirrored().is_empty() => {
-            let may_use = view.rights(&post.router.policy, &post.caller).grant(index).is_some();
+            let asker = Asker { caller: &post.caller, now: Timestamp::now() };
+            let may_use = view.judge(index, &post.router.policy, asker, post.view.as_deref()).grant.is_some();
             if may_use { headers::check_mirrored(&post.parts.headers, tool.mirrored(), arguments) } else { Ok(()) }
         }
         _ => Ok(()),
     }
 }
 
-fn discover() -> Wire {
+fn discover(view: Option<&NamedView>) -> Wire {
     let versions: Vec<_> = Version::ALL.iter().map(|version| version.as_str()).collect();
     let result = json!({
         "supportedVersions": versions,
         "capabilities": { "tools": {} },
-        "instructions": INSTRUCTIONS,
+        "instructions": instructions(view),
         "resultType": "complete",
         "ttlMs": 0,
         "cacheScope": "private",

@@ -11,7 +11,7 @@ use aws_lc_rs::{digest, rand};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Version;
-use crate::{call::Control, seal::Sealer};
+use crate::{call::Control, policy::NamedView, seal::Sealer};
 
 /// How long a session id is accepted. Some clients do not start again when theirs has ended, so it is long.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -54,7 +54,13 @@ impl Sessions {
     }
 
     /// The id of a new session.
-    pub(super) fn begin(&self, principal: &Principal, version: Version, client: Option<&str>) -> String {
+    pub(super) fn begin(
+        &self,
+        principal: &Principal,
+        view: Option<&NamedView>,
+        version: Version,
+        client: Option<&str>,
+    ) -> String {
         let mut nonce = [0; NONCE_BYTES];
         rand::fill(&mut nonce).expect("the system has random bytes");
         let expires = Timestamp::now() + LIFETIME;
@@ -62,13 +68,13 @@ impl Sessions {
         content.push(version.code());
         content.extend_from_slice(&nonce);
         content.extend_from_slice(&expires.as_second().to_be_bytes());
-        content.extend_from_slice(&digest_of(principal));
+        content.extend_from_slice(&digest_of(principal, view));
         content.extend_from_slice(client.unwrap_or_default().as_bytes());
         self.sealer.seal(&content)
     }
 
-    /// The session that `id` stands for, when it is `principal`'s, still valid and not ended.
-    pub(super) fn open(&self, id: &str, principal: &Principal) -> Option<Session> {
+    /// The session that `id` stands for, when it is `principal`'s in this view, still valid and not ended.
+    pub(super) fn open(&self, id: &str, principal: &Principal, view: Option<&NamedView>) -> Option<Session> {
         let content = self.sealer.open(id)?;
         let (&version, rest) = content.split_first()?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
@@ -76,7 +82,7 @@ impl Sessions {
         let (owner, client) = rest.split_first_chunk::<PRINCIPAL_BYTES>()?;
         let expires = Timestamp::from_second(i64::from_be_bytes(*expires)).ok()?;
         let is_valid =
-            *owner == digest_of(principal) && Timestamp::now() < expires && !lock(&self.ended).nonces.contains(nonce);
+            *owner == digest_of(principal, view) && Timestamp::now() < expires && !lock(&self.ended).nonces.contains(nonce);
         let client = std::str::from_utf8(client).ok().filter(|client| !client.is_empty()).map(Into::into);
         let version = Version::of_code(version)?;
         is_valid.then_some(Session { version, client, nonce: *nonce, expires })
@@ -146,10 +152,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn digest_of(principal: &Principal) -> [u8; PRINCIPAL_BYTES] {
+fn digest_of(principal: &Principal, view: Option<&NamedView>) -> [u8; PRINCIPAL_BYTES] {
     let mut hashed = digest::Context::new(&digest::SHA256);
-    for part in [Some(&principal.issuer), Some(&principal.subject), principal.tenant.as_ref()] {
-        // Length before content, and no tenant is another than an empty one: no two principals share the bytes.
+    let view = view.map(|view| &view.name);
+    for part in [Some(&principal.issuer), Some(&principal.subject), principal.tenant.as_ref(), view] {
+        // Length before content, and no tenant is another than an empty one: no two sets of parts share the bytes.
         hashed.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
         hashed.update(part.map_or(b"", |part| part.as_bytes()));
     }
@@ -171,15 +178,15 @@ mod tests {
     fn a_session_is_its_owners_alone_and_ends_for_good() {
         let sessions = Sessions::new(Sealer::new(b"0123456789abcdef0123456789abcdef", "session"));
         let (ann, bob) = (principal("ann", None), principal("bob", None));
-        let id = sessions.begin(&ann, Version::V2025_06_18, Some("client 1"));
-        let session = sessions.open(&id, &ann).expect("her own session");
+        let id = sessions.begin(&ann, None, Version::V2025_06_18, Some("client 1"));
+        let session = sessions.open(&id, &ann, None).expect("her own session");
         assert_eq!((session.version, session.client.as_deref()), (Version::V2025_06_18, Some("client 1")));
         for other in [bob, principal("ann", Some("")), principal("ann", Some("acme")), principal("", None)] {
-            assert!(sessions.open(&id, &other).is_none(), "{other:?}");
+            assert!(sessions.open(&id, &other, None).is_none(), "{other:?}");
         }
-        let another = sessions.open(&sessions.begin(&ann, Version::V2025_06_18, None), &ann).expect("a session");
+        let another = sessions.open(&sessions.begin(&ann, None, Version::V2025_06_18, None), &ann, None).expect("a session");
         sessions.end(&session);
-        assert!(sessions.open(&id, &ann).is_none());
+        assert!(sessions.open(&id, &ann, None).is_none());
         assert!(!another.has_expired(jiff::Timestamp::now()));
     }
 
@@ -188,6 +195,6 @@ mod tests {
         let master = b"0123456789abcdef0123456789abcdef";
         let (one, two) = (Sessions::new(Sealer::new(master, "session")), Sessions::new(Sealer::new(master, "session")));
         let ann = principal("ann", None);
-        assert!(two.open(&one.begin(&ann, Version::V2025_11_25, None), &ann).is_some());
+        assert!(two.open(&one.begin(&ann, None, Version::V2025_11_25, None), &ann, None).is_some());
     }
 }

@@ -133,6 +133,8 @@ impl End {
             Err(
                 CallError::UnknownTool { .. }
                 | CallError::InvalidArguments { .. }
+                | CallError::NotAllowed { .. }
+                | CallError::InsufficientScope { .. }
                 | CallError::Limited { .. }
                 | CallError::Uncounted { .. }
                 | CallError::LeftAlone { .. }
@@ -142,6 +144,7 @@ impl End {
                 | CallError::Withheld { .. }
                 | CallError::Overloaded { .. }
                 | CallError::Unannounced { .. }
+                | CallError::Unaudited { .. }
                 | CallError::Cancelled
                 | CallError::Internal,
             ) => Self::NotMade,

@@ -15,7 +15,10 @@ use super::{
     Operations,
     kept::{About, Outcome},
 };
-use crate::{Downstream, policy::Policy};
+use crate::{
+    Downstream,
+    policy::{Asked, Asker, Policy},
+};
 
 /// Its name below the name of Weir's own tools.
 pub(crate) const LOCAL_NAME: &str = "operation_status";
@@ -30,12 +33,12 @@ const GONE: &str = "What is kept of writes cannot be reached now. Try again in a
 #[derive(Debug)]
 pub(crate) struct Status {
     operations: Operations,
-    policy: Policy,
+    policy: Arc<Policy>,
     downstreams: Vec<Arc<Downstream>>,
 }
 
 impl Status {
-    pub(crate) fn new(operations: Operations, policy: Policy, downstreams: Vec<Arc<Downstream>>) -> Self {
+    pub(crate) fn new(operations: Operations, policy: Arc<Policy>, downstreams: Vec<Arc<Downstream>>) -> Self {
         Self { operations, policy, downstreams }
     }
 
@@ -76,9 +79,16 @@ impl Status {
             (known.state, result) = (OperationState::Done, Some(found));
             known.answer = None;
         }
-        let is_allowed = self.policy.grant(&ctx.caller.roles, &about.tool).is_some();
+        let is_allowed = self.is_allowed(ctx, &about);
         let told = told(&known, is_allowed.then_some(about.tool.as_str()), result.is_some());
         Ok(Reply::Complete(answer(told, result.as_deref())))
+    }
+
+    fn is_allowed(&self, ctx: &CallContext, about: &About) -> bool {
+        let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream);
+        let effect = downstream.map(|downstream| downstream.config.effect_of(&about.local_name));
+        let place = effect.map(|effect| (about.downstream.as_str(), effect));
+        self.policy.allows(Asker { caller: &ctx.caller, now: Timestamp::now() }, Asked { name: &about.tool, place })
     }
 
     /// Whoever may no longer use the tool does not learn more by asking later.
@@ -86,7 +96,9 @@ impl Status {
         if about.rights != self.operations.rights(&ctx.caller) {
             return None;
         }
-        self.policy.grant(&ctx.caller.roles, &about.tool)?;
+        if !self.is_allowed(ctx, about) {
+            return None;
+        }
         let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream)?;
         let operation_id = Uuid::from_bytes(known.operation);
         let sought = Sought { local_name: &about.local_name, operation_id, arguments: None };

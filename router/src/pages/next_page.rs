@@ -7,10 +7,14 @@ use adapters::{
     json::{self, Object},
 };
 use cache::Pages;
+use jiff::Timestamp;
 use serde_json::{json, value::to_raw_value};
 
 use super::{owner, read_kept};
-use crate::{own, policy::Policy};
+use crate::{
+    own,
+    policy::{Asked, Asker, Policy},
+};
 
 /// Its name below the name of Weir's own tools.
 pub(crate) const LOCAL_NAME: &str = "next_page";
@@ -27,11 +31,11 @@ const GONE: &str = "What is kept of long answers cannot be reached now. Try agai
 #[derive(Debug)]
 pub(crate) struct NextPage {
     pages: Arc<Pages>,
-    policy: Policy,
+    policy: Arc<Policy>,
 }
 
 impl NextPage {
-    pub(crate) fn new(pages: Arc<Pages>, policy: Policy) -> Self {
+    pub(crate) fn new(pages: Arc<Pages>, policy: Arc<Policy>) -> Self {
         Self { pages, policy }
     }
 
@@ -58,7 +62,8 @@ impl NextPage {
         let gone = |_gone| AdapterError::not_sent(ErrorClass::Unreachable, GONE);
         let found = self.pages.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
         // Another replica, or this one under another config, may have kept it.
-        let is_allowed = |tool_name: &str| self.policy.grant(&ctx.caller.roles, tool_name).is_some();
+        let asker = Asker { caller: &ctx.caller, now: Timestamp::now() };
+        let is_allowed = |tool_name: &str| self.policy.allows(asker, Asked { name: tool_name, place: None });
         let page = found.as_ref().and_then(read_kept).filter(|(tool_name, _)| is_allowed(tool_name));
         Ok(Reply::Complete(page.map(|(_, page)| page).unwrap_or_else(|| {
             json!({ "content": [{ "type": "text", "text": UNKNOWN }], "isError": true }).to_string().into()

@@ -80,6 +80,7 @@ fn status(error: &CallError) -> StatusCode {
     match error {
         CallError::UnknownTool { .. } => StatusCode::NOT_FOUND,
         CallError::InvalidArguments { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        CallError::NotAllowed { .. } | CallError::InsufficientScope { .. } => StatusCode::FORBIDDEN,
         CallError::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
         CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CallError::Withheld { .. } => StatusCode::CONFLICT,
@@ -91,6 +92,7 @@ fn status(error: &CallError) -> StatusCode {
         | CallError::Overloaded { .. }
         | CallError::KeysGone { .. }
         | CallError::Unannounced { .. }
+        | CallError::Unaudited { .. }
         | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         CallError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -1,0 +1,98 @@
+//! The expression of one condition: read and bounded when the config is, worked out when somebody asks.
+//!
+//! An expression that cannot be worked out does not hold: a member that is missing, types that do not fit, a number that would have to be
+//! rounded first. How long it may take is settled before it ever runs, by `cost`: it has nothing to loop over but what a bounded
+//! conversion gave it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
+
+use cel::{
+    Context, Env, ExecutionError, Value,
+    parser::{Expression as Tree, Parser},
+};
+use config::Network;
+
+use super::{
+    cost,
+    facts::{Facts, NETWORK_FUNCTION, Unheld},
+    tree::{self, Mentions},
+};
+
+/// The longest expression, in bytes.
+const LENGTH_MAX: usize = 2000;
+/// How deep an expression may nest.
+const DEPTH_MAX: u16 = 32;
+
+/// An expression that was read and found to be bounded.
+#[derive(Debug)]
+pub(super) struct Expression {
+    text: Box<str>,
+    tree: Tree,
+    mentions: Mentions,
+}
+
+impl Expression {
+    /// Reads an expression. What is wrong with it is told in a clause that goes on "the condition …".
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if text.len() > LENGTH_MAX {
+            return Err(format!("is longer than {LENGTH_MAX} bytes"));
+        }
+        let parser = Parser::default().enable_optional_syntax(false).max_recursion_depth(DEPTH_MAX);
+        let tree = parser.parse(text).map_err(|errors| {
+            let first = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
+            format!("cannot be read: {}", first.lines().next().unwrap_or_default())
+        })?;
+        let mentions = tree::mentions(&tree)?;
+        cost::bounded(&tree)?;
+        Ok(Self { text: text.into(), tree, mentions })
+    }
+
+    /// As it stands in the config.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it can be worked out only for one call.
+    pub(super) fn needs_arguments(&self) -> bool {
+        self.mentions.arguments.is_some()
+    }
+
+    /// Whether it may come out otherwise for the same caller a moment later, or from another place.
+    pub(super) fn may_change(&self) -> bool {
+        let address = |members: &BTreeSet<Box<str>>| members.contains("address");
+        self.mentions.time.is_some() || self.mentions.caller.as_ref().is_some_and(address)
+    }
+
+    /// Whether it holds.
+    pub(super) fn holds(&self, facts: &Facts<'_>) -> Result<(), Unheld> {
+        static ENVIRONMENT: LazyLock<Arc<Env>> =
+            LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        for (name, value) in facts.values(&self.mentions)? {
+            context.add_variable_from_value(name, value);
+        }
+        if self.mentions.networks {
+            context.add_function(NETWORK_FUNCTION, in_network).expect("the standard functions have no such name");
+        }
+        // What went wrong names values of the caller, so no more of it is told than that something did.
+        match Value::resolve(&self.tree, &context) {
+            Ok(Value::Bool(true)) => Ok(()),
+            Ok(Value::Bool(false)) => Err(Unheld::False),
+            Ok(_) => Err(Unheld::NotBoolean),
+            Err(_) => Err(Unheld::Failed),
+        }
+    }
+}
+
+/// Whether an address lies in a network. That the network is one was checked when the expression was read.
+fn in_network(address: Arc<String>, network: Arc<String>) -> Result<bool, ExecutionError> {
+    let wrong = || ExecutionError::function_error(NETWORK_FUNCTION, "no address, or no network");
+    let network: Network = network.parse().map_err(|_| wrong())?;
+    Ok(network.contains(address.parse().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests;
