@@ -9,6 +9,8 @@ mod caller;
 mod context;
 mod credential;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
 mod http;
 pub mod json;
@@ -21,6 +23,7 @@ pub mod postgres;
 mod reconnect;
 mod registry;
 mod room;
+mod secrets;
 pub mod sse;
 mod state;
 mod ticketing;
@@ -32,10 +35,12 @@ pub use adapter::{
     Sought,
 };
 pub use caller::{AuthMethod, Caller, Principal};
-pub use context::{CallContext, Deadline, Notice, SendGate, WriteCall};
+pub use context::{CallContext, Deadline, MaskNotice, Notice, Notices, SendGate, WriteCall};
+pub use credential::TokenMeter;
 pub use error::{AdapterError, ErrorClass, Rejection, Sent};
 pub use outgoing::{Outgoing, OutgoingError};
 pub use reconnect::Delays;
 pub use registry::{BuildError, Mistake, build, check};
+pub use secrets::{SecretFetcher, is_same as are_same_secrets};
 pub use state::{Health, State};
 pub use trace::TraceContext;

@@ -30,6 +30,12 @@ pub struct Problem {
     snippet: Option<String>,
 }
 
+impl Problem {
+    pub(crate) fn of_file(file: &str, message: String, help: Option<String>) -> Self {
+        Self { file: file.to_owned(), line: None, column: None, setting: None, message, help, snippet: None }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
@@ -60,8 +66,7 @@ impl Problems {
 
     /// A problem with a file as a whole.
     pub(crate) fn with_file(file: &str, message: String, help: Option<String>) -> Self {
-        let file = file.to_owned();
-        Self(vec![Problem { file, line: None, column: None, setting: None, message, help, snippet: None }])
+        Self(vec![Problem::of_file(file, message, help)])
     }
 
     /// How many there are.

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Period, Sources, environment};
+use crate::{Period, Sources};
 
 /// Where the value of an environment variable comes from; tests bring their own.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -27,9 +27,9 @@ pub enum SecretRef {
     /// The content of this file, one newline at its end removed. Readable by its owner alone.
     File(PathBuf),
     /// A value of a KV v2 engine of HashiCorp Vault, as `MOUNT/PATH#KEY`: `secret/weir/crm#url`. `secrets.vault` says where Vault is.
-    Vault(String),
+    Vault(#[serde(deserialize_with = "vault_place")] String),
     /// What this program prints on its standard output, one newline at its end removed. Never run by a shell.
-    Command(Vec<String>),
+    Command(#[serde(deserialize_with = "command")] Vec<String>),
 }
 
 /// The master secret, from which every key of Weir's own is derived (HKDF, one key per purpose).
@@ -98,6 +98,17 @@ pub enum VaultLogin {
     AppRole(AppRole),
 }
 
+impl VaultLogin {
+    /// What is shown to Vault.
+    #[must_use]
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::Token(token) => token,
+            Self::AppRole(role) => &role.secret_id,
+        }
+    }
+}
+
 /// AppRole, an auth method of Vault.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -139,8 +150,16 @@ pub enum SecretError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It could not be fetched.
+    #[error("{reference} cannot be had: {why}")]
+    Fetch {
+        /// What was to be fetched.
+        reference: SecretRef,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// It was not fetched.
-    #[error("{0} was not read: this command reads no secrets of Vault and of other programs")]
+    #[error("{0} was not asked for")]
     Unfetched(SecretRef),
     /// There is nothing in it.
     #[error("{0} is empty")]
@@ -165,7 +184,7 @@ impl SecretRef {
     /// # Errors
     /// [`SecretError`] names the reference and what to do.
     pub fn resolve(&self, sources: &Sources) -> Result<SecretString, SecretError> {
-        self.resolve_in(sources, &environment::raw)
+        self.resolve_in(sources, &|name| sources.variable(name))
     }
 
     pub(crate) fn resolve_in(&self, sources: &Sources, variables: Lookup<'_>) -> Result<SecretString, SecretError> {
@@ -175,7 +194,11 @@ impl SecretRef {
                 (value, format!("the environment variable {name}"))
             }
             Self::Vault(_) | Self::Command(_) => {
-                return sources.fetched(self).cloned().ok_or_else(|| SecretError::Unfetched(self.clone()));
+                return match sources.fetched.get(self) {
+                    Some(Ok(secret)) => Ok(secret.clone()),
+                    Some(Err(why)) => Err(SecretError::Fetch { reference: self.clone(), why: why.clone() }),
+                    None => Err(SecretError::Unfetched(self.clone())),
+                };
             }
             Self::File(path) => {
                 let path = sources.base.join(path);
@@ -199,6 +222,37 @@ fn variable_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
         return Err(de::Error::invalid_value(de::Unexpected::Other("another text"), &expected));
     }
     Ok(name)
+}
+
+/// Reads `MOUNT/PATH#KEY`.
+fn vault_place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let place = String::deserialize(deserializer)?;
+    let is_plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'?' | b'%' | b'\\'))
+            && text.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+    };
+    let is_place = place.split_once('#').is_some_and(|(path, key)| {
+        path.contains('/')
+            && is_plain(path)
+            && !key.is_empty()
+            && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    });
+    if is_place {
+        return Ok(place);
+    }
+    let expected = "a place in a KV v2 engine of Vault, such as `secret/weir/crm#url`";
+    Err(de::Error::invalid_value(de::Unexpected::Other("another text"), &expected))
+}
+
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    if words.first().is_some_and(|program| !program.is_empty()) {
+        return Ok(words);
+    }
+    Err(de::Error::invalid_value(
+        de::Unexpected::Other("nothing"),
+        &"a program and its arguments, such as `[pass, weir/crm]`",
+    ))
 }
 
 /// What makes `secret` easy to guess, in words that do not tell it.

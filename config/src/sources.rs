@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{Network, SecretRef};
+use crate::{Network, SecretRef, dotenv::Variables, environment};
 
 /// Where a config's relative files and its secrets are read. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -13,9 +13,14 @@ pub struct Sources {
     pub base: PathBuf,
     /// The private networks that hosts of the config may lead to; `None` for all.
     pub private_networks: Option<Arc<[Network]>>,
-    /// Values of references that this crate cannot read by itself.
-    pub(crate) fetched: Arc<HashMap<SecretRef, SecretString>>,
+    /// Values of references that this crate cannot read by itself, or why there is none.
+    pub(crate) fetched: Arc<Fetched>,
+    /// Variables of `.env`.
+    pub(crate) dotenv: Arc<Variables>,
 }
+
+/// What came of fetching secrets, by reference: the value, or what is wrong and what to do.
+pub type Fetched = HashMap<SecretRef, Result<SecretString, String>>;
 
 impl Sources {
     /// Files in `base`, and nothing fetched yet.
@@ -25,11 +30,18 @@ impl Sources {
 
     /// The same with the values that were fetched for these references.
     #[must_use]
-    pub fn with(self, fetched: HashMap<SecretRef, SecretString>) -> Self {
+    pub fn with(self, fetched: Fetched) -> Self {
         Self { fetched: Arc::new(fetched), ..self }
     }
 
-    pub(crate) fn fetched(&self, reference: &SecretRef) -> Option<&SecretString> {
-        self.fetched.get(reference)
+    /// What was fetched.
+    #[must_use]
+    pub fn fetched(&self) -> &Fetched {
+        &self.fetched
+    }
+
+    /// An environment variable, or what `.env` says of one that is not set.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        environment::raw(name).or_else(|| self.dotenv.get(name).map(|value| value.expose_secret().to_owned()))
     }
 }

@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub redis_server_password: Option<SecretString>,
     /// The secret of `cache.webhook`.
     pub webhook_secret: Option<SecretString>,
+    /// What signs checkpoints of the audit log, of `audit.signing_key`.
+    pub audit_signing_key: Option<SecretString>,
     /// The API keys, of `identity.api_keys.file`.
     pub keys: Vec<KeyRecord>,
     /// The secrets of `identity.signatures.keys`, by their ids.
@@ -57,7 +59,7 @@ impl Loaded {
     /// # Errors
     /// Every problem with them, each at the setting that refers to it. None contains a secret.
     pub fn surroundings(&self) -> Result<Surroundings, Problems> {
-        self.surroundings_in(&environment::raw)
+        self.surroundings_in(&|name| self.sources.variable(name))
     }
 
     pub(crate) fn surroundings_in(&self, variables: Lookup<'_>) -> Result<Surroundings, Problems> {
@@ -85,6 +87,9 @@ impl Loaded {
         let webhook_secret = self.config.cache.webhook.as_ref();
         let webhook_secret = webhook_secret.and_then(|webhook| secrets.master(&webhook.secret, &webhook_scope));
         let signing_keys = self.signing_keys(&secrets, &scope.key("identity"));
+        let audit_signing_key = self.config.audit.signing_key.as_ref();
+        let audit_signing_key =
+            audit_signing_key.and_then(|key| secrets.read(key, &scope.key("audit").key("signing_key")));
         let admin_token = self.admin_token(variables, &scope);
         self.tls(&scope.key("server").key("tls"));
         self.mtls(&scope.key("identity").key("mtls"));
@@ -109,6 +114,7 @@ impl Loaded {
                 redis_state_url,
                 redis_server_password,
                 webhook_secret,
+                audit_signing_key,
                 keys,
                 signing_keys,
                 admin_token,
@@ -169,7 +175,9 @@ impl Loaded {
     fn signing_keys(&self, secrets: &Secrets<'_>, scope: &Scope<'_>) -> HashMap<String, SecretString> {
         let keys = self.config.identity.signatures.iter().flat_map(|signatures| &signatures.keys);
         let scope = scope.key("signatures").key("keys");
-        let secret = |(id, key): (&String, &SigningKey)| Some((id.clone(), secrets.master(&key.secret, &scope.key(id).key("secret"))?));
+        let secret = |(id, key): (&String, &SigningKey)| {
+            Some((id.clone(), secrets.master(&key.secret, &scope.key(id).key("secret"))?))
+        };
         keys.filter_map(secret).collect()
     }
 

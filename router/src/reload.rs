@@ -17,7 +17,8 @@ use tokio::{
 
 use crate::{
     Downstream, Live, Router, StartError,
-    server::certificate::{self, Certificate},
+    load::Secrets,
+    server::tls::{self, Tls},
     start::Readiness,
     telemetry,
 };
@@ -31,8 +32,9 @@ const FIRST_LISTS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Reloader {
     live: Arc<Live>,
-    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<Tls>>,
     readiness: Arc<Readiness>,
+    secrets: Secrets,
     /// One at a time; the end of the router waits for the one that runs.
     one: Mutex<()>,
 }
@@ -49,8 +51,8 @@ pub enum Refused {
 }
 
 impl Reloader {
-    pub(crate) fn new(live: Arc<Live>, certificate: Option<Arc<Certificate>>, readiness: Arc<Readiness>) -> Self {
-        Self { live, certificate, readiness, one: Mutex::default() }
+    pub(crate) fn new(live: Arc<Live>, tls: Option<Arc<Tls>>, readiness: Arc<Readiness>) -> Self {
+        Self { live, tls, readiness, secrets: Secrets::default(), one: Mutex::default() }
     }
 
     /// Waits for the change that is under way, if there is one. No other begins as long as what is returned is there.
@@ -75,6 +77,7 @@ impl Reloader {
             tokio::select! {
                 () = asked.notified() => tracing::info!("asked to read the config again"),
                 () = watch.changed() => tracing::info!("the config, or a file that it refers to, has changed"),
+                () = self.secrets.changed(path) => tracing::info!("a secret of Vault or of a command has changed"),
             }
             // Before it is read: what changes meanwhile is seen afterwards.
             watch.look_at(&files).await;
@@ -84,11 +87,17 @@ impl Reloader {
     }
 
     async fn files_of(&self, path: &Path) -> Vec<PathBuf> {
-        let (path, named) = (path.to_owned(), path.to_owned());
-        let read = tokio::task::spawn_blocking(move || config::load(&path).map(|loaded| loaded.files())).await;
-        let mut files = vec![named];
-        files.extend(read.ok().and_then(Result::ok).unwrap_or_default());
-        files
+        let read = self.secrets.load(path).await.map(|loaded| loaded.files());
+        [path.to_owned()].into_iter().chain(read.unwrap_or_default()).collect()
+    }
+
+    async fn read(&self, path: &Path) -> Result<(Loaded, Result<Surroundings, Problems>), Problems> {
+        let loaded = self.secrets.load(path).await?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let surroundings = loaded.surroundings();
+            (loaded, surroundings)
+        });
+        Ok(reading.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())))
     }
 
     /// `files` becomes the list of those that the config consists of, as far as it can be read.
@@ -97,7 +106,7 @@ impl Reloader {
         if self.readiness.is_draining() {
             return Err(Arc::new(Refused::Ending));
         }
-        let outcome = match read(path).await {
+        let outcome = match self.read(path).await {
             Ok((loaded, surroundings)) => {
                 *files = [path.to_owned()].into_iter().chain(loaded.files()).collect();
                 match surroundings {
@@ -114,6 +123,7 @@ impl Reloader {
         telemetry::config_read_again(outcome.is_ok());
         if let Err(refused) = &outcome {
             tracing::error!("the config is refused, and the one of before stays in force: {refused}");
+            self.live.router().audit.refused(refused);
         }
         self.live.attempted(outcome.as_ref().err().cloned());
         outcome
@@ -124,9 +134,8 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let before = self.live.router();
-        let tls = loaded.config.server.tls.as_ref().filter(|_| self.certificate.is_some());
-        let certified =
-            tls.map(|tls| certificate::read(tls, &loaded.sources.base)).transpose().map_err(Refused::Start)?;
+        let tls = loaded.config.server.tls.as_ref().filter(|_| self.tls.is_some());
+        let certified = tls.map(|tls| tls::read(tls, &loaded.sources.base)).transpose().map_err(Refused::Start)?;
         let next = Router::succeeding(&before, loaded, surroundings).map_err(Refused::Start)?;
         let new: Vec<_> = next.downstreams.iter().filter(|downstream| !before.has(downstream)).cloned().collect();
         new.iter().for_each(|downstream| next.follow_changes_of(downstream));
@@ -144,8 +153,10 @@ impl Reloader {
         }
 
         self.live.replace(next.clone());
-        if let (Some(certificate), Some(certified)) = (&self.certificate, certified) {
-            certificate.replace(certified);
+        next.audit.reloaded(&before.config, &next.config, &next.waiting);
+        next.record_config();
+        if let (Some(tls), Some(certified)) = (&self.tls, certified) {
+            tls.replace(certified, next.authenticator.certificates());
         }
         next.catalog.announce_change();
         let gone: Vec<_> = before.downstreams.iter().filter(|downstream| !next.has(downstream)).cloned().collect();
@@ -162,21 +173,6 @@ impl Reloader {
 /// Ends a downstream that is served no more, when its last call is over.
 fn retire(router: &Router, downstream: Arc<Downstream>, most: Duration) {
     router.retired.spawn(async move { downstream.retire(most).await });
-}
-
-type Read = Result<(Loaded, Result<Surroundings, Problems>), Problems>;
-
-async fn read(path: &Path) -> Read {
-    let path = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || {
-        let loaded = config::load(&path)?;
-        let surroundings = loaded.surroundings();
-        Ok((loaded, surroundings))
-    });
-    match reading.await {
-        Ok(read) => read,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }
 
 impl Refused {

@@ -16,6 +16,7 @@ const CALL_DURATION: &str = "mcp_server_operation_duration_seconds";
 const DOWNSTREAM_UP: &str = "weir_downstream_up";
 const TOKENS_REQUESTED: &str = "weir_tokens_requested_total";
 const DENIED: &str = "weir_denied_total";
+const MASKED: &str = "weir_masked_total";
 const REFUSED_BEFORE_AUTH: &str = "weir_refused_total";
 const ISSUER_KEYS_FETCHED: &str = "weir_issuer_keys_fetches_total";
 const AUDIT_LOST: &str = "weir_audit_lost_total";
@@ -59,6 +60,7 @@ const TAGS_RAISED: &str = "weir_cache_tags_raised_total";
 const IDEMPOTENCY_KEYS: &str = "weir_idempotency_keys_total";
 const WRITES_LOOKED_FOR: &str = "weir_writes_looked_for_total";
 
+const SECRETS_FETCHED: &str = "weir_secrets_fetched_total";
 const CONFIG_RELOADS: &str = "weir_config_reloads_total";
 const CONFIG_LAST_RELOAD: &str = "weir_config_last_reload_success";
 const CONFIG_LAST_RELOAD_AT: &str = "weir_config_last_reload_timestamp_seconds";
@@ -83,6 +85,7 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
         metrics::describe_counter!(DENIED, "Calls that the policy denied, by what denied them: role, view, condition, arguments");
+        metrics::describe_counter!(MASKED, "Values that were masked in answers, by the rule of the config");
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
         describe_room();
         describe_cache();
@@ -137,6 +140,7 @@ fn describe_room() {
 
 fn describe_config() {
     metrics::describe_counter!(CONFIG_RELOADS, "How often the config was read again, by what came of it");
+    metrics::describe_counter!(SECRETS_FETCHED, "How often secrets of Vault and of commands were read again, by what came of it");
     metrics::describe_gauge!(
         CONFIG_LAST_RELOAD,
         "1 when the config that was read last is in force, 0 when it was refused"
@@ -251,6 +255,11 @@ pub(crate) fn call_denied(reason: &'static str) {
     counter!(DENIED, "reason" => reason).increment(1);
 }
 
+/// A rule of a masking profile masked so many values.
+pub(crate) fn masked(rule: &str, values: u64) {
+    counter!(MASKED, "rule" => rule.to_owned()).increment(values);
+}
+
 /// A request was refused before its caller was known.
 pub(crate) fn refused_before_auth(reason: &'static str) {
     counter!(REFUSED_BEFORE_AUTH, "reason" => reason).increment(1);
@@ -363,6 +372,11 @@ pub(crate) fn config_read_again(in_force: bool) {
     counter!(CONFIG_RELOADS, "result" => if in_force { "applied" } else { "refused" }).increment(1);
     gauge!(CONFIG_LAST_RELOAD).set(if in_force { 1.0 } else { 0.0 });
     gauge!(CONFIG_LAST_RELOAD_AT).set(jiff::Timestamp::now().as_second() as f64);
+}
+
+/// Secrets of Vault and of commands were read again, or could not all be.
+pub(crate) fn secrets_fetched(all: bool) {
+    counter!(SECRETS_FETCHED, "result" => if all { "all" } else { "lacking" }).increment(1);
 }
 
 /// All metrics as text, without what they say of the present of downstreams that are none any more.

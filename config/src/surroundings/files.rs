@@ -5,20 +5,27 @@ use std::path::PathBuf;
 use crate::{Loaded, SecretRef, downstream::mainframe::AnswerFormat};
 
 impl Loaded {
-    /// Every file that the config refers to. A changed one is read when the config is read again.
+    /// Every secret that the config refers to.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub fn secrets(&self) -> Vec<&SecretRef> {
         let config = &self.config;
         let redis = config.redis.iter();
         let redis =
             redis.flat_map(|redis| [Some(&redis.url), redis.state_url.as_ref(), redis.server_password.as_ref()]);
         let webhook = config.cache.webhook.iter().map(|webhook| &webhook.secret);
-        let secrets =
-            config.secrets.master.iter().chain(&config.secrets.previous).chain(redis.flatten()).chain(webhook);
         let signatures = config.identity.signatures.iter().flat_map(|signatures| signatures.keys.values());
-        let secrets = secrets.chain(signatures.map(|key| &key.secret));
+        let login = config.secrets.vault.iter().map(|vault| vault.login.secret());
         let of_downstreams = config.downstreams.values().flat_map(|downstream| downstream.secrets());
-        let secrets = secrets.chain(of_downstreams).filter_map(|secret| match secret {
+        let masters = config.secrets.master.iter().chain(&config.secrets.previous);
+        let own = masters.chain(redis.flatten()).chain(webhook).chain(login).chain(&config.audit.signing_key);
+        own.chain(signatures.map(|key| &key.secret)).chain(of_downstreams).collect()
+    }
+
+    /// Every file that the config refers to. A changed one is read when the config is read again.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let config = &self.config;
+        let secrets = self.secrets().into_iter().filter_map(|secret| match secret {
             SecretRef::File(path) => Some(path),
             SecretRef::Env(_) | SecretRef::Vault(_) | SecretRef::Command(_) => None,
         });
@@ -31,7 +38,13 @@ impl Loaded {
             AnswerFormat::Json => None,
         });
         let certificates = config.downstreams.values().flat_map(|downstream| downstream.certificate_files());
-        let files = secrets.chain(keys).chain(mtls).chain(tls).chain(copybooks).chain(&config.definitions.lock).map(PathBuf::as_path);
+        let files = secrets
+            .chain(keys)
+            .chain(mtls)
+            .chain(tls)
+            .chain(copybooks)
+            .chain(&config.definitions.lock)
+            .map(PathBuf::as_path);
         files.chain(certificates).map(|path| self.sources.base.join(path)).collect()
     }
 }

@@ -63,7 +63,7 @@ struct Listed {
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut report = Report::default();
-    let loaded = match config::load(&arguments.config) {
+    let loaded = match router::load(&arguments.config).await {
         Ok(loaded) => Some(loaded),
         Err(problems) => {
             report.problems = problems.iter().cloned().collect();

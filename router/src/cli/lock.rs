@@ -67,7 +67,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
 }
 
 async fn write(arguments: &Write) -> anyhow::Result<Exit> {
-    let loaded = config::load(&arguments.config)?;
+    let loaded = router::load(&arguments.config).await?;
     loaded.surroundings()?;
     log::start(&Log { level: LogLevel::Error, ..Log::default() })?;
     let named = loaded.config.definitions.lock.clone();

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let loaded = config::load(&arguments.config)?;
+    let loaded = router::load(&arguments.config).await?;
     let surroundings = loaded.surroundings()?;
     log::start(&loaded.config.log)?;
     for warning in loaded.warnings.iter().chain(&surroundings.warnings) {

@@ -42,7 +42,7 @@ impl Target {
             let connection = Connection::to_url(url, key.as_ref()).await?;
             return Ok(Opened { connection, router: None });
         }
-        let mut loaded = config::load(&self.config)?;
+        let mut loaded = router::load(&self.config).await?;
         let surroundings = loaded.surroundings()?;
         log::start(&quiet())?;
         if !self.roles.is_empty() {
