@@ -132,6 +132,13 @@ pub enum CallerInputs {
     Known(Vec<CallerInput>),
 }
 
+impl CallerInputs {
+    /// Those of a downstream that is told who calls, or of one that is not.
+    pub(crate) fn of(is_told: bool) -> Self {
+        Self::Known(if is_told { vec![CallerInput::Principal] } else { Vec::new() })
+    }
+}
+
 /// One attribute of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallerInput {

@@ -32,7 +32,7 @@ pub struct CallContext {
     /// The trace this call belongs to.
     pub trace: TraceContext,
     /// Where progress and log messages of this call go; `None` when the caller wants none.
-    pub notices: Option<mpsc::Sender<Notice>>,
+    pub notices: Option<Notices>,
     /// Settles whether a write has left.
     pub gate: Arc<SendGate>,
     /// What is known of a call that writes; `None` for one that reads.
@@ -92,7 +92,7 @@ impl CallContext {
     /// Hands progress or a log message up to the caller. Lost when the caller reads too slowly: notices are hints, the answer is not.
     pub fn notify(&self, notice: Notice) {
         if let Some(notices) = &self.notices {
-            let _ = notices.try_send(notice);
+            notices.tell(notice);
         }
     }
 }
@@ -104,6 +104,40 @@ pub enum Notice {
     Progress(Bytes),
     /// `notifications/message`.
     Message(Bytes),
+}
+
+/// Where the notices of a call go, and what of them must not be seen there.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    sender: mpsc::Sender<Notice>,
+    mask: Option<Arc<dyn MaskNotice>>,
+}
+
+/// Takes out of notices what their caller must not see.
+pub trait MaskNotice: fmt::Debug + Send + Sync {
+    /// The notice as the caller may see it; `None` for one that he may not see at all.
+    fn masked(&self, notice: Notice) -> Option<Notice>;
+}
+
+impl Notices {
+    /// Notices to whoever holds the other end, each as `mask` leaves it.
+    #[must_use]
+    pub fn new(sender: mpsc::Sender<Notice>, mask: Option<Arc<dyn MaskNotice>>) -> Self {
+        Self { sender, mask }
+    }
+
+    /// Tells one. Lost when the caller reads too slowly: notices are hints, the answer is not.
+    pub fn tell(&self, notice: Notice) {
+        let seen = match &self.mask {
+            // What nobody could read need not be masked.
+            Some(_) if self.sender.capacity() == 0 => None,
+            Some(mask) => mask.masked(notice),
+            None => Some(notice),
+        };
+        if let Some(notice) = seen {
+            let _ = self.sender.try_send(notice);
+        }
+    }
 }
 
 /// The moment at which an answer must be there.

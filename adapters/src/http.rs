@@ -12,12 +12,17 @@ mod origin;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use config::{Sources, downstream::Credential};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::PathAndQuery};
+use config::Sources;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, uri::PathAndQuery};
 use http_body_util::Full;
 use tokio::sync::Semaphore;
 
-use crate::{BuildError, CallContext, Deadline, ErrorClass, Sent, address::Reach, credential::Shown, tls::Trust};
+use crate::{
+    BuildError, CallContext, Deadline, ErrorClass, Sent,
+    address::Reach,
+    credential::{Credentials, Given, Whose},
+    tls::Trust,
+};
 use answer::Held;
 use connection::{Connection, Idle};
 
@@ -36,13 +41,13 @@ pub(crate) fn tell_time_left(headers: &mut HeaderMap, limit: Deadline) {
 }
 
 /// What a pool needs to know.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct HttpSettings<'a> {
     /// `https://host/path`; the path comes before that of every request.
     pub(crate) base_url: &'a str,
     /// What the config calls it.
     pub(crate) url_key: &'a str,
-    pub(crate) credential: Option<&'a Credential>,
+    pub(crate) credentials: Credentials,
+    pub(crate) trust: &'a Trust,
     pub(crate) limits: Limits,
 }
 
@@ -80,7 +85,7 @@ pub(crate) struct HttpClient {
     origin: Origin,
     /// Without the slash at its end.
     base_path: String,
-    credential: Option<Shown>,
+    credentials: Credentials,
     limits: Limits,
     /// One permit for each request under way. An idle connection is taken before a new one is made, so there are never more
     /// connections than permits.
@@ -98,42 +103,89 @@ impl HttpClient {
     /// Connects to nothing yet. `setting` names the section in errors; relative files are looked for in `sources`.
     ///
     /// # Errors
-    /// When the URL or the credential is not usable.
+    /// When the URL or the certificates are not usable.
     pub(crate) fn new(settings: HttpSettings<'_>, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
         let wrong = |message| BuildError::Setting { setting: format!("{setting}.{}", settings.url_key), message };
-        let (trust, reach) = (Trust::of(None, sources), Reach::written(sources));
-        let (origin, path) = Origin::parse(settings.base_url, ["http", "https"], &trust, reach).map_err(wrong)?;
+        let reach = Reach::written(sources);
+        let (origin, path) =
+            Origin::parse(settings.base_url, ["http", "https"], settings.trust, reach).map_err(wrong)?;
         if path.query().is_some() {
             let message = "remove `?` and what follows: it would stand before the path of the requests";
             return Err(wrong(message.to_owned()));
         }
-        let credential = settings.credential.map(|shown| Shown::new(shown, sources, setting)).transpose()?;
         let base_path = path.path().trim_end_matches('/').to_owned();
-        Ok(Self { credential, ..Self::plain(origin, base_path, settings.limits) })
+        Ok(Self { credentials: settings.credentials, ..Self::plain(origin, base_path, settings.limits) })
     }
 
     /// Without a credential. `base_path` has no slash at its end.
     pub(crate) fn plain(origin: Origin, base_path: String, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { origin, base_path, credential: None, limits, slots, idle: Arc::default() }
+        Self { origin, base_path, credentials: Credentials::default(), limits, slots, idle: Arc::default() }
     }
 
-    /// Sends `request` and waits for the head of its answer. Its URI is a path and query, which the path of the base URL comes
-    /// before; `Host`, `Content-Length` and the credential are added here. Dropping the future closes the connection.
+    /// Another pool to the same origin, with the same credentials.
+    pub(crate) fn beside(&self, limits: Limits) -> Self {
+        let credentials = self.credentials.clone();
+        Self { credentials, ..Self::plain(self.origin.clone(), self.base_path.clone(), limits) }
+    }
+
+    /// Sends `request` on behalf of `whose` and waits for the head of its answer. Its URI is a path and query, which the path of the
+    /// base URL comes before; `Host`, `Content-Length` and the credential are added here. Dropping the future closes the connection.
     ///
     /// A connection that was closed while it was idle is replaced. For a request that must not arrive twice this is done only
-    /// where hyper hands the request back untouched; one that reads is sent once more.
+    /// where hyper hands the request back untouched; one that reads is sent once more. It is also sent once more with another
+    /// access token where the one it had is not accepted.
     ///
     /// # Errors
     /// `Busy` without a free connection, `Unreachable`, `ConnectionLost`, `Timeout` at `limit`, `Protocol`; `Cancelled` when the
-    /// gate was closed.
+    /// gate was closed; with [`HttpError::uncredited`] where there is nothing to show.
     pub(crate) async fn send(
         &self,
         mut request: Request<Bytes>,
+        whose: Whose<'_>,
         care: Care<'_>,
         limit: Deadline,
     ) -> Result<Answer, HttpError> {
         self.address(&mut request)?;
+        let given = self.show(&mut request, whose, limit).await?;
+        let token = given.as_ref().filter(|given| given.is_token());
+        let again = token.filter(|_| matches!(care, Care::Read)).map(|_| request.clone());
+        let mut answer = self.send_in_time(request, care, limit).await?;
+        if answer.head.status == StatusCode::UNAUTHORIZED
+            && let Some(token) = token
+            && self.credentials.refused(whose, token)
+            && let Some(mut request) = again
+        {
+            drop(answer);
+            let given = self.show(&mut request, whose, limit).await?;
+            answer = self.send_in_time(request, care, limit).await?;
+            answer.shown = given.map(|given| given.shown);
+            return Ok(answer);
+        }
+        answer.shown = given.map(|given| given.shown);
+        Ok(answer)
+    }
+
+    /// Puts the credential among the headers.
+    async fn show(
+        &self,
+        request: &mut Request<Bytes>,
+        whose: Whose<'_>,
+        limit: Deadline,
+    ) -> Result<Option<Given>, HttpError> {
+        let given = self.credentials.show(whose, limit).await?;
+        if let Some(given) = &given {
+            given.shown.add_to(request.headers_mut());
+        }
+        Ok(given)
+    }
+
+    async fn send_in_time(
+        &self,
+        request: Request<Bytes>,
+        care: Care<'_>,
+        limit: Deadline,
+    ) -> Result<Answer, HttpError> {
         let mut sent = Sent::No;
         let sending = self.send_at_leisure(request, care, &mut sent, limit);
         match tokio::time::timeout_at(limit.at(), sending).await {
@@ -195,9 +247,9 @@ impl HttpClient {
         }
     }
 
-    /// What it shows the server, for whoever repeats the server's words.
-    pub(crate) fn credential(&self) -> Option<&Shown> {
-        self.credential.as_ref()
+    /// Whether each caller is shown to the server to be itself.
+    pub(crate) fn is_per_caller(&self) -> bool {
+        self.credentials.is_per_caller()
     }
 
     /// Makes the request one to this origin.
@@ -206,9 +258,6 @@ impl HttpClient {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         *request.uri_mut() = format!("{}{path}", self.base_path).parse().map_err(|_| wrong())?;
         request.headers_mut().insert(header::HOST, self.origin.authority.clone());
-        if let Some(credential) = &self.credential {
-            credential.add_to(request.headers_mut());
-        }
         Ok(())
     }
 

@@ -28,9 +28,10 @@ use self::{
 use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Method, Offer, OfferedTool,
     Reply, Request, Sent,
+    credential::{self, Whose},
     health::{self, Health},
     http::{Care, Head, HttpClient, HttpError, HttpSettings, Limits, tell_time_left},
-    registry::Mistake,
+    registry::{Mistake, Shown},
 };
 
 /// A legacy system over HTTP.
@@ -55,13 +56,15 @@ impl Mainframe {
         name: &DownstreamName,
         settings: &config::downstream::Mainframe,
         tools: &IndexMap<String, Settings>,
+        shown: Shown<'_>,
         sources: &Sources,
     ) -> Result<Self, BuildError> {
         let http = HttpClient::new(
             HttpSettings {
                 base_url: &settings.base_url,
                 url_key: "base_url",
-                credential: settings.credential.as_ref(),
+                credentials: shown.credentials,
+                trust: &shown.trust,
                 limits: Limits {
                     connect_timeout: settings.connect_timeout.0,
                     idle_timeout: settings.idle_timeout.0,
@@ -69,7 +72,7 @@ impl Mainframe {
                 },
             },
             sources,
-            &format!("downstreams.{name}.mainframe"),
+            shown.section,
         )?;
         let tool = |(tool, config): (&String, &Settings)| {
             let wrong = |Wrong { part, message }| BuildError::Setting {
@@ -106,7 +109,7 @@ impl Mainframe {
         let offered = |(name, tool): (&Arc<str>, &Tool)| OfferedTool {
             local_name: Arc::clone(name),
             definition: tool.definition.clone(),
-            caller_inputs: CallerInputs::Known(Vec::new()),
+            caller_inputs: CallerInputs::of(self.http.is_per_caller()),
         };
         Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
     }
@@ -118,13 +121,11 @@ impl Mainframe {
             let key = HeaderValue::from_str(write.passed_key()).expect("hexadecimal digits are visible ASCII");
             asked.headers_mut().insert(header, key);
         }
-        let (head, body) = self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
+        let (head, body, shown) =
+            self.exchange(ctx, asked, subject).await.map_err(|error| self.failed(&error, subject))?;
         self.health.up();
-        let terms = Terms {
-            screens: &self.error_screens,
-            credential: self.http.credential(),
-            bytes_max: self.answer_bytes_max,
-        };
+        let terms =
+            Terms { screens: &self.error_screens, credential: shown.as_deref(), bytes_max: self.answer_bytes_max };
         tool.reader.read(&head, &body, terms, subject)
     }
 
@@ -134,16 +135,19 @@ impl Mainframe {
         ctx: &CallContext,
         mut request: http::Request<Bytes>,
         subject: Subject<'_>,
-    ) -> Result<(Head, Bytes), HttpError> {
+    ) -> Result<(Head, Bytes, Option<Arc<credential::Shown>>), HttpError> {
         let limit = ctx.deadline.within(self.attempt_timeout);
         tell_time_left(request.headers_mut(), limit);
-        let mut answer = self.http.send(request, Care::of(ctx, subject.writes), limit).await?;
+        let mut answer =
+            self.http.send(request, Whose::Caller(&ctx.caller), Care::of(ctx, subject.writes), limit).await?;
         let head = std::mem::replace(&mut answer.head, http::Response::new(()).into_parts().0);
-        Ok((head, answer.body(self.answer_bytes_max, limit).await?))
+        let shown = answer.shown.take();
+        Ok((head, answer.body(self.answer_bytes_max, limit).await?, shown))
     }
 
     fn failed(&self, error: &HttpError, subject: Subject<'_>) -> AdapterError {
         match error.class {
+            ErrorClass::Unreachable if error.uncredited => {}
             ErrorClass::Unreachable => self.health.down(&error.reason()),
             ErrorClass::ConnectionLost | ErrorClass::Timeout => self.health.suspect(),
             ErrorClass::Cancelled

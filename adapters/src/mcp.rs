@@ -34,7 +34,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInput, CallerInputs, Deadline, ErrorClass,
-    Offer, Rejection, Reply, Request, Sent, State,
+    Offer, Rejection, Reply, Request, Sent, State, registry::Shown,
 };
 use answer::reply;
 use connection::{Connector, Endpoint};
@@ -47,7 +47,7 @@ use stdio::Program;
 
 /// Another MCP server, over a WebSocket or as a child process. Dropping it closes its connections and ends its tasks;
 /// [`close`](Adapter::close) waits for that too.
-pub struct McpServer {
+pub(crate) struct McpServer {
     shared: Arc<Shared>,
     stop: CancellationToken,
     _stops: DropGuard,
@@ -69,12 +69,18 @@ impl McpServer {
     ///
     /// # Errors
     /// When a setting or a secret is not usable.
-    pub fn new(name: &DownstreamName, settings: &Mcp, sources: &Sources) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        name: &DownstreamName,
+        settings: &Mcp,
+        shown: Shown<'_>,
+        sources: &Sources,
+    ) -> Result<Self, BuildError> {
         let setting = format!("downstreams.{name}.mcp");
         let downstream: Arc<str> = name.as_str().into();
+        let is_per_caller = shown.credentials.is_per_caller();
         let (endpoint, pool) = match settings.transport() {
             Some(Transport::WebSocket(websocket)) => {
-                let endpoint = websocket::Endpoint::new(websocket, sources, &format!("{setting}.websocket"))?;
+                let endpoint = websocket::Endpoint::new(websocket, shown, sources)?;
                 (Endpoint::WebSocket(endpoint), (websocket.connections_max, "connections_max"))
             }
             Some(Transport::Stdio(stdio)) => {
@@ -87,7 +93,7 @@ impl McpServer {
         };
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
-            sharing: settings.sharing,
+            sharing: settings.sharing.told(is_per_caller),
             heeds_keys: settings.idempotency_keys,
             attempt_timeout: settings.attempt_timeout.0,
             list_refresh: settings.list_refresh.0,
@@ -211,8 +217,8 @@ impl Shared {
         let kept = self.keeper.link.usable().await?;
         match self.sharing {
             Sharing::Shared => Ok(Lease::shared(kept)),
-            Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller.principal).await,
-            Sharing::PerCall => self.pool.for_call(&self.connector, limit).await,
+            Sharing::PerCaller => self.pool.for_caller(&self.connector, &ctx.caller).await,
+            Sharing::PerCall => self.pool.for_call(&self.connector, &ctx.caller, limit).await,
         }
     }
 

@@ -9,6 +9,7 @@ use http::{Request, Response};
 use crate::{
     Deadline, ErrorClass,
     address::{self, Reach},
+    credential::Whose,
     http::{Care, HttpClient, HttpError, Limits, Origin},
     tls::Trust,
 };
@@ -99,7 +100,7 @@ impl Outgoing {
         // A code, an assertion or a rotated token is good for one use.
         let care = if request.method().is_safe() { Care::Read } else { Care::Once };
         let limit = Deadline::after(within);
-        let mut answer = self.client.send(request, care, limit).await?;
+        let mut answer = self.client.send(request, Whose::Weir, care, limit).await?;
         let head = std::mem::replace(&mut answer.head, Response::new(()).into_parts().0);
         Ok(Response::from_parts(head, answer.body(bytes_max, limit).await?))
     }

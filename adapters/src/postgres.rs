@@ -48,6 +48,7 @@ use crate::{
     OfferedTool, Reply, Request,
     address::Reach,
     health::{self, Health},
+    tls::Trust,
 };
 
 /// A Postgres database.
@@ -107,6 +108,8 @@ impl Postgres {
         let setting = format!("downstreams.{name}.postgres.url");
         let url =
             settings.url.resolve(sources).map_err(|source| BuildError::Secret { setting: setting.clone(), source })?;
+        let section = format!("downstreams.{name}.postgres");
+        let trust = Trust::showing((settings.ca.as_deref(), settings.client_certificate.as_ref()), sources, &section)?;
         let health = Arc::new(Health::new());
         let connect_timeout = settings.connect_timeout.0;
         let caps = Caps { rows_max: settings.rows_max, bytes_max: settings.bytes_max.bytes() };
@@ -115,7 +118,7 @@ impl Postgres {
             settings.pool_max,
             connect_timeout,
             caps.bytes_max,
-            Reach::written(sources),
+            (&trust, Reach::written(sources)),
             health.clone(),
         )
         .map_err(|message| BuildError::Setting { setting, message })?;

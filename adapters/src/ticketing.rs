@@ -10,7 +10,10 @@ mod tools;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use config::{Downstream, DownstreamName, Sources, downstream::ticketing::Provider};
+use config::{
+    Downstream, DownstreamName, Sources,
+    downstream::{Credential, ticketing::Provider},
+};
 use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +26,7 @@ use crate::{
     Adapter, AdapterError, AdapterEvent, BuildError, CallContext, CallerInputs, ErrorClass, Looked, Method, Offer,
     OfferedTool, Reply, Request, Sent, Sought,
     health::{self, Health},
+    registry::Shown,
 };
 
 /// Asking again and again with a credential that was refused locks accounts out.
@@ -32,6 +36,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Ticketing {
     name: Box<str>,
     system: Arc<System>,
+    is_per_caller: bool,
     health: Arc<Health>,
     tools: Vec<(&'static str, Box<RawValue>)>,
     _watch: AbortOnDropHandle<()>,
@@ -60,12 +65,14 @@ impl Ticketing {
         name: &DownstreamName,
         settings: &config::downstream::Ticketing,
         downstream: &Downstream,
+        shown: Shown<'_>,
         sources: &Sources,
     ) -> Result<Self, BuildError> {
         let health = Arc::new(Health::new());
         let system = Arc::new(match settings.provider {
-            Provider::Jira => System::Jira(Jira::new(name, settings, Arc::clone(&health), sources)?),
+            Provider::Jira => System::Jira(Jira::new(name, settings, Arc::clone(&health), shown, sources)?),
         });
+        let is_per_caller = downstream.credential().is_some_and(Credential::is_per_caller);
         // Nothing is known yet, so the first thing to happen is a probe.
         health.suspect();
         let (watched, told) = (Arc::clone(&system), Arc::clone(&health));
@@ -75,6 +82,7 @@ impl Ticketing {
             name: name.as_str().into(),
             tools: tools::all(|tool| downstream.effect_of(tool)),
             system,
+            is_per_caller,
             health,
             _watch: AbortOnDropHandle::new(watch),
         })
@@ -84,7 +92,7 @@ impl Ticketing {
         let offered = |(name, definition): &(&str, Box<RawValue>)| OfferedTool {
             local_name: (*name).into(),
             definition: definition.clone(),
-            caller_inputs: CallerInputs::Known(Vec::new()),
+            caller_inputs: CallerInputs::of(self.is_per_caller),
         };
         Offer { tools: self.tools.iter().map(offered).collect(), ..Offer::default() }
     }

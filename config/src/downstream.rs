@@ -126,7 +126,8 @@ impl Downstream {
     /// name may also be a pattern, for tools that are not known yet.
     #[must_use]
     pub fn labels_of(&self, local_name: &str) -> &[Label] {
-        if let Some(stated) = self.tools.get(local_name).and_then(|tool| tool.labels.as_ref()).or(self.labels.as_ref()) {
+        if let Some(stated) = self.tools.get(local_name).and_then(|tool| tool.labels.as_ref()).or(self.labels.as_ref())
+        {
             return stated;
         }
         match (self.kind(), self.effect_of(local_name).writes()) {

@@ -67,7 +67,7 @@ impl Downstream {
         revision: Revision,
         before: Option<&Self>,
     ) -> Result<Self, BuildError> {
-        let adapter = adapters::build(name, config, sources)?;
+        let adapter = adapters::build(name, config, sources, telemetry::token_requested)?;
         let as_many =
             |before: &&Self| before.config.calls_max() == config.calls_max() && before.config.line == config.line;
         let line = match before.filter(as_many) {

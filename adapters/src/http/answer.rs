@@ -12,12 +12,14 @@ use super::{
     HttpError,
     connection::{Connection, Idle},
 };
-use crate::{Deadline, ErrorClass, Sent, room};
+use crate::{Deadline, ErrorClass, Sent, credential::Shown, room};
 
 /// The head of an answer, and its body to be read. Dropping it before the body's end closes the connection.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: Parts,
+    /// What the server was shown, for whoever repeats its words.
+    pub(crate) shown: Option<Arc<Shown>>,
     body: Incoming,
     idle_timeout: Duration,
     held: Option<Held>,
@@ -39,7 +41,7 @@ impl Held {
 
 impl Answer {
     pub(super) fn new(head: Parts, body: Incoming, idle_timeout: Duration, held: Held) -> Self {
-        Self { head, body, idle_timeout, held: Some(held) }
+        Self { head, shown: None, body, idle_timeout, held: Some(held) }
     }
 
     /// The whole body. One larger than `bytes_max` is not read on, and not read at all where the head says so.

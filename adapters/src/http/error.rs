@@ -1,8 +1,8 @@
 //! Why a request got no answer.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use crate::{AdapterError, ErrorClass, Sent, address::ConnectError};
+use crate::{AdapterError, ErrorClass, Sent, address::ConnectError, credential::NoCredential};
 
 /// Why a request got no whole answer.
 #[derive(Debug, Clone)]
@@ -14,11 +14,14 @@ pub(crate) struct HttpError {
     pub(crate) told: Cow<'static, str>,
     /// What the operator needs besides; no secret in it.
     pub(crate) detail: Option<String>,
+    /// There was nothing to show the server, so it was not asked: this says nothing of the server itself.
+    pub(crate) uncredited: bool,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl HttpError {
     pub(super) fn new(class: ErrorClass, sent: Sent, told: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, sent, told: told.into(), detail: None }
+        Self { class, sent, told: told.into(), detail: None, uncredited: false, retry_after: None }
     }
 
     #[must_use]
@@ -66,6 +69,7 @@ impl HttpError {
     pub(crate) fn for_call(&self, downstream: &str, what: &str) -> AdapterError {
         let told = &self.told;
         let message = match (self.class, self.sent) {
+            _ if self.uncredited => format!("{downstream} was not asked for `{what}`: {told}."),
             (ErrorClass::Cancelled, _) => "The call was cancelled before anything was sent.".to_owned(),
             (ErrorClass::Unreachable, _) => {
                 format!("{downstream} cannot be reached: {told}. Try again in a moment.")
@@ -87,13 +91,24 @@ impl HttpError {
             }
             (_, _) => format!("{downstream} did not answer `{what}` as it should: {told}."),
         };
-        AdapterError::new(self.class, self.sent, message).caused_by(self.reason())
+        let mut error = AdapterError::new(self.class, self.sent, message).caused_by(self.reason());
+        error.retry_after = self.retry_after;
+        error
     }
 }
 
 impl From<&ConnectError> for HttpError {
     fn from(error: &ConnectError) -> Self {
         Self::unreachable(error.told()).because(error.detail())
+    }
+}
+
+/// What a caller lacks is the caller's to mend; what an authorization server that is away lacks comes back by itself.
+impl From<NoCredential> for HttpError {
+    fn from(error: NoCredential) -> Self {
+        let class = if error.refused { ErrorClass::Unauthorized } else { ErrorClass::Unreachable };
+        let (detail, retry_after) = (error.detail, error.retry_after);
+        Self { detail, retry_after, uncredited: true, ..Self::new(class, Sent::No, error.told) }
     }
 }
 

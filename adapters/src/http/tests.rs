@@ -21,7 +21,11 @@ use tokio::{
 };
 
 use super::{Care, HttpClient, HttpError, HttpSettings, Limits};
-use crate::{CallContext, Caller, Deadline, ErrorClass, Sent};
+use crate::{
+    CallContext, Caller, Deadline, ErrorClass, Sent,
+    credential::{Credentials, Setting, Whose},
+    tls::Trust,
+};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -74,11 +78,14 @@ async fn answering(answer: impl AsRef<[u8]> + Clone + Send + Sync + 'static) -> 
     .await
 }
 
+static TRUST: Trust = Trust { ca: None, shown: None };
+
 fn settings(url: &str) -> HttpSettings<'_> {
     HttpSettings {
         base_url: url,
         url_key: "url",
-        credential: None,
+        credentials: Credentials::default(),
+        trust: &TRUST,
         limits: Limits {
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_millis(300),
@@ -109,7 +116,7 @@ fn write_call() -> CallContext {
 }
 
 async fn body_of(client: &HttpClient, bytes_max: usize, limit: Deadline) -> Result<Bytes, HttpError> {
-    client.send(get("/"), Care::Read, limit).await?.body(bytes_max, limit).await
+    client.send(get("/"), Whose::Weir, Care::Read, limit).await?.body(bytes_max, limit).await
 }
 
 #[tokio::test]
@@ -128,10 +135,13 @@ async fn requests_carry_host_path_length_and_credential_over_one_connection() {
     let folder = tempfile_with("s3cret");
     let url = format!("http://{address}/base/");
     let bearer = Credential::Bearer(SecretRef::File("token".into()));
-    let settings = HttpSettings { credential: Some(&bearer), ..settings(&url) };
-    let client = HttpClient::new(settings, &config::Sources::at(&*folder), "downstreams.x").unwrap();
+    let sources = config::Sources::at(&*folder);
+    let setting = Setting { section: "downstreams.x", downstream: "x", sources: &sources, meter: |_, _, _| {} };
+    let credentials = Credentials::new(Some(&bearer), setting).unwrap();
+    let settings = HttpSettings { credentials, ..settings(&url) };
+    let client = HttpClient::new(settings, &sources, "downstreams.x").unwrap();
     for _ in 0..3 {
-        let answer = client.send(post("a=1"), Care::Read, soon()).await.unwrap();
+        let answer = client.send(post("a=1"), Whose::Weir, Care::Read, soon()).await.unwrap();
         assert_eq!(answer.head.status, StatusCode::OK);
         assert_eq!(answer.body(10, soon()).await.unwrap(), "ok");
     }
@@ -256,7 +266,7 @@ async fn a_redirect_is_an_answer_like_any_other() {
     })
     .await;
     let head = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n");
-    let answer = client(answering(head).await).send(get("/"), Care::Read, soon()).await.unwrap();
+    let answer = client(answering(head).await).send(get("/"), Whose::Weir, Care::Read, soon()).await.unwrap();
     assert_eq!(answer.head.status, StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(answer.body(10, soon()).await.unwrap(), "");
     assert_eq!(touched.load(Ordering::Relaxed), 0);
@@ -278,7 +288,7 @@ async fn a_connection_that_closed_while_idle_is_replaced_even_for_a_write() {
     let client = client(address);
     let ctx = write_call();
     for _ in 0..3 {
-        let answer = client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap();
+        let answer = client.send(post("x"), Whose::Weir, Care::Write(&ctx), soon()).await.unwrap();
         assert_eq!(answer.body(10, soon()).await.unwrap(), "ok");
         while client.idle.open() > 0 {
             tokio::task::yield_now().await;
@@ -305,12 +315,12 @@ async fn a_write_whose_connection_breaks_is_never_repeated() {
     .await;
     let client = client(address);
     let ctx = write_call();
-    client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap().body(10, soon()).await.unwrap();
-    let error = client.send(post("x"), Care::Write(&ctx), soon()).await.unwrap_err();
+    client.send(post("x"), Whose::Weir, Care::Write(&ctx), soon()).await.unwrap().body(10, soon()).await.unwrap();
+    let error = client.send(post("x"), Whose::Weir, Care::Write(&ctx), soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::ConnectionLost, Sent::Unknown));
     // A read in the same place is sent once more, over a new connection.
-    client.send(post("x"), Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
-    client.send(post("x"), Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
+    client.send(post("x"), Whose::Weir, Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
+    client.send(post("x"), Whose::Weir, Care::Read, soon()).await.unwrap().body(10, soon()).await.unwrap();
     let mut all = Vec::new();
     while let Ok(request) = requests.try_recv() {
         all.push(request);
@@ -359,7 +369,7 @@ async fn a_write_that_was_withdrawn_sends_no_byte() {
     .await;
     let ctx = write_call();
     assert!(ctx.gate.withdraw());
-    let error = client(address).send(post("x"), Care::Write(&ctx), soon()).await.unwrap_err();
+    let error = client(address).send(post("x"), Whose::Weir, Care::Write(&ctx), soon()).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Cancelled, Sent::No));
     assert_eq!(read.recv().await, Some(0));
 }
@@ -391,7 +401,7 @@ async fn no_more_connections_than_permitted_are_open_and_further_requests_wait()
 
     let mut held = Vec::new();
     for _ in 0..4 {
-        held.push(client.send(get("/"), Care::Read, soon()).await.unwrap());
+        held.push(client.send(get("/"), Whose::Weir, Care::Read, soon()).await.unwrap());
     }
     let error = body_of(&client, 10, Deadline::after(Duration::from_millis(50))).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Busy, Sent::No));
@@ -448,7 +458,7 @@ async fn a_dropped_request_closes_its_connection_at_once() {
     .await;
     let client = client(address);
     tokio::select! {
-        answer = client.send(get("/"), Care::Read, soon()) => panic!("{answer:?}"),
+        answer = client.send(get("/"), Whose::Weir, Care::Read, soon()) => panic!("{answer:?}"),
         asked = closed.recv() => assert_eq!(asked, Some("asked")),
     }
     let next = tokio::time::timeout(Duration::from_millis(500), closed.recv()).await;
@@ -473,7 +483,8 @@ async fn nothing_is_sent_when_its_time_has_passed() {
     body_of(&client, 10, soon()).await.unwrap();
     requests.recv().await.unwrap();
     let ctx = write_call();
-    let error = client.send(post("late"), Care::Write(&ctx), Deadline::after(Duration::ZERO)).await.unwrap_err();
+    let error =
+        client.send(post("late"), Whose::Weir, Care::Write(&ctx), Deadline::after(Duration::ZERO)).await.unwrap_err();
     assert_eq!((error.class, error.sent), (ErrorClass::Timeout, Sent::No));
     assert!(!ctx.gate.passed());
     body_of(&client, 10, soon()).await.unwrap();

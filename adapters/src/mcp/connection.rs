@@ -22,7 +22,7 @@ use super::{
     waits::Waits,
     websocket::{self, Socket},
 };
-use crate::ErrorClass;
+use crate::{ErrorClass, credential::Whose};
 
 /// A connection that is ready for requests. Dropping it closes it.
 pub(super) struct Connection {
@@ -84,16 +84,29 @@ impl Connector {
         }
     }
 
-    /// Connects and settles the era. `exclusive`: one call has the connection to itself.
-    pub(super) async fn connect(&self, exclusive: bool, place: &Place) -> Result<Connection, Failure> {
+    /// Whether the server is shown who calls.
+    pub(super) fn tells_caller(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::WebSocket(endpoint) => endpoint.is_per_caller(),
+            Endpoint::Program(_) => false,
+        }
+    }
+
+    /// Connects on behalf of `whose` and settles the era. `exclusive`: one call has the connection to itself.
+    pub(super) async fn connect(
+        &self,
+        exclusive: bool,
+        place: &Place,
+        whose: Whose<'_>,
+    ) -> Result<Connection, Failure> {
         let era = match self.era {
             Era::Auto if self.known_legacy.load(Ordering::Relaxed) => Era::Legacy,
             era => era,
         };
-        let mut attempt = self.attempt(exclusive, era, place).await;
+        let mut attempt = self.attempt(exclusive, era, place, whose).await;
         if era == Era::Auto && matches!(&attempt, Err(failure) if failure.class == ErrorClass::ConnectionLost) {
             // Some servers of the legacy era hang up on whatever is not `initialize`.
-            attempt = self.attempt(exclusive, Era::Legacy, place).await;
+            attempt = self.attempt(exclusive, Era::Legacy, place, whose).await;
         }
         let legacy = matches!(&attempt, Ok(connection) if !connection.server.modern);
         self.known_legacy.store(legacy, Ordering::Relaxed);
@@ -111,11 +124,11 @@ impl Connector {
         self.carriers.wait().await;
     }
 
-    async fn attempt(&self, exclusive: bool, era: Era, place: &Place) -> Result<Connection, Failure> {
+    async fn attempt(&self, exclusive: bool, era: Era, place: &Place, whose: Whose<'_>) -> Result<Connection, Failure> {
         if self.is_stopping() {
             return Err(Failure::unreachable("Weir is ending"));
         }
-        let carrier = self.endpoint.open().await?;
+        let carrier = self.endpoint.open(whose).await?;
         // A process takes up its place until it is gone, not only as long as it is of use.
         let place = matches!(carrier, Carrier::Process(_)).then(|| Arc::clone(place));
         let (peer, outbox) = Peer::new(Arc::clone(&self.downstream), exclusive, self.list_changes.clone());
@@ -135,9 +148,9 @@ impl Connector {
 }
 
 impl Endpoint {
-    async fn open(&self) -> Result<Carrier, Failure> {
+    async fn open(&self, whose: Whose<'_>) -> Result<Carrier, Failure> {
         Ok(match self {
-            Self::WebSocket(endpoint) => Carrier::Socket(endpoint.open().await?),
+            Self::WebSocket(endpoint) => Carrier::Socket(endpoint.open(whose).await?),
             Self::Program(program) => Carrier::Process(program.open()?),
         })
     }

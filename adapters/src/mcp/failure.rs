@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{AdapterError, ErrorClass, Sent};
+use crate::{AdapterError, ErrorClass, Sent, credential::NoCredential, http::HttpError};
 
 /// Why a connection ended or did not come about.
 #[derive(Debug, Clone)]
@@ -13,11 +13,13 @@ pub(super) struct Failure {
     pub(super) told: Cow<'static, str>,
     /// What the operator needs besides; no secret in it.
     detail: Option<String>,
+    /// There was nothing to show the server, so it was not asked: this says nothing of the server itself.
+    pub(super) uncredited: bool,
 }
 
 impl Failure {
     pub(super) fn new(class: ErrorClass, told: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, told: told.into(), detail: None }
+        Self { class, told: told.into(), detail: None, uncredited: false }
     }
 
     /// Cannot be reached.
@@ -65,7 +67,11 @@ impl Failure {
 
     /// What this means to a call that a connection was to be made for.
     pub(super) fn for_connect(&self, downstream: &str) -> AdapterError {
-        let message = format!("{downstream} cannot be reached: {}. Try again in a moment.", self.told);
+        let message = if self.uncredited {
+            format!("{downstream} was not asked: {}.", self.told)
+        } else {
+            format!("{downstream} cannot be reached: {}. Try again in a moment.", self.told)
+        };
         let class = match self.class {
             ErrorClass::ConnectionLost => ErrorClass::Unreachable,
             class => class,
@@ -84,5 +90,18 @@ impl Failure {
         let its_own = alone && sent != Sent::No && self.class == ErrorClass::TooLarge;
         let class = if its_own { ErrorClass::TooLarge } else { ErrorClass::ConnectionLost };
         AdapterError::new(class, sent, message).caused_by(self.reason())
+    }
+}
+
+impl From<&HttpError> for Failure {
+    fn from(error: &HttpError) -> Self {
+        let failure = Self { uncredited: error.uncredited, ..Self::new(error.class, error.told.clone()) };
+        error.detail.iter().fold(failure, Self::because)
+    }
+}
+
+impl From<NoCredential> for Failure {
+    fn from(error: NoCredential) -> Self {
+        Self::from(&HttpError::from(error))
     }
 }

@@ -43,12 +43,13 @@ use crate::{
     Reply, Request, Sent,
     json::Object,
     mirror::{self, Param},
+    registry::Shown,
 };
 use callers::Callers;
 use keeper::Keeper;
 use session::{Connector, End, Session};
 use trouble::Trouble;
-use wire::{Ask, Wire};
+use wire::{Ask, Spoken, Wire};
 
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// "Header mismatch" (MCP 2026-07-28, "Server Validation"): nothing was done.
@@ -86,13 +87,13 @@ impl McpHttpServer {
         name: &DownstreamName,
         settings: &Mcp,
         http: &McpHttp,
+        shown: Shown<'_>,
         sources: &Sources,
     ) -> Result<Self, BuildError> {
         let downstream: Arc<str> = name.as_str().into();
-        let setting = format!("downstreams.{name}.mcp.http");
-        let wire = Arc::new(Wire::new(Arc::clone(&downstream), http, sources, &setting)?);
+        let wire = Arc::new(Wire::new(Arc::clone(&downstream), http, shown, sources)?);
         let shared = Arc::new(Shared {
-            sharing: settings.sharing,
+            sharing: settings.sharing.told(wire.is_per_caller()),
             heeds_keys: settings.idempotency_keys,
             attempt_timeout: settings.attempt_timeout.0,
             list_refresh: settings.list_refresh.0,
@@ -226,7 +227,10 @@ impl Shared {
                 }
                 Err(trouble) => {
                     session.heed(&trouble);
-                    way.kept.heed(&trouble);
+                    // What one caller may not says nothing of the others.
+                    if !(self.wire.is_per_caller() && trouble.is_about_caller()) {
+                        way.kept.heed(&trouble);
+                    }
                     return Err(trouble.for_call(&self.downstream, &request.local_name));
                 }
                 Ok(Answer::Error(error)) if !mismatched && session.server.modern && is_mismatch(&error) => {
@@ -249,8 +253,8 @@ impl Shared {
             // Where there are no sessions there is nothing of anybody's own.
             _ if kept.spoken.session.is_none() => Arc::clone(&kept),
             Sharing::Shared => Arc::clone(&kept),
-            Sharing::PerCaller => self.callers.session(&self.connector, &kept, &ctx.caller.principal).await?,
-            Sharing::PerCall => self.callers.connect(&self.connector, &kept).await?,
+            Sharing::PerCaller => self.callers.session(&self.connector, &kept, &ctx.caller).await?,
+            Sharing::PerCall => self.callers.connect(&self.connector, &kept, &ctx.caller).await?,
         };
         Ok(Way { session, kept })
     }
@@ -274,7 +278,9 @@ impl Shared {
         let (writes, method) = (request.effect.writes(), "tools/call");
         let ask = Ask { id, method, text, headers, call: Some(ctx), writes };
         let running = Running { wire: &self.wire, session, id, over: false };
-        let replied = self.wire.exchange(&session.spoken, ask, limit).await;
+        // Where there are no sessions, the agreement is everybody's and the credential the caller's own.
+        let own = self.wire.told(&ctx.caller).map(|told| Spoken { caller: Some(told), ..session.spoken.clone() });
+        let replied = self.wire.exchange(own.as_ref().unwrap_or(&session.spoken), ask, limit).await;
         running.ended(&replied);
         replied.map(|replied| replied.answer)
     }

@@ -12,7 +12,7 @@ use super::{
     request,
     waits::{FAILURES_MAX, Next},
 };
-use crate::reconnect::Delays;
+use crate::{credential::Whose, reconnect::Delays};
 
 /// Replicas that lost the same server at once come back within this time, not all in the same moment.
 const AT_ONCE_JITTER_MS: u64 = 50;
@@ -61,7 +61,7 @@ impl Keeper {
 
     async fn connect(&self, connector: &Connector) -> Result<Connection, Failure> {
         let place = self.place().await;
-        connector.connect(false, &place).await
+        connector.connect(false, &place, Whose::Weir).await
     }
 
     /// The shared connection is one: a process that is still ending is waited for.

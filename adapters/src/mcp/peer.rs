@@ -20,7 +20,7 @@ use super::{
     failure::Failure,
     request,
 };
-use crate::{AdapterError, CallContext, Deadline, ErrorClass, Notice, Sent};
+use crate::{AdapterError, CallContext, Deadline, ErrorClass, Notice, Notices, Sent};
 
 pub(super) use outbox::Outbox;
 use outbox::{Outgoing, Ticket};
@@ -90,7 +90,7 @@ impl Peer {
     pub(super) async fn start(
         self: &Arc<Self>,
         write: Option<&CallContext>,
-        notices: Option<mpsc::Sender<Notice>>,
+        notices: Option<Notices>,
         build: impl FnOnce(u64) -> Result<String, AdapterError>,
     ) -> Result<InFlight, AdapterError> {
         let place = self.requests.reserve().await.map_err(|_| self.lost_before())?;

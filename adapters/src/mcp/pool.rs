@@ -9,7 +9,10 @@ use std::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::connection::{Connection, Connector, Place};
-use crate::{AdapterError, Deadline, ErrorClass, Principal};
+use crate::{
+    AdapterError, Caller, Deadline, ErrorClass,
+    credential::{Owner, Whose, owner},
+};
 
 /// How long a caller's connection may be without a call before it is closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -24,7 +27,7 @@ pub(super) struct Pool {
     /// The setting that says how many.
     setting: &'static str,
     /// The mutex is never held across an await.
-    callers: Mutex<HashMap<Principal, Arc<Own>>>,
+    callers: Mutex<HashMap<Owner, Arc<Own>>>,
 }
 
 /// The connection of one caller. The mutex is held while it is made, so that it is made once.
@@ -57,17 +60,24 @@ impl Pool {
     }
 
     /// A connection that is closed after this call. Waits its turn until `limit`.
-    pub(super) async fn for_call(&self, connector: &Connector, limit: Deadline) -> Result<Lease, AdapterError> {
+    pub(super) async fn for_call(
+        &self,
+        connector: &Connector,
+        caller: &Caller,
+        limit: Deadline,
+    ) -> Result<Lease, AdapterError> {
         let turn = Arc::clone(&self.places).acquire_owned();
         let turn = tokio::time::timeout_at(limit.at(), turn).await.ok().and_then(Result::ok);
         let place = Arc::new(turn.ok_or_else(|| self.full())?);
-        let connection = self.connect(connector, true, &place).await?;
+        let connection = self.connect(connector, caller, true, &place).await?;
         Ok(Lease { connection, _place: Some(place) })
     }
 
     /// The connection of this caller, made if there is none.
-    pub(super) async fn for_caller(&self, connector: &Connector, caller: &Principal) -> Result<Lease, AdapterError> {
-        let place = Arc::clone(self.callers().entry(caller.clone()).or_default());
+    pub(super) async fn for_caller(&self, connector: &Connector, caller: &Caller) -> Result<Lease, AdapterError> {
+        // A connection is never used with another credential than it was opened with.
+        let owner = if connector.tells_caller() { owner(caller) } else { Owner::of(&caller.principal) };
+        let place = Arc::clone(self.callers().entry(owner).or_default());
         let mut kept = place.0.lock().await;
         match &mut *kept {
             Some(kept) if !kept.connection.peer.has_ended() => {
@@ -77,7 +87,7 @@ impl Pool {
             gone => {
                 let leaves_place = gone.take().is_some();
                 let place = self.place(leaves_place).await?;
-                let connection = self.connect(connector, false, &place).await?;
+                let connection = self.connect(connector, caller, false, &place).await?;
                 *gone = Some(Kept { connection: Arc::clone(&connection), used: Instant::now(), _place: place });
                 Ok(Lease::shared(connection))
             }
@@ -104,10 +114,11 @@ impl Pool {
     async fn connect(
         &self,
         connector: &Connector,
+        caller: &Caller,
         exclusive: bool,
         place: &Place,
     ) -> Result<Arc<Connection>, AdapterError> {
-        let connected = connector.connect(exclusive, place).await;
+        let connected = connector.connect(exclusive, place, Whose::Caller(caller)).await;
         connected.map(Arc::new).map_err(|failure| failure.for_connect(&self.downstream))
     }
 
@@ -134,7 +145,7 @@ impl Pool {
         idlest.is_some_and(|(_, mut guard)| guard.take().is_some())
     }
 
-    fn callers(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Own>>> {
+    fn callers(&self) -> MutexGuard<'_, HashMap<Owner, Arc<Own>>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use futures_util::future::{BoxFuture, FutureExt as _};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,7 +26,7 @@ use super::{
     socket::{Bounded, Securing},
     sslmode::without_verification,
 };
-use crate::{address::Reach, health::Health};
+use crate::{address::Reach, health::Health, tls::Trust};
 
 /// How this database shows Weir among its connections, where the connection string names nothing else.
 const APPLICATION_NAME: &str = "weir";
@@ -54,12 +54,12 @@ pub(super) fn pool(
     connections_max: usize,
     connect_timeout: Duration,
     answer_bytes_max: usize,
-    reach: Reach,
+    (trust, reach): (&Trust, Reach),
     health: Arc<Health>,
 ) -> Result<(Pool, Connector), String> {
     let mut config = read_connection_string(url, connect_timeout)?;
     let unix_socket = unix_socket(&config)?.map(Into::into);
-    let tls = MakeRustlsConnect::new(tls_config(&config)?);
+    let tls = MakeRustlsConnect::new(tls_config(&config, trust)?);
     let message_bytes_max = answer_bytes_max.saturating_add(OTHER_MESSAGES_BYTES_MAX);
     let securing = Securing { tls, mode: config.get_ssl_mode(), message_bytes_max, reach };
     if unix_socket.is_some() {
@@ -118,16 +118,16 @@ fn read_connection_string(url: &SecretString, connect_timeout: Duration) -> Resu
     Ok(config)
 }
 
-fn tls_config(config: &Config) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    let mut roots = RootCertStore::empty();
+fn tls_config(config: &Config, trust: &Trust) -> Result<ClientConfig, String> {
     let is_remote = |host: &Host| matches!(host, Host::Tcp(_));
-    if config.get_ssl_mode() != SslMode::Disable && config.get_hosts().iter().any(is_remote) {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let needs_roots = config.get_ssl_mode() != SslMode::Disable && config.get_hosts().iter().any(is_remote);
+    let roots = match trust.roots() {
+        _ if !needs_roots => RootCertStore::empty(),
+        // It may be one that is reached without TLS.
+        Err(_) if trust.ca.is_none() => RootCertStore::empty(),
+        roots => roots?,
+    };
+    trust.client_config(roots)
 }
 
 impl Connector {

@@ -26,7 +26,7 @@ use super::{
     cursor,
     ticket::{Comment, Commented, Detailed, Found, Ticket, result},
 };
-use crate::{AdapterError, BuildError, ErrorClass, Rejection, health::Health};
+use crate::{AdapterError, BuildError, ErrorClass, Rejection, health::Health, registry::Shown};
 
 pub(super) use rest::{Failure, Turn};
 
@@ -52,11 +52,12 @@ impl Jira {
         name: &DownstreamName,
         settings: &Ticketing,
         health: Arc<Health>,
+        shown: Shown<'_>,
         sources: &Sources,
     ) -> Result<Self, BuildError> {
         let site = settings.site_url.as_ref().unwrap_or(&settings.base_url);
         Ok(Self {
-            rest: Rest::new(name.as_str().into(), settings, health, sources)?,
+            rest: Rest::new(name.as_str().into(), settings, health, shown, sources)?,
             site: site.trim_end_matches('/').into(),
             projects: settings.projects.clone(),
             default_project: settings.default_project.clone(),

@@ -1,5 +1,7 @@
 //! What Weir shows a downstream to be let in.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +112,7 @@ pub struct Assertion {
     /// Names the key (`kid`).
     #[serde(default)]
     pub key_id: Option<String>,
-    /// `iss`. Not stated: `server.public_url`, or `weir`.
+    /// `iss`. Not stated: `weir`.
     #[serde(default)]
     pub issuer: Option<String>,
     /// `aud`.
@@ -149,7 +151,31 @@ pub struct HeaderCredential {
     pub value: SecretRef,
 }
 
+/// A certificate by which Weir shows who it is while a connection is made.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificate {
+    /// The file of the certificate and of those between it and the authority, PEM, its own first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: SecretRef,
+}
+
 impl Credential {
+    /// The word in audit records, metrics and explanations.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bearer(_) => "bearer",
+            Self::Basic(_) => "basic",
+            Self::Header(_) => "header",
+            Self::ClientCredentials(_) => "client_credentials",
+            Self::RefreshToken(_) => "refresh_token",
+            Self::TokenExchange(_) => "token_exchange",
+            Self::Assertion(_) => "assertion",
+        }
+    }
+
     /// Where its secrets are.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretRef> {

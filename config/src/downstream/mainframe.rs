@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Credential;
+use super::{ClientCertificate, Credential};
 use crate::{ByteSize, Period};
 
 pub use template::{Part, Template, TemplateError};
@@ -22,6 +22,12 @@ pub struct Mainframe {
     /// What Weir shows the system to be let in.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Weir shows it (TLS client authentication).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// The code page of its texts, where a tool states no other.
     #[serde(default)]
     pub encoding: Encoding,

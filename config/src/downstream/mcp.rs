@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Credential;
+use super::{ClientCertificate, Credential};
 use crate::{ByteSize, Period, SecretRef};
 
 /// Another MCP server. Exactly one of `websocket`, `http` and `stdio` says how it is reached.
@@ -89,6 +89,12 @@ pub struct WebSocket {
     /// What Weir shows the server to be let in.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Weir shows it (TLS client authentication).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// How long connecting may take, with TLS and the opening handshake.
     #[serde(default = "WebSocket::connect_timeout")]
     pub connect_timeout: Period,
@@ -130,6 +136,12 @@ pub struct McpHttp {
     /// What Weir shows the server to be let in.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Weir shows it (TLS client authentication).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// How long connecting may take, with TLS.
     #[serde(default = "McpHttp::connect_timeout")]
     pub connect_timeout: Period,
@@ -228,13 +240,21 @@ impl Stdio {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
-    /// All callers share one connection, told apart by ids of Weir's own.
+    /// All callers share one connection, told apart by ids of Weir's own. Where the credential is another one for each caller, this is `per_caller`.
     #[default]
     Shared,
     /// Each caller has a connection, for servers that keep state per connection.
     PerCaller,
     /// Each call has a connection of its own.
     PerCall,
+}
+
+impl Sharing {
+    /// Who shares one with a server that is shown who calls: nobody with anybody.
+    #[must_use]
+    pub fn told(self, is_shown_who_calls: bool) -> Self {
+        if is_shown_who_calls && self == Self::Shared { Self::PerCaller } else { self }
+    }
 }
 
 /// Which era of MCP is spoken with a server.

@@ -1,8 +1,11 @@
 //! A Postgres database.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ClientCertificate;
 use crate::{ByteSize, Period, SecretRef};
 
 /// A Postgres database. Its tools are SQL statements.
@@ -11,6 +14,12 @@ use crate::{ByteSize, Period, SecretRef};
 pub struct Postgres {
     /// Where the connection string is: `postgres://user:password@host/database?sslmode=require`.
     pub url: SecretRef,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Weir shows it (TLS client authentication).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// The most connections that are open at once.
     #[serde(default = "Postgres::pool_max")]
     pub pool_max: usize,

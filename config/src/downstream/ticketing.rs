@@ -1,9 +1,11 @@
 //! A ticketing system.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ArgumentType, Credential};
+use super::{ArgumentType, ClientCertificate, Credential};
 use crate::{ByteSize, Effect, Period};
 
 /// A ticketing system. Its tools are the same whatever the provider: `search_tickets`, `get_ticket`, `create_ticket`,
@@ -22,6 +24,12 @@ pub struct Ticketing {
     /// What Weir shows the system to be let in. Jira Cloud: `basic` with the account's e-mail address and an API token.
     #[serde(default)]
     pub credential: Option<Credential>,
+    /// Certificates of the authorities that vouch for it, PEM. Not stated: those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The certificate that Weir shows it (TLS client authentication).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// The keys of the projects whose tickets can be seen and changed, such as `SUP`. None means all that the credential reaches.
     #[serde(default)]
     pub projects: Vec<String>,

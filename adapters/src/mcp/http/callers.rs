@@ -12,7 +12,10 @@ use super::{
     super::link::Carries as _,
     session::{Connector, End, Session},
 };
-use crate::{AdapterError, ErrorClass, Principal};
+use crate::{
+    AdapterError, Caller, ErrorClass,
+    credential::{Owner, owner},
+};
 
 /// How long a caller's session may be without a call before it is ended.
 const IDLE: Duration = Duration::from_secs(300);
@@ -25,7 +28,7 @@ const SESSIONS_MAX: usize = 10_000;
 pub(super) struct Callers {
     downstream: Arc<str>,
     /// The mutex is never held across an await.
-    places: Mutex<HashMap<Principal, Arc<Place>>>,
+    places: Mutex<HashMap<Owner, Arc<Place>>>,
 }
 
 /// The session of one caller. The mutex is held while it is made, so that it is made once.
@@ -47,14 +50,16 @@ impl Callers {
         &self,
         connector: &Connector,
         kept: &Session,
-        caller: &Principal,
+        caller: &Arc<Caller>,
     ) -> Result<Arc<Session>, AdapterError> {
+        // A session is never continued with another credential than it was begun with.
+        let owner = connector.wire.told(caller).map_or_else(|| Owner::of(&caller.principal), |told| owner(&told));
         let place = {
             let mut places = self.places();
-            if places.len() >= SESSIONS_MAX && !places.contains_key(caller) {
+            if places.len() >= SESSIONS_MAX && !places.contains_key(&owner) {
                 return Err(self.full());
             }
-            Arc::clone(places.entry(caller.clone()).or_default())
+            Arc::clone(places.entry(owner).or_default())
         };
         let mut own = place.0.lock().await;
         if let Some(own) = own.as_mut().filter(|own| !own.session.has_ended()) {
@@ -62,15 +67,20 @@ impl Callers {
             return Ok(Arc::clone(&own.session));
         }
         *own = None;
-        let session = self.connect(connector, kept).await?;
+        let session = self.connect(connector, kept, caller).await?;
         *own = Some(Kept { session: Arc::clone(&session), used: Instant::now() });
         Ok(session)
     }
 
     /// A session for one call alone. Where the server turns out to be away, the `kept` one ends, so that its state is told.
-    pub(super) async fn connect(&self, connector: &Connector, kept: &Session) -> Result<Arc<Session>, AdapterError> {
-        connector.connect().await.map(Arc::new).map_err(|failure| {
-            if failure.class == ErrorClass::Unreachable {
+    pub(super) async fn connect(
+        &self,
+        connector: &Connector,
+        kept: &Session,
+        caller: &Arc<Caller>,
+    ) -> Result<Arc<Session>, AdapterError> {
+        connector.connect(connector.wire.told(caller)).await.map(Arc::new).map_err(|failure| {
+            if failure.class == ErrorClass::Unreachable && !failure.uncredited {
                 kept.end(End::Outage(Arc::new(failure.clone())));
             }
             failure.for_connect(&self.downstream)
@@ -99,7 +109,7 @@ impl Callers {
         self.places().clear();
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<Principal, Arc<Place>>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Owner, Arc<Place>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -32,7 +32,7 @@ impl Keeper {
         let mut delays = Delays::default();
         let mut before = false;
         loop {
-            let failure = match self.link.attempt(Box::pin(connector.connect())).await {
+            let failure = match self.link.attempt(Box::pin(connector.connect(None))).await {
                 Err(failure) => Arc::new(failure),
                 Ok(session) => {
                     let since = Instant::now();

@@ -23,7 +23,7 @@ use super::{
     trouble::Trouble,
     wire::{Ask, Spoken, Wire},
 };
-use crate::{Deadline, ErrorClass, Sent};
+use crate::{Caller, Deadline, ErrorClass, Sent};
 
 /// How long a server may take for each step of the handshake. Silence says nothing of its era here: over HTTP a server answers
 /// also what it does not understand.
@@ -100,28 +100,29 @@ impl Connector {
         Self { wire, era, known_legacy: AtomicBool::new(false) }
     }
 
-    /// Settles the era, and in the legacy one begins a session.
-    pub(super) async fn connect(&self) -> Result<Session, Failure> {
+    /// Settles the era, and in the legacy one begins a session: the caller's own, where the server is told who calls.
+    pub(super) async fn connect(&self, caller: Option<Arc<Caller>>) -> Result<Session, Failure> {
         let era = match self.era {
             Era::Auto if self.known_legacy.load(Ordering::Relaxed) => Era::Legacy,
             era => era,
         };
-        let mut attempt = self.attempt(era).await;
+        let mut attempt = self.attempt(era, caller.clone()).await;
         if era == Era::Auto && matches!(&attempt, Err(failure) if failure.class == ErrorClass::ConnectionLost) {
             // Some servers of the legacy era hang up on whatever is not `initialize`.
-            attempt = self.attempt(Era::Legacy).await;
+            attempt = self.attempt(Era::Legacy, caller).await;
         }
         let legacy = matches!(&attempt, Ok(session) if !session.server.modern);
         self.known_legacy.store(legacy, Ordering::Relaxed);
         attempt
     }
 
-    async fn attempt(&self, era: Era) -> Result<Session, Failure> {
-        let mut handshake = Handshake { wire: Arc::clone(&self.wire), session: OnceLock::new() };
+    async fn attempt(&self, era: Era, caller: Option<Arc<Caller>>) -> Result<Session, Failure> {
+        let mut handshake =
+            Handshake { wire: Arc::clone(&self.wire), caller: caller.clone(), session: OnceLock::new() };
         let patience = Patience { probe: HANDSHAKE, handshake: HANDSHAKE };
         let server = era::settle(&handshake, era, patience).await?;
         let (modern, session) = (server.modern, handshake.session.take());
-        let spoken = Spoken { version: Some(server.version), session, modern };
+        let spoken = Spoken { version: Some(server.version), session, modern, caller };
         let (end, over, suspected) = (OnceLock::new(), CancellationToken::new(), Notify::new());
         Ok(Session { server, spoken, wire: Arc::clone(&self.wire), end, over, suspected })
     }
@@ -143,6 +144,7 @@ impl Connector {
 /// A server that is yet to be known. Dropping it ends the session that came of it, if nobody took it.
 struct Handshake {
     wire: Arc<Wire>,
+    caller: Option<Arc<Caller>>,
     /// What it answered `initialize` with.
     session: OnceLock<HeaderValue>,
 }
@@ -150,7 +152,7 @@ struct Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.wire.end_session(Spoken { session: Some(session), ..Spoken::default() });
+            self.wire.end_session(Spoken { session: Some(session), caller: self.caller.take(), ..Spoken::default() });
         }
     }
 }
@@ -161,9 +163,11 @@ impl Stranger for Handshake {
         let text = build(id);
         let begins_session = text.contains(r#""method":"initialize""#);
         let (method, spoken) = if begins_session {
-            ("initialize", Spoken::default())
+            ("initialize", Spoken { caller: self.caller.clone(), ..Spoken::default() })
         } else {
-            ("server/discover", Spoken { version: Some(MODERN_VERSION), session: None, modern: true })
+            let spoken =
+                Spoken { version: Some(MODERN_VERSION), session: None, modern: true, caller: self.caller.clone() };
+            ("server/discover", spoken)
         };
         match self.wire.exchange(&spoken, Ask::own(id, method, text), Deadline::after(patience)).await {
             Ok(replied) => {
@@ -188,7 +192,12 @@ impl Stranger for Handshake {
     }
 
     async fn initialized(&self, version: &'static str) -> Result<(), Failure> {
-        let spoken = Spoken { version: Some(version), session: self.session.get().cloned(), modern: false };
+        let spoken = Spoken {
+            version: Some(version),
+            session: self.session.get().cloned(),
+            modern: false,
+            caller: self.caller.clone(),
+        };
         let told = self.wire.tell(&spoken, request::INITIALIZED.to_owned(), Deadline::after(HANDSHAKE)).await;
         told.map_err(|trouble| trouble.failure())
     }

@@ -42,10 +42,7 @@ impl Trouble {
     /// What it says of the server, for its state and for the handshake.
     pub(super) fn failure(&self) -> Failure {
         match self {
-            Self::Http(error) => {
-                let failure = Failure::new(error.class, error.told.clone());
-                error.detail.iter().fold(failure, Failure::because)
-            }
+            Self::Http(error) => Failure::from(error),
             Self::Status { status, .. } => Failure::new(class_of(*status), told_of(*status)),
             Self::SessionLost => Failure::lost("it forgot the session"),
             Self::TooLarge(bytes_max) => Failure::new(ErrorClass::TooLarge, too_large(*bytes_max)),
@@ -56,9 +53,19 @@ impl Trouble {
 
     /// Why nothing can be asked of the server at all, where it says so.
     pub(super) fn outage(&self) -> Option<Arc<Failure>> {
-        let unreachable = matches!(self, Self::Http(error) if error.class == ErrorClass::Unreachable);
+        let unreachable =
+            matches!(self, Self::Http(error) if error.class == ErrorClass::Unreachable && !error.uncredited);
         let shut_out = matches!(self, Self::Status { status: StatusCode::UNAUTHORIZED, .. });
         (unreachable || shut_out).then(|| Arc::new(self.failure()))
+    }
+
+    /// Whether it says something of the credential alone.
+    pub(super) fn is_about_caller(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => class_of(*status) == ErrorClass::Unauthorized,
+            Self::Http(error) => error.uncredited,
+            _ => false,
+        }
     }
 
     /// Whether what stands before the server may have answered in its place.

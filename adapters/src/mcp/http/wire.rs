@@ -15,8 +15,10 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{super::peer, conversation::Conversation, trouble::Trouble};
 use crate::{
-    BuildError, CallContext, Deadline,
+    BuildError, CallContext, Caller, Deadline,
+    credential::Whose,
     http::{Answer, Care, HttpClient, HttpSettings, Limits, tell_time_left},
+    registry::Shown,
 };
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -55,6 +57,14 @@ pub(super) struct Spoken {
     pub(super) version: Option<&'static str>,
     pub(super) session: Option<HeaderValue>,
     pub(super) modern: bool,
+    /// On whose behalf, where each caller is shown to the server to be itself; `None` for Weir.
+    pub(super) caller: Option<Arc<Caller>>,
+}
+
+impl Spoken {
+    fn whose(&self) -> Whose<'_> {
+        self.caller.as_deref().map_or(Whose::Weir, Whose::Caller)
+    }
 }
 
 /// One request.
@@ -84,30 +94,35 @@ pub(super) struct Replied {
 }
 
 impl Wire {
-    /// Reads the settings; `setting` names them in errors.
+    /// Reads the settings.
     pub(super) fn new(
         downstream: Arc<str>,
         settings: &McpHttp,
+        shown: Shown<'_>,
         sources: &Sources,
-        setting: &str,
     ) -> Result<Self, BuildError> {
         // The path of the URL is that of every request, and may have a query.
         let uri: Option<Uri> = settings.url.parse().ok();
         let path = uri.as_ref().and_then(Uri::path_and_query).cloned();
         let origin = uri.as_ref().and_then(|uri| Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?)));
-        let client = |connections_max, idle_timeout| {
-            let settings = HttpSettings {
-                base_url: origin.as_deref().unwrap_or(&settings.url),
-                url_key: "url",
-                credential: settings.credential.as_ref(),
-                limits: Limits { connect_timeout: settings.connect_timeout.0, idle_timeout, connections_max },
-            };
-            HttpClient::new(settings, sources, setting)
-        };
         let for_notices = usize::from(settings.connections_max > 1);
+        let limits = Limits {
+            connect_timeout: settings.connect_timeout.0,
+            idle_timeout: settings.idle_timeout.0,
+            connections_max: settings.connections_max - for_notices,
+        };
+        let http = HttpSettings {
+            base_url: origin.as_deref().unwrap_or(&settings.url),
+            url_key: "url",
+            credentials: shown.credentials,
+            trust: &shown.trust,
+            limits,
+        };
+        let client = HttpClient::new(http, sources, shown.section)?;
+        let for_one = Limits { idle_timeout: NOTICES_SILENCE, connections_max: 1, ..limits };
         Ok(Self {
-            client: client(settings.connections_max - for_notices, settings.idle_timeout.0)?,
-            notices: (for_notices > 0).then(|| client(1, NOTICES_SILENCE)).transpose()?,
+            notices: (for_notices > 0).then(|| client.beside(for_one)),
+            client,
             message_bytes_max: settings.message_bytes_max.bytes(),
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             list_changes: watch::Sender::new(0),
@@ -116,6 +131,16 @@ impl Wire {
             asides: Arc::new(Semaphore::new(ASIDES_MAX as usize)),
             downstream,
         })
+    }
+
+    /// The caller, where the server is told who calls.
+    pub(super) fn told(&self, caller: &Arc<Caller>) -> Option<Arc<Caller>> {
+        self.is_per_caller().then(|| Arc::clone(caller))
+    }
+
+    /// Whether each caller is shown to the server to be itself.
+    pub(super) fn is_per_caller(&self) -> bool {
+        self.client.is_per_caller()
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -143,7 +168,7 @@ impl Wire {
             tell_time_left(request.headers_mut(), limit);
         }
         let care = ask.call.map_or(Care::Read, |ctx| Care::of(ctx, ask.writes));
-        let answer = self.client.send(request, care, limit).await?;
+        let answer = self.client.send(request, spoken.whose(), care, limit).await?;
         let session = answer.head.headers.get(SESSION_ID).cloned();
         let answer = Conversation::new(self, spoken, &ask).read(answer, limit).await?;
         Ok(Replied { answer, session })
@@ -151,7 +176,8 @@ impl Wire {
 
     /// Sends something that has no answer but "accepted".
     pub(super) async fn tell(&self, spoken: &Spoken, text: String, limit: Deadline) -> Result<(), Trouble> {
-        let answer = self.client.send(self.post(spoken, HeaderMap::new(), text), Care::Read, limit).await?;
+        let answer =
+            self.client.send(self.post(spoken, HeaderMap::new(), text), spoken.whose(), Care::Read, limit).await?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         // Read for the sake of the connection alone.
         let _ = answer.body(ACCEPTED_BYTES_MAX, limit).await;
@@ -182,7 +208,7 @@ impl Wire {
         self.aside(async move {
             let request = wire.request(&spoken, Method::DELETE, HeaderMap::new(), Bytes::new());
             let limit = Deadline::after(ASIDE);
-            if let Ok(answer) = wire.client.send(request, Care::Read, limit).await {
+            if let Ok(answer) = wire.client.send(request, spoken.whose(), Care::Read, limit).await {
                 let _ = answer.body(ACCEPTED_BYTES_MAX, limit).await;
             }
         });
@@ -230,7 +256,8 @@ impl Wire {
         limit: Deadline,
     ) -> Option<Result<Answer, Trouble>> {
         let headers = HeaderMap::from_iter([(METHOD, HeaderValue::from_static("subscriptions/listen"))]);
-        let sent = self.notices.as_ref()?.send(self.post(spoken, headers, text), Care::Read, limit).await;
+        let sent =
+            self.notices.as_ref()?.send(self.post(spoken, headers, text), spoken.whose(), Care::Read, limit).await;
         Some(sent.map_err(Trouble::from))
     }
 
@@ -245,7 +272,7 @@ impl Wire {
         let headers: HeaderMap = after.into_iter().map(|after| (LAST_EVENT_ID, after)).collect();
         let mut request = self.request(spoken, Method::GET, headers, Bytes::new());
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(EVENTS));
-        let answer = client.send(request, Care::Read, limit).await?;
+        let answer = client.send(request, spoken.whose(), Care::Read, limit).await?;
         match answer.head.status {
             StatusCode::NOT_FOUND if spoken.session.is_some() => Err(Trouble::SessionLost),
             status if status.is_success() && is_stream(&answer.head.headers) => Ok(answer),

@@ -6,15 +6,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{Answer, Failure, Ticket};
-use crate::Notice;
+use crate::{Notice, Notices};
 
 /// Who waits for one answer.
 pub(super) struct Waiter {
     pub(super) answer: oneshot::Sender<Answer>,
-    pub(super) notices: Option<mpsc::Sender<Notice>>,
+    pub(super) notices: Option<Notices>,
     /// The last progress that was handed up: it only rises.
     pub(super) progress: Option<f64>,
     pub(super) ticket: Ticket,
@@ -75,7 +75,7 @@ impl Table {
         {
             waiter.progress = Some(progress);
             // Lost when the caller reads too slowly: notices are hints, the answer is not.
-            let _ = notices.try_send(notice());
+            notices.tell(notice());
         }
     }
 
@@ -85,7 +85,7 @@ impl Table {
         let State::Open(waiters) = &*state else { return };
         let mut listeners = waiters.values().filter_map(|waiter| waiter.notices.as_ref());
         if let (Some(notices), None) = (listeners.next(), listeners.next()) {
-            let _ = notices.try_send(notice());
+            notices.tell(notice());
         }
     }
 

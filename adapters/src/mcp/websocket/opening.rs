@@ -21,13 +21,15 @@ use super::{
     heard::{Heard, LastHeard},
 };
 use crate::{
-    BuildError, ErrorClass,
+    BuildError, Deadline, ErrorClass,
     address::Reach,
-    credential::Shown,
+    credential::{Credentials, Given, Whose},
     http::{NoStream, Origin},
-    tls::Trust,
+    registry::Shown,
 };
 
+/// How long a token is waited for.
+const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const SUBPROTOCOL: &str = "mcp";
 /// The largest head of a server's answer to the opening handshake.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -36,20 +38,20 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(in crate::mcp) struct Endpoint {
     origin: Origin,
     path: Uri,
-    credential: Option<Shown>,
+    credentials: Credentials,
     connect_timeout: Duration,
     ping_every: Duration,
     message_bytes_max: usize,
 }
 
 impl Endpoint {
-    /// Reads the settings of a downstream; `setting` names them in errors.
-    pub(in crate::mcp) fn new(settings: &WebSocket, sources: &Sources, setting: &str) -> Result<Self, BuildError> {
-        let wrong = |message| BuildError::Setting { setting: format!("{setting}.url"), message };
-        let (trust, reach) = (Trust::of(None, sources), Reach::written(sources));
-        let (origin, path) = Origin::parse(&settings.url, ["ws", "wss"], &trust, reach).map_err(wrong)?;
+    /// Reads the settings of a downstream
+    pub(in crate::mcp) fn new(settings: &WebSocket, shown: Shown<'_>, sources: &Sources) -> Result<Self, BuildError> {
+        let wrong = |message| BuildError::Setting { setting: format!("{}.url", shown.section), message };
+        let (origin, path) =
+            Origin::parse(&settings.url, ["ws", "wss"], &shown.trust, Reach::written(sources)).map_err(wrong)?;
         Ok(Self {
-            credential: settings.credential.as_ref().map(|shown| Shown::new(shown, sources, setting)).transpose()?,
+            credentials: shown.credentials,
             connect_timeout: settings.connect_timeout.0,
             ping_every: settings.ping_every.0,
             message_bytes_max: settings.message_bytes_max.bytes(),
@@ -59,20 +61,40 @@ impl Endpoint {
     }
 
     /// Connects, within the time that the settings give it.
-    pub(in crate::mcp) async fn open(&self) -> Result<Socket, Failure> {
-        let late = || Failure::unreachable(format!("no connection within {} ms", self.connect_timeout.as_millis()));
-        tokio::time::timeout(self.connect_timeout, self.open_at_leisure()).await.unwrap_or_else(|_| Err(late()))
+    /// A token that is not accepted is replaced once.
+    pub(in crate::mcp) async fn open(&self, whose: Whose<'_>) -> Result<Socket, Failure> {
+        let given = self.credentials.show(whose, Deadline::after(CREDENTIAL_TIMEOUT)).await?;
+        let opened = self.open_in_time(given.as_ref()).await;
+        match (&opened, &given) {
+            (Err(failure), Some(given))
+                if failure.class == ErrorClass::Unauthorized && self.credentials.refused(whose, given) =>
+            {
+                let given = self.credentials.show(whose, Deadline::after(CREDENTIAL_TIMEOUT)).await?;
+                self.open_in_time(given.as_ref()).await
+            }
+            _ => opened,
+        }
     }
 
-    async fn open_at_leisure(&self) -> Result<Socket, Failure> {
+    /// Whether each caller is shown to the server to be itself.
+    pub(in crate::mcp) fn is_per_caller(&self) -> bool {
+        self.credentials.is_per_caller()
+    }
+
+    async fn open_in_time(&self, given: Option<&Given>) -> Result<Socket, Failure> {
+        let late = || Failure::unreachable(format!("no connection within {} ms", self.connect_timeout.as_millis()));
+        tokio::time::timeout(self.connect_timeout, self.open_at_leisure(given)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn open_at_leisure(&self, given: Option<&Given>) -> Result<Socket, Failure> {
         let refused = |error: NoStream| Failure::unreachable(error.told()).because(error.detail());
         let stream = self.origin.connect().await.map_err(refused)?;
         let heard = LastHeard::new();
-        let upgraded = self.shake_hands(Heard::new(stream, heard.clone())).await?;
+        let upgraded = self.shake_hands(Heard::new(stream, heard.clone()), given).await?;
         Ok(Socket::new(upgraded, heard, self.ping_every, self.message_bytes_max).await)
     }
 
-    async fn shake_hands<S>(&self, stream: S) -> Result<Upgraded, Failure>
+    async fn shake_hands<S>(&self, stream: S, given: Option<&Given>) -> Result<Upgraded, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -80,7 +102,7 @@ impl Endpoint {
         let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(broken)?;
         let key = generate_key();
-        let request = self.request(&key);
+        let request = self.request(&key, given);
         let exchange = async {
             let response = sender.send_request(request).await.map_err(broken)?;
             check(&response, &key)?;
@@ -94,7 +116,7 @@ impl Endpoint {
         }
     }
 
-    fn request(&self, key: &str) -> Request<Empty<Bytes>> {
+    fn request(&self, key: &str, given: Option<&Given>) -> Request<Empty<Bytes>> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.path.clone();
         let key = HeaderValue::from_str(key).expect("Base64 is a valid header value");
@@ -106,8 +128,8 @@ impl Endpoint {
             (header::SEC_WEBSOCKET_KEY, key),
             (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL)),
         ]);
-        if let Some(credential) = &self.credential {
-            credential.add_to(request.headers_mut());
+        if let Some(given) = given {
+            given.shown.add_to(request.headers_mut());
         }
         request
     }

@@ -18,8 +18,10 @@ use super::{
 };
 use crate::{
     AdapterError, BuildError, CallContext, Deadline, ErrorClass, Sent,
+    credential::Whose,
     health::Health,
     http::{Care, HttpClient, HttpError, HttpSettings, Limits, tell_time_left},
+    registry::Shown,
 };
 
 /// The longest that Weir stays away because of one answer.
@@ -76,19 +78,21 @@ impl Rest {
         downstream: Arc<str>,
         settings: &Ticketing,
         health: Arc<Health>,
+        shown: Shown<'_>,
         sources: &Sources,
     ) -> Result<Self, BuildError> {
         let http = HttpSettings {
             base_url: &settings.base_url,
             url_key: "base_url",
-            credential: settings.credential.as_ref(),
+            credentials: shown.credentials,
+            trust: &shown.trust,
             limits: Limits {
                 connect_timeout: settings.connect_timeout.0,
                 idle_timeout: settings.idle_timeout.0,
                 connections_max: settings.connections_max,
             },
         };
-        let client = HttpClient::new(http, sources, &format!("downstreams.{downstream}.ticketing"))?;
+        let client = HttpClient::new(http, sources, shown.section)?;
         let (attempt_timeout, answer_bytes_max) = (settings.attempt_timeout.0, settings.answer_bytes_max.bytes());
         Ok(Self { downstream, client, attempt_timeout, answer_bytes_max, health, paused_until: Mutex::default() })
     }
@@ -137,8 +141,12 @@ impl Rest {
             self.heard(&error);
             error.for_call(&self.downstream, turn.tool)
         };
-        let answer = self.client.send(request, Care::of(turn.ctx, writes), limit).await.map_err(lost)?;
-        let (status, headers) = (answer.head.status, answer.head.headers.clone());
+        let mut answer = self
+            .client
+            .send(request, Whose::Caller(&turn.ctx.caller), Care::of(turn.ctx, writes), limit)
+            .await
+            .map_err(lost)?;
+        let (status, headers, shown) = (answer.head.status, answer.head.headers.clone(), answer.shown.take());
         // What was written is written, whatever the account was taken for.
         if status.is_success() && (writes || !login_failed(&headers)) {
             return Ok(answer.body(self.answer_bytes_max, limit).await.map_err(lost)?);
@@ -152,14 +160,15 @@ impl Rest {
             headers: &headers,
             body: &body,
             writes,
-            credential: self.client.credential(),
+            credential: shown.as_deref(),
         };
         Err(self.refused(&refusal))
     }
 
     fn refused(&self, refusal: &Refusal<'_>) -> Failure {
         if refusal.status == StatusCode::UNAUTHORIZED || login_failed(refusal.headers) {
-            if !is_about_scopes(refusal.body) {
+            // What one caller may not says nothing of the others.
+            if !is_about_scopes(refusal.body) && !self.client.is_per_caller() {
                 self.health.down(CREDENTIAL_REFUSED);
             }
             let unauthorized = Refusal { status: StatusCode::UNAUTHORIZED, ..*refusal };
@@ -209,6 +218,7 @@ impl Rest {
     /// What a failed exchange says about the site.
     fn heard(&self, error: &HttpError) {
         match error.class {
+            ErrorClass::Unreachable if error.uncredited => {}
             ErrorClass::Unreachable => self.health.down(&error.reason()),
             ErrorClass::ConnectionLost | ErrorClass::Timeout | ErrorClass::Protocol => self.health.suspect(),
             ErrorClass::Busy
@@ -225,7 +235,8 @@ impl Rest {
         let trouble = |reason: String| Trouble { reason, refused: false };
         let limit = Deadline::after(self.attempt_timeout);
         let request = request(Method::GET, "/rest/api/3/myself", None);
-        let answer = self.client.send(request, Care::Read, limit).await.map_err(|error| trouble(error.reason()))?;
+        let answer =
+            self.client.send(request, Whose::Weir, Care::Read, limit).await.map_err(|error| trouble(error.reason()))?;
         let (status, headers) = (answer.head.status, answer.head.headers.clone());
         let body = answer.body(REFUSAL_BYTES_MAX, limit).await.map_err(|error| trouble(error.reason()))?;
         if status.is_server_error() {

@@ -1,8 +1,7 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use config::Sources;
 use config::{
-    SecretRef,
+    SecretRef, Sources,
     downstream::{Credential, WebSocket},
 };
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
@@ -13,16 +12,24 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::Endpoint;
-use crate::{BuildError, ErrorClass, address::Reach, http::Origin, tls::Trust};
+use crate::{
+    BuildError, Deadline, ErrorClass,
+    address::Reach,
+    credential::{Credentials, Setting, Whose},
+    http::Origin,
+    registry::Shown,
+    tls::Trust,
+};
 
-fn settings(url: &str, credential: Option<Credential>) -> WebSocket {
-    let mut settings: WebSocket = serde_json::from_value(serde_json::json!({ "url": url })).expect("the defaults");
-    settings.credential = credential;
-    settings
+const SECTION: &str = "downstreams.x.mcp.websocket";
+
+fn settings(url: &str) -> WebSocket {
+    serde_json::from_value(serde_json::json!({ "url": url })).expect("the defaults")
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, BuildError> {
-    Endpoint::new(&settings(url, None), &Sources::at("."), "downstreams.x.mcp.websocket")
+    let shown = Shown { credentials: Credentials::default(), trust: Trust::default(), section: SECTION };
+    Endpoint::new(&settings(url), shown, &Sources::at("."))
 }
 
 #[test]
@@ -48,25 +55,23 @@ fn a_url_that_is_no_websocket_is_refused_by_its_setting() {
     }
 }
 
-#[test]
-fn a_token_is_read_from_its_reference_and_shown_by_nothing() {
+#[tokio::test]
+async fn a_token_is_sent_and_shown_by_nothing() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("weir-token-{}", uuid::Uuid::new_v4()));
     std::fs::write(&path, "s3cret-token\n").expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode");
-    let credential = Some(Credential::Bearer(SecretRef::File(path.clone())));
-    let endpoint = Endpoint::new(&settings("ws://h", credential), &Sources::at("."), "s").expect("usable");
+    let sources = Sources::at(".");
+    let setting = Setting { section: SECTION, downstream: "x", sources: &sources, meter: |_, _, _| {} };
+    let credential = Credential::Bearer(SecretRef::File(path.clone()));
+    let credentials = Credentials::new(Some(&credential), setting).expect("usable");
     std::fs::remove_file(&path).expect("the file");
-    let request = endpoint.request("a2V5");
+    let given = credentials.show(Whose::Weir, Deadline::after(Duration::from_secs(1))).await.expect("it is there");
+    let request = endpoint("ws://h").expect("usable").request("a2V5", given.as_ref());
     assert_eq!(request.headers()["authorization"], "Bearer s3cret-token");
-    assert!(!format!("{request:?}").contains("s3cret"), "the request shows its credential");
-}
+    assert!(!format!("{request:?}{given:?}{credentials:?}").contains("s3cret"), "the request shows its credential");
 
-#[test]
-fn a_token_that_is_not_there_is_reported_with_its_setting() {
-    let credential = Some(Credential::Bearer(SecretRef::File("no/such/file".into())));
-    let error = Endpoint::new(&settings("ws://h", credential), &Sources::at("."), "downstreams.x.mcp.websocket").err();
-    let error = error.expect("no such file").to_string();
+    let error = Credentials::new(Some(&credential), setting).expect_err("the file is gone").to_string();
     assert!(error.starts_with("downstreams.x.mcp.websocket.credential.bearer: "), "{error}");
 }
 
@@ -95,7 +100,7 @@ async fn a_server_is_spoken_to_only_behind_a_certificate_that_is_trusted_for_its
         let url = format!("wss://{name}:{port}/mcp");
         let reach = Reach::Written { private: None };
         endpoint.origin = Origin::parse(&url, ["ws", "wss"], &trust, reach).expect("a usable URL").0;
-        let failure = endpoint.open().await.err();
+        let failure = endpoint.open(Whose::Weir).await.err();
         assert_eq!(failure.as_ref().map(|failure| &*failure.told), told, "{name}: {failure:?}");
     }
 }
@@ -117,7 +122,7 @@ async fn a_refusal_is_heard_whether_or_not_the_server_keeps_the_connection() {
                 // Held open until the other side closes it.
                 let _ = stream.read_to_end(&mut Vec::new()).await;
             });
-            let failure = endpoint(&url).expect("a usable URL").open().await.err().expect("refused");
+            let failure = endpoint(&url).expect("a usable URL").open(Whose::Weir).await.err().expect("refused");
             assert_eq!((failure.class, &*failure.told), (class, told), "{connection:?}");
         }
     }
