@@ -8,7 +8,10 @@ mod memory;
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,7 @@ pub struct Nonces(Arc<Inner>);
 struct Inner {
     names: hmac::Key,
     place: Place,
+    is_watched: AtomicBool,
 }
 
 enum Place {
@@ -85,23 +89,30 @@ impl Nonces {
         Self::new(secret, Place::Here { memory, clock })
     }
 
-    /// For all that share `redis`. Must be called within a tokio runtime.
+    /// For all that share `redis`.
     #[must_use]
     pub fn shared(redis: Redis, secret: &[u8; 32]) -> Self {
-        let nonces = Self::new(secret, Place::Shared(redis.clone()));
-        let weak = Arc::downgrade(&nonces.0);
+        Self::new(secret, Place::Shared(redis))
+    }
+
+    fn new(secret: &[u8; 32], place: Place) -> Self {
+        let names = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        Self(Arc::new(Inner { names, place, is_watched: AtomicBool::new(false) }))
+    }
+
+    /// From now on a loss is noticed when it happens, and not when the next request comes. Must be called within a tokio runtime.
+    pub fn watch(&self) {
+        let Place::Shared(redis) = &self.0.place else { return };
+        if self.0.is_watched.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (weak, redis) = (Arc::downgrade(&self.0), redis.clone());
         tokio::spawn(async move {
-            // A loss is noticed when it happens, and not when the next request comes.
             while weak.strong_count() > 0 {
                 let known = look(&redis).await.is_ok();
                 tokio::time::sleep(if known { LOOK_EACH } else { LOOK_FIRST }).await;
             }
         });
-        nonces
-    }
-
-    fn new(secret: &[u8; 32], place: Place) -> Self {
-        Self(Arc::new(Inner { names: hmac::Key::new(hmac::HMAC_SHA256, secret), place }))
     }
 
     /// Uses a nonce up. Only the first one of all replicas gets it.

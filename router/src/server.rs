@@ -2,11 +2,11 @@
 
 pub(crate) mod body;
 mod calm;
-pub(crate) mod certificate;
 mod framing;
 mod pace;
 mod patience;
 mod strict;
+pub(crate) mod tls;
 
 use std::{convert::Infallible, net::SocketAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
@@ -17,25 +17,28 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, SetOnce},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Live, Router,
+    auth::certificate::{Shown, VERDICT_HOLDS},
     front::{self, Peer},
     start::Readiness,
+    telemetry,
 };
 
 pub(crate) use body::Body;
 use calm::Calm;
 pub(crate) use pace::Paced;
 use patience::{Patience, Watched};
-pub(crate) use strict::Strict;
+pub(crate) use strict::{Strict, Teller};
+use tls::Tls;
 
 /// How long after a failed accept the next one is tried: there may be no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -52,7 +55,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(crate) async fn serve(
     live: Arc<Live>,
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) {
@@ -122,7 +125,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>, _permit: OwnedSemaphorePermit) {
+    async fn run(mut self, stream: TcpStream, tls: Option<Arc<Tls>>, _permit: OwnedSemaphorePermit) {
         // Without it small writes wait for the peer's delayed acknowledgement: 40 ms an event.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
@@ -133,17 +136,55 @@ impl Connection {
         drop(router);
         // A caller that does not read holds an answer in memory; this bounds for how long.
         let stream = Paced::new(stream, write_timeout);
+        let teller = self.teller();
         let Some(tls) = tls else {
-            return self.speak(Strict::new(stream), false).await;
+            return self.speak(Strict::new(stream).telling(teller), false).await;
         };
-        match tokio::time::timeout(header_timeout, tls.accept(stream)).await {
-            // RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN and in no other way.
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
-                self.speak(Calm::new(stream), true).await;
+        let stream = match tokio::time::timeout(header_timeout, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.handshake_failed(&error).await,
+            Err(_elapsed) => return tracing::debug!("TLS handshake took too long"),
+        };
+        if let (Peer::Remote(_, shown), Some(chain)) = (&mut self.peer, stream.get_ref().1.peer_certificates()) {
+            *shown = Some(Arc::new(Shown::new(chain)));
+        }
+        // RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN and in no other way.
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            self.speak(Calm::new(stream), true).await;
+        } else {
+            self.speak(Strict::new(stream).telling(teller), false).await;
+        }
+    }
+
+    /// Counts the requests that nothing above the connection gets to see.
+    fn teller(&self) -> Teller {
+        let (live, address) = (self.live.clone(), self.peer.address().map(|address| address.ip()));
+        Teller::new(move |reason| live.router().audit.count(address, reason))
+    }
+
+    /// A certificate that is not accepted counts as a failed login of its address.
+    async fn handshake_failed(&self, error: &std::io::Error) {
+        tracing::debug!(%error, "TLS handshake failed");
+        let tls = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+        if !matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return;
+        }
+        let address = self.peer.address().map(|address| address.ip());
+        if front::too_many_wrong(&self.live.router(), address).await.is_none() {
+            telemetry::refused_before_auth("bad_certificate");
+        }
+    }
+
+    /// Until the certificate of the connection is not accepted any more; for ever where there is none.
+    async fn distrusted(self) {
+        let Peer::Remote(_, Some(shown)) = &self.peer else { return std::future::pending().await };
+        loop {
+            let mut changes = self.live.router().catalog.changes();
+            // Asked after it was begun to listen: a change in between is heard.
+            if !self.live.router().authenticator.trusts(shown) {
+                return;
             }
-            Ok(Ok(stream)) => self.speak(Strict::new(stream), false).await,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
+            let _elapsed = tokio::time::timeout(VERDICT_HOLDS, changes.changed()).await;
         }
     }
 
@@ -169,6 +210,7 @@ impl Connection {
         // A connection may outlive many configs.
         drop(router);
         let mut leave = pin!(self.clone().time_to_leave(http2));
+        let mut distrusted = pin!(self.clone().distrusted());
         let mut is_leaving = false;
         let connection = builder.serve_connection(TokioIo::new(io), self.service(patience.clone()));
         let mut connection = pin!(connection.into_owned());
@@ -192,6 +234,9 @@ impl Connection {
                 }
                 () = exhausted.as_mut() => {
                     return tracing::debug!("a caller does not read its answers: its connection is closed");
+                }
+                () = distrusted.as_mut() => {
+                    return tracing::info!("a connection is closed: its client certificate is not accepted any more");
                 }
                 () = out_of_time.cancelled() => {
                     return tracing::debug!("a connection is closed with its calls: the time of the drain is over");
@@ -256,6 +301,14 @@ impl Peer {
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Remote(address, _) => Some(*address),
+            Self::InProcess => None,
+        }
+    }
+
+    /// The certificate that was shown on the connection.
+    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Remote(_, shown) => shown.as_ref().and_then(|shown| shown.end_entity()),
             Self::InProcess => None,
         }
     }

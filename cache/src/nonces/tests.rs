@@ -43,6 +43,7 @@ async fn two_replicas(server: &PrivateRedis) -> Result<[Nonces; 2]> {
         Nonces::shared(connected(server).await?, &SECRET),
         Nonces::shared(connected(server).await?, &SECRET),
     ];
+    replicas.iter().for_each(Nonces::watch);
     taken_again(&replicas[1]).await?;
     Ok(replicas)
 }

@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use config::ByteSize;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{problem, text_header};
+use super::{problem, refuse, text_header};
 use crate::{
     Router,
+    auth::signature::Unproven,
     server::{Body, body},
 };
 
@@ -17,6 +19,44 @@ use crate::{
 pub(crate) struct Taken {
     pub(crate) body: Bytes,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A body of which nothing was read yet, and what it must prove of its request.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    body: Incoming,
+    unproven: Option<Unproven>,
+}
+
+impl Unread {
+    pub(super) fn new(body: Incoming, unproven: Option<Unproven>) -> Self {
+        Self { body, unproven }
+    }
+
+    /// Only that of a POST is read by anybody. Any other request proves already now what it must.
+    ///
+    /// # Errors
+    /// The answer to a request that is refused.
+    pub(super) async fn awaited_of(self, method: &Method, router: &Router) -> Result<Self, Box<Response<Body>>> {
+        if *method == Method::POST {
+            return Ok(self);
+        }
+        if let Some(unproven) = self.unproven {
+            if !self.body.is_end_stream() {
+                return Err(Box::new(problem(StatusCode::BAD_REQUEST, "A signed request of this method has no body.")));
+            }
+            prove(router, unproven, &[]).await?;
+        }
+        Ok(Self { body: self.body, unproven: None })
+    }
+}
+
+async fn prove(router: &Router, unproven: Unproven, body: &[u8]) -> Result<(), Box<Response<Body>>> {
+    let address = unproven.address();
+    match unproven.prove(body).await {
+        Ok(()) => Ok(()),
+        Err(refused) => Err(Box::new(refuse(router, address, "/mcp", &refused).await)),
+    }
 }
 
 /// What is refused before a byte of the body is read.
@@ -41,12 +81,16 @@ pub(crate) fn refuse_by_headers(headers: &HeaderMap) -> Option<Response<Body>> {
     None
 }
 
-/// Reads the body within the listener's bounds of size and time.
+/// Reads the body of a caller within the listener's bounds of size and time, and has it prove what it must.
 ///
 /// # Errors
 /// The answer to a request whose body is not taken.
-pub(crate) async fn read(router: &Router, body: Incoming) -> Result<Taken, Box<Response<Body>>> {
-    read_up_to(router, body, router.config.server.body_bytes_max.bytes()).await
+pub(crate) async fn read(router: &Router, body: Unread) -> Result<Taken, Box<Response<Body>>> {
+    let taken = read_up_to(router, body.body, router.config.server.body_bytes_max.bytes()).await?;
+    if let Some(unproven) = body.unproven {
+        prove(router, unproven, &taken.body).await?;
+    }
+    Ok(taken)
 }
 
 /// The same for a body that is smaller than those of callers.
