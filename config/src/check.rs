@@ -6,6 +6,7 @@ mod audit;
 mod cache;
 mod definitions;
 mod downstream;
+mod forward;
 mod identity;
 mod limits;
 mod masking;
@@ -43,6 +44,7 @@ pub(crate) fn config(config: &Config, scope: &Scope<'_>) {
     definitions::definitions(config, scope);
     outbound::outbound(config, scope);
     audit::audit(config, scope);
+    forward::forward(config, scope);
 }
 
 /// One setting in the text: what is wrong with it is said here.

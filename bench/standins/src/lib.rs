@@ -13,6 +13,8 @@
 //! | [`fixture`] | the MCP server of the conformance suite | [`Fixture::new`](fixture::Fixture::new), then a transport |
 //! | [`faults`] | what can go wrong in the HTTP servers among them | `trouble` of their handles |
 //! | [`nginx`] | the proxy that a company has in front already | [`PrivateNginx::start`](nginx::PrivateNginx::start) |
+//! | [`vault`] | a HashiCorp Vault with tokens, AppRole and a KV engine | [`Vault::start`](vault::Vault::start) |
+//! | [`syslog`] | a collector of log messages | [`Collector::tcp`](syslog::Collector::tcp) |
 //! | [`proxy`] | a network that goes wrong | [`FaultProxy::start`](proxy::FaultProxy::start) |
 //!
 //! Everything listens on loopback, on a port of its own choice where the address says 0, and stops when its handle is
@@ -55,7 +57,9 @@ mod random;
 pub mod raw;
 pub mod redis;
 mod supervised;
+pub mod syslog;
 pub mod tickets;
+pub mod vault;
 mod web;
 
 pub use era::Era;

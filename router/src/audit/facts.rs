@@ -5,12 +5,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::hash::Hash;
+use crate::Router;
 
 /// A policy beyond this size stands in the record by its digest and its names alone.
 const SECTION_BYTES_MAX: usize = 64 << 10;
 
+impl Router {
+    /// Records what the config says that came into force.
+    pub(crate) fn record_config(&self) {
+        if self.audit.is_kept() {
+            self.audit.event("config", of(&self.config));
+        }
+    }
+}
+
 /// The facts about a config in force.
-pub(crate) fn of(config: &Config) -> Value {
+fn of(config: &Config) -> Value {
     let server = &config.server;
     let identity = &config.identity;
     let downstreams: serde_json::Map<String, Value> = config

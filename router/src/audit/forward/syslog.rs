@@ -104,7 +104,7 @@ fn ascii(json: &str, into: &mut Vec<u8>) {
     for c in json.chars() {
         match c {
             ' '..='~' => into.push(c as u8),
-            '\0'..=' ' => into.push(b' '),
+            '\0'..'\x20' => into.push(b' '),
             _ => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(into, "\\u{unit:04x}").expect("a vector takes what is written to it");

@@ -442,7 +442,7 @@ fn a_key_of_the_reader_counts_and_no_other() {
 
 #[test]
 fn segments_are_pruned_when_they_are_old_enough_and_the_rest_still_verifies() {
-    let days = |days| SignedDuration::from_hours(24 * days);
+    let days = |days: i64| SignedDuration::from_hours(24 * days);
     let folder = Folder::new();
     let now = Timestamp::now();
     // Segments of 100, 95 and 90 days ago; the first two end 95 and 90 days ago.
@@ -480,7 +480,7 @@ fn segments_are_pruned_when_they_are_old_enough_and_the_rest_still_verifies() {
 
 #[test]
 fn what_was_pruned_too_early_shows_although_it_is_signed() {
-    let days = |days| SignedDuration::from_hours(24 * days);
+    let days = |days: i64| SignedDuration::from_hours(24 * days);
     let folder = Folder::new();
     let now = Timestamp::now();
     let plan = Plan { begun: now - days(20), step: days(5), ..Plan::new(now) };
