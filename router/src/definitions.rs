@@ -32,12 +32,11 @@ use crate::{Downstream, StartError, audit::Audit};
 pub use canonical::{Digest, NoDigest};
 pub use lock::{Lock, LockError, Locked};
 pub use renew::Change;
-pub use suspicion::Finding;
+pub use suspicion::{Finding, findings, findings_in_text};
 
 pub(crate) use board::{Board, follow};
 pub(crate) use diff::diff;
 use report::{Budget, Report};
-pub(crate) use suspicion::{findings, findings_in_text};
 
 /// Which definitions callers may see, under one config.
 #[derive(Debug)]
@@ -283,6 +282,20 @@ pub(crate) fn is_pinned(downstream: &Downstream) -> bool {
 #[must_use]
 pub fn defines_its_tools(downstream: &config::Downstream) -> bool {
     matches!(downstream.kind(), Some(Kind::Mcp(_)))
+}
+
+/// What deserves a look in the descriptions that a config gives itself, each with the keys of its setting.
+#[must_use]
+pub fn findings_in_config(config: &Config) -> Vec<(Vec<String>, Finding)> {
+    let mut found = Vec::new();
+    for (name, downstream) in &config.downstreams {
+        for (tool, settings) in &downstream.tools {
+            let findings = settings.description.as_deref().map(|text| findings_in_text("description", text));
+            let keys = ["downstreams", name.as_str(), "tools", tool, "description"].map(str::to_owned);
+            found.extend(findings.into_iter().flatten().map(|finding| (keys.to_vec(), finding)));
+        }
+    }
+    found
 }
 
 /// Whether nobody but its callers can ask a downstream for its tools, so that they come from the lock file.

@@ -32,8 +32,8 @@ const NAME_END: u8 = 0;
 /// How much of one answer is kept, and in how many parts: what is over it would not be read to its end by any model.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 const ANSWER_PAGES_MAX: usize = 1000;
-/// What a part takes besides its bytes: the name of its tool.
-const PART_BYTES: usize = 256;
+/// What a part takes besides its bytes: the name of its tool, and whose words it is in.
+const PART_BYTES: usize = 1024;
 /// The first part is not kept: its caller has it.
 const PARTS_MAX: usize = ANSWER_PAGES_MAX + 1;
 /// An answer from this size on is parted beside the work for other calls.
@@ -97,7 +97,11 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
         Ok(None) => return bytes,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     };
-    let rest = parted.rest.into_iter().map(|(handle, part)| (handle, kept(&tool.name.shown, &part)));
+    let told = |part: Bytes| match &tool.provenance {
+        Some(provenance) => crate::mcp::provenance::told_in(&part, provenance),
+        None => part,
+    };
+    let rest = parted.rest.into_iter().map(|(handle, part)| (handle, kept(&tool.name.shown, &told(part))));
     match router.pages.keep(&owner, rest.collect()).await {
         Ok(()) => parted.first,
         Err(cache::TooLarge) => parted.first_alone,

@@ -18,6 +18,8 @@ const DEFINITION: [&str; 2] = [
         "\"execution\":{\"taskSupport\":\"optional\"},\"description\":\"\u{e9}\u{1f600} <b> \u{202e}\",\"annotations\":{\"vendor\":null} }"
     ),
 ];
+/// What Weir says of where a result came from.
+const PROVENANCE: &str = r#""weir/provenance":{"downstream":"raw","tool":"raw__odd","trust":"untrusted"}"#;
 /// The inside of a result.
 const RESULT: &str = concat!(
     " \"_meta\" :{\"z\":9007199254740993 , \"a\":-0.0,\"example.com\\/x\":{}},\"vendor\":{\"b\":[ ],\"a\":null},\n",
@@ -41,7 +43,8 @@ async fn definitions_pass_byte_for_byte_but_for_their_name() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn results_pass_byte_for_byte_but_for_their_kind() -> Result<()> {
+async fn results_pass_byte_for_byte_but_for_their_kind_and_whose_they_are() -> Result<()> {
+    let told = RESULT.replacen("\"_meta\" :{", &format!("\"_meta\" :{{{PROVENANCE},"), 1);
     // Whether the caller is modern, what the downstream says first in its result, and what the caller gets there.
     for (modern, said, heard) in [
         (false, "", ""),
@@ -54,7 +57,7 @@ async fn results_pass_byte_for_byte_but_for_their_kind() -> Result<()> {
             let scene = Scene::new(era).await?;
             let arguments = json!({ "say": format!("{{{said}{RESULT}}}") });
             let ask = if modern { Ask::call("raw__odd", arguments) } else { Ask::legacy_call("raw__odd", &arguments) };
-            let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{{heard}{RESULT}}}}}");
+            let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{{heard}{told}}}}}");
             for ask in [ask.clone(), ask.clone().accept("application/json").token(1)] {
                 let answer = scene.router.ask(&ask).await?;
                 ensure!(answer.text == expected, "{era:?}, {said}:\n{}\n{expected}", answer.text);

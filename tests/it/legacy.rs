@@ -14,6 +14,12 @@ use tests::{Ask, Events, TestRouter, keys, open_house};
 
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// All of what a call of `raw__work` gives.
+fn worked() -> serde_json::Value {
+    let provenance = json!({ "downstream": "raw", "tool": "raw__work", "trust": "untrusted" });
+    json!({ "content": [], "_meta": { "weir/provenance": provenance } })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_revision_is_agreed_on_by_initialize_and_any_other_becomes_the_newest() -> Result<()> {
     let scene = Scene::new().await?;
@@ -36,7 +42,7 @@ async fn every_revision_is_agreed_on_by_initialize_and_any_other_becomes_the_new
             let initialized = scene.router.ask(&initialized.header("mcp-protocol-version", agreed)).await?;
             ensure!(initialized.status == 202 && initialized.text.is_empty(), "{initialized:?}");
             let call = scene.router.ask(&Ask::legacy_call("raw__work", &json!({})).session(&session)).await?;
-            ensure!(call.result()? == json!({ "content": [] }), "{call:?}");
+            ensure!(call.result()? == worked(), "{call:?}");
             ensure!(scene.router.records().await?[0]["protocol"] == agreed);
         }
     }
@@ -74,7 +80,7 @@ async fn a_client_without_a_session_is_served_all_the_same() -> Result<()> {
         Ask::legacy_call("raw__work", &json!({})),
         Ask::legacy_call("raw__work", &json!({})).header("mcp-protocol-version", "2025-06-18"),
     ] {
-        ensure!(scene.router.ask(&call).await?.result()? == json!({ "content": [] }));
+        ensure!(scene.router.ask(&call).await?.result()? == worked());
     }
     ensure!(
         scene.router.ask(&Ask::legacy("tools/list", &json!({}))).await?.result()?["tools"][0]["name"] == "raw__work"

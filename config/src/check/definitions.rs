@@ -21,7 +21,8 @@ pub(super) fn definitions(config: &Config, root: &Scope<'_>) {
     }
     for (name, downstream) in &config.downstreams {
         let Some(Kind::Mcp(mcp)) = downstream.kind() else { continue };
-        let by_lock = matches!(mcp.credential(), Some(Credential::TokenExchange(exchange)) if exchange.catalog.is_none());
+        let by_lock =
+            matches!(mcp.credential(), Some(Credential::TokenExchange(exchange)) if exchange.catalog.is_none());
         if by_lock && !has_lock {
             let carrier = if mcp.websocket.is_some() { "websocket" } else { "http" };
             let scope = root.key("downstreams").key(name.as_str()).key("mcp").key(carrier);

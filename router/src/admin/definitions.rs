@@ -35,7 +35,10 @@ pub(super) fn lines(router: &Router) -> String {
         let held = router.definitions().held_count(&downstream.name);
         if held > 0 {
             let tools = if held == 1 { "1 tool".to_owned() } else { format!("{held} tools") };
-            lines.push_str(&format!("{tools} of {} held back until somebody approves the definition\n", downstream.name));
+            lines.push_str(&format!(
+                "{tools} of {} held back until somebody approves the definition\n",
+                downstream.name
+            ));
         }
     }
     lines
@@ -60,12 +63,14 @@ pub(super) async fn approve(router: &Router, body: &[u8]) -> Response<Body> {
         }
         Err(Refusal::NotHeld) => not_held(&name),
         Err(Refusal::Another(now)) => {
-            let text = format!("Its definition is another one by now ({now}): look at that one first. Nothing was approved.");
+            let text =
+                format!("Its definition is another one by now ({now}): look at that one first. Nothing was approved.");
             problem(StatusCode::CONFLICT, &text)
         }
-        Err(Refusal::NotKept(why)) => {
-            problem(StatusCode::SERVICE_UNAVAILABLE, &format!("Nothing was approved: {why}. Try again when that has changed."))
-        }
+        Err(Refusal::NotKept(why)) => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("Nothing was approved: {why}. Try again when that has changed."),
+        ),
     }
 }
 

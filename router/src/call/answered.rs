@@ -1,5 +1,7 @@
 //! A result, and what is said of its age where it comes out of the cache.
 
+use std::{borrow::Cow, sync::Arc};
+
 use adapters::{
     Reply,
     json::{self, Change, Object},
@@ -8,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::error::CallError;
+use crate::{error::CallError, mcp::provenance::PROVENANCE};
 
 /// The member of `_meta` that names a write.
 pub(crate) const OPERATION_ID: &str = "weir/operation_id";
@@ -25,6 +27,8 @@ pub struct Answered {
     pub note: Option<Note>,
     /// The id of the write that it is the answer to.
     pub operation: Option<Uuid>,
+    /// Whose words it is in, as JSON; nothing where it is in Weir's own.
+    pub provenance: Option<Arc<str>>,
 }
 
 /// How old an answer is, and why it was not fetched anew.
@@ -41,16 +45,17 @@ pub struct Note {
 
 impl From<Reply> for Answered {
     fn from(reply: Reply) -> Self {
-        Self { reply, note: None, operation: None }
+        Self { reply, note: None, operation: None, provenance: None }
     }
 }
 
 impl Answered {
-    /// What a program is to know of it: members for `_meta`, each as JSON. Nearly always there is none.
-    pub(crate) fn meta(&self) -> Vec<(&'static str, String)> {
-        let note = self.note.as_ref().map(|note| (Note::NAME, note.meta()));
-        let operation = self.operation.map(|operation| (OPERATION_ID, format!("\"{operation}\"")));
-        note.into_iter().chain(operation).collect()
+    /// What a program is to know of it: members for `_meta`, each as JSON.
+    pub(crate) fn meta(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let provenance = self.provenance.as_deref().map(|provenance| (PROVENANCE, provenance.into()));
+        let note = self.note.as_ref().map(|note| (Note::NAME, note.meta().into()));
+        let operation = self.operation.map(|operation| (OPERATION_ID, format!("\"{operation}\"").into()));
+        provenance.into_iter().chain(note).chain(operation).collect()
     }
 }
 

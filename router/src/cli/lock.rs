@@ -75,7 +75,8 @@ async fn write(arguments: &Write) -> anyhow::Result<Exit> {
     let before = if path.exists() { Lock::read(&path)? } else { Lock::default() };
     let mut lock = before.clone();
     let asked = ask_all(&loaded, &mut lock).await;
-    let known = |name: &str| loaded.config.downstreams.iter().any(|(own, of)| own.as_str() == name && defines_its_tools(of));
+    let known =
+        |name: &str| loaded.config.downstreams.iter().any(|(own, of)| own.as_str() == name && defines_its_tools(of));
     let forgotten = lock.forget_others(known);
 
     let is_new = !path.exists() || lock.to_text() != before.to_text();
@@ -101,8 +102,12 @@ async fn write(arguments: &Write) -> anyhow::Result<Exit> {
         let (file, pinned) = (path.display(), count(lock.len(), "definition"));
         match (is_new, arguments.check) {
             (false, _) => writeln!(stdout, "{file} is {}: {pinned}.", style.good("up to date"))?,
-            (true, false) => writeln!(stdout, "Wrote {file}: {pinned}. Look at it as at code, and keep it beside the config.")?,
-            (true, true) => writeln!(stdout, "{file} is {}: `weir lock` writes it.", style.bad("not what is offered now"))?,
+            (true, false) => {
+                writeln!(stdout, "Wrote {file}: {pinned}. Look at it as at code, and keep it beside the config.")?
+            }
+            (true, true) => {
+                writeln!(stdout, "{file} is {}: `weir lock` writes it.", style.bad("not what is offered now"))?
+            }
         }
         if named.is_none() {
             writeln!(io::stderr(), "The config does not use it yet: add `definitions: {{ lock: {DEFAULT_LOCK} }}`.")?;
@@ -141,7 +146,12 @@ impl Asked {
         let name = style.bold(&self.name);
         let changes = match &self.outcome {
             Err(reason) => {
-                return writeln!(to, "  {name}: {} {} What the file has of it stays.", style.bad("not asked."), style.foreign(reason));
+                return writeln!(
+                    to,
+                    "  {name}: {} {} What the file has of it stays.",
+                    style.bad("not asked."),
+                    style.foreign(reason)
+                );
             }
             Ok(changes) if changes.is_empty() => return writeln!(to, "  {name}: nothing new"),
             Ok(changes) => changes,

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use clap::Args;
-use router::ToolLine;
+use router::{ToolLine, definitions::findings_in_text};
 use serde_json::{Value, json};
 
 use super::{
@@ -80,6 +80,10 @@ impl Line {
         }
         writeln!(to)?;
         let about = style.foreign(first_line(&self.listed.description));
-        if about.is_empty() { Ok(()) } else { writeln!(to, "    {about}") }
+        if !about.is_empty() {
+            writeln!(to, "    {about}")?;
+        }
+        let found = findings_in_text("description", &self.listed.description);
+        found.iter().try_for_each(|finding| writeln!(to, "    {} {finding}", style.bad("look:")))
     }
 }

@@ -198,7 +198,10 @@ mod tests {
 
     #[test]
     fn a_lock_file_is_the_same_in_whatever_order_it_was_made_and_is_read_as_it_was_written() {
-        let (a, b) = (raw(r#"{"name":"a","description":"x\u200by","inputSchema":{}}"#), raw(r#"{"inputSchema":{},"name":"b.c"}"#));
+        let (a, b) = (
+            raw(r#"{"name":"a","description":"x\u200by","inputSchema":{}}"#),
+            raw(r#"{"inputSchema":{},"name":"b.c"}"#),
+        );
         let mut lock = Lock::default();
         lock.pin("pay", "b.c", &b);
         lock.pin("pay", "a", &a);

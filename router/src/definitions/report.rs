@@ -65,7 +65,9 @@ impl Budget {
         }
         self.told += 1;
         if self.told == REPORTS_PER_HOUR + 1 {
-            tracing::warn!("too many changes of definitions in an hour: the rest is only counted (weir_definitions_changed_total)");
+            tracing::warn!(
+                "too many changes of definitions in an hour: the rest is only counted (weir_definitions_changed_total)"
+            );
         }
         self.told <= REPORTS_PER_HOUR
     }
@@ -105,7 +107,14 @@ fn one(audit: &Audit, downstream: &str, report: Report<'_>) {
                 downstream, tool = %name, %digest, findings = said(&findings), diff = lines.join(" ⏎ "),
                 "the definition of a tool has changed, and callers see the new one"
             );
-            event(audit, "definition_changed", downstream, &name, digest, json!({ "findings": findings, "diff": lines }));
+            event(
+                audit,
+                "definition_changed",
+                downstream,
+                &name,
+                digest,
+                json!({ "findings": findings, "diff": lines }),
+            );
         }
         Report::Suspicious { name, digest, findings } => {
             let name = visible::shown(name);
@@ -141,11 +150,11 @@ fn said(findings: &[Finding]) -> String {
 
 fn shortened(mut lines: Vec<String>) -> Vec<String> {
     let mut bytes = 0;
-    let fits = |line: &String| {
+    let fits = |line: &&String| {
         bytes += line.len();
         bytes <= DIFF_BYTES_MAX
     };
-    let kept = lines.iter().take(DIFF_LINES_MAX).map_while(|line| fits(line).then_some(())).count();
+    let kept = lines.iter().take(DIFF_LINES_MAX).take_while(fits).count();
     if kept < lines.len() {
         lines.truncate(kept);
         lines.push("… (the rest is in /admin/definitions)".to_owned());

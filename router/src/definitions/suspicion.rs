@@ -75,14 +75,16 @@ impl fmt::Display for Finding {
 }
 
 /// What deserves a look in a definition, a valid JSON object.
-pub(crate) fn findings(definition: &str) -> Vec<Finding> {
+#[must_use]
+pub fn findings(definition: &str) -> Vec<Finding> {
     let mut search = Search { found: Vec::new(), path: Vec::new() };
     search.value(definition.trim_ascii());
     search.found
 }
 
 /// The same for one text that stands at `place`.
-pub(crate) fn findings_in_text(place: &str, text: &str) -> Vec<Finding> {
+#[must_use]
+pub fn findings_in_text(place: &str, text: &str) -> Vec<Finding> {
     let mut search = Search { found: Vec::new(), path: vec![place.to_owned()] };
     search.text(text);
     search.found
@@ -133,7 +135,8 @@ impl Search {
     fn text(&mut self, text: &str) {
         let hidden = visible::out_of_place(text);
         if !hidden.is_empty() {
-            let counted = hidden.iter().take(4).map(|(c, count)| format!("{} ({count}×)", visible::shown(&c.to_string())));
+            let counted =
+                hidden.iter().take(4).map(|(c, count)| format!("{} ({count}×)", visible::shown(&c.to_string())));
             let list = counted.collect::<Vec<_>>().join(", ");
             self.add(format!("holds characters that nobody sees: {list} in “{}”", excerpt(text)), true);
         }
@@ -151,7 +154,10 @@ impl Search {
             }
         }
         if has_blob(&plain) {
-            self.add(format!("holds a run of {BLOB_CHARACTERS_MIN} and more characters that may be encoded text"), false);
+            self.add(
+                format!("holds a run of {BLOB_CHARACTERS_MIN} and more characters that may be encoded text"),
+                false,
+            );
         }
     }
 

@@ -43,8 +43,8 @@ pub(super) fn out_of_place(text: &str) -> Vec<(char, usize)> {
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
         if is_hidden(c) && !belongs(before, c, characters.peek().copied()) {
-            match found.iter_mut().find(|(known, _)| *known == c) {
-                Some((_, count)) => *count += 1,
+            match found.iter().position(|(known, _)| *known == c) {
+                Some(at) => found[at].1 += 1,
                 None if found.len() < KINDS_MAX => found.push((c, 1)),
                 None => {}
             }
@@ -61,7 +61,9 @@ fn belongs(before: Option<char>, c: char, after: Option<char>) -> bool {
     let is_symbol = |c: char| matches!(c, '\u{203c}'..='\u{3299}' | '\u{1f000}'..='\u{1faff}') && !is_hidden(c);
     match c {
         // One selector after a symbol or a keycap's digit; a row of them carries hidden bytes.
-        '\u{fe0e}' | '\u{fe0f}' => before.is_some_and(|c| is_symbol(c) || matches!(c, '0'..='9' | '#' | '*' | '©' | '®')),
+        '\u{fe0e}' | '\u{fe0f}' => {
+            before.is_some_and(|c| is_symbol(c) || matches!(c, '0'..='9' | '#' | '*' | '©' | '®'))
+        }
         '\u{200d}' => {
             (before.is_some_and(|c| is_symbol(c) || c == '\u{fe0f}') && after.is_some_and(is_symbol))
                 || (before.is_some_and(needs_joiners) && after.is_some_and(needs_joiners))
@@ -120,7 +122,14 @@ mod tests {
 
     #[test]
     fn emoji_and_scripts_that_need_joiners_are_left_alone() {
-        for harmless in ["⚠\u{fe0f} Careful", "1\u{fe0f}\u{20e3}", "👩\u{200d}💻", "🏳\u{fe0f}\u{200d}🌈", "می\u{200c}خواهم", "क्\u{200d}ष"] {
+        for harmless in [
+            "⚠\u{fe0f} Careful",
+            "1\u{fe0f}\u{20e3}",
+            "👩\u{200d}💻",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "می\u{200c}خواهم",
+            "क्\u{200d}ष",
+        ] {
             assert_eq!(out_of_place(harmless), [], "{harmless}");
         }
         for (text, expected) in [

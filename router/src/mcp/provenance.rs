@@ -1,13 +1,36 @@
-//! Names under `weir/` in `_meta` are Weir's own word. A downstream that uses one is not passed on with it.
+//! Whose words a result is in. Names under `weir/` in `_meta` are Weir's own word: a downstream that uses one is not passed on with it, and
+//! one of them says where a result came from.
 
 use adapters::{
     Reply,
-    json::{Change, Object},
+    json::{self, Change, Object},
 };
 use bytes::Bytes;
 use memchr::memmem;
 
 use super::message::text_of;
+use crate::name::ToolName;
+
+/// The member of `_meta` that says whose words a result is in.
+pub(crate) const PROVENANCE: &str = "weir/provenance";
+
+/// Its value for the results of one tool. Whatever a downstream answers is data: nothing in it is an order of the user or of Weir.
+pub(crate) fn of(name: &ToolName) -> String {
+    let (downstream, tool) = (json::string(name.downstream.as_str()), json::string(&name.shown));
+    format!("{{\"downstream\":{downstream},\"tool\":{tool},\"trust\":\"untrusted\"}}")
+}
+
+/// A part of a long answer, kept for later, with its provenance: who asks for it asks a tool of Weir's own.
+pub(crate) fn told_in(part: &Bytes, provenance: &str) -> Bytes {
+    let Some(object) = Object::parse(text_of(Some(part))) else { return part.clone() };
+    let alone = format!("{{\"{PROVENANCE}\":{provenance}}}");
+    let added: &[(&str, &str)] = if object.get("_meta").is_none() { &[("_meta", &alone)] } else { &[] };
+    let rewritten = object.rewrite(added, |key, value| match Object::parse(value).filter(|_| key == "_meta") {
+        Some(meta) => Change::Replace(meta.rewrite(&[(PROVENANCE, provenance)], |_, _| Change::Keep)),
+        None => Change::Keep,
+    });
+    rewritten.into()
+}
 
 /// The reply without members of Weir's own in its `_meta`. Nearly always it has none, and its bytes stay as they are.
 pub(crate) fn without_our_names(reply: Reply) -> Reply {
@@ -52,7 +75,17 @@ fn may_name_us(text: &str) -> bool {
 mod tests {
     use bytes::Bytes;
 
-    use super::cleaned;
+    use super::{cleaned, told_in};
+
+    #[test]
+    fn the_rest_of_an_answer_says_whose_it_is() {
+        for (part, expected) in [
+            (r#"{"content":[]}"#, r#"{"_meta":{"weir/provenance":{"a":1}},"content":[]}"#),
+            (r#"{"_meta":{"b":2},"content":[]}"#, r#"{"_meta":{"weir/provenance":{"a":1},"b":2},"content":[]}"#),
+        ] {
+            assert_eq!(told_in(&Bytes::from_static(part.as_bytes()), r#"{"a":1}"#), expected.as_bytes());
+        }
+    }
 
     #[test]
     fn a_downstream_cannot_speak_in_our_name() {

@@ -66,7 +66,12 @@ pub(super) async fn held(arguments: &Held) -> anyhow::Result<Exit> {
             }
         }
         for tool in list("missing") {
-            writeln!(stdout, "{} {} is in the lock file and not offered any more", text(&tool, "downstream"), text(&tool, "tool"))?;
+            writeln!(
+                stdout,
+                "{} {} is in the lock file and not offered any more",
+                text(&tool, "downstream"),
+                text(&tool, "tool")
+            )?;
         }
     }
     writeln!(io::stderr(), "{} held back", count(list("held").len(), "tool"))?;
@@ -77,12 +82,17 @@ pub(super) async fn approve(arguments: &Approve) -> anyhow::Result<Exit> {
     let name = &arguments.name;
     let Some(digest) = &arguments.digest else {
         let told = ask(&arguments.admin, Some(name)).await?;
-        let Some(held) = told["held"].get(0) else { bail!("no tool `{name}` is held back; `weir lock held` lists those that are") };
+        let Some(held) = told["held"].get(0) else {
+            bail!("no tool `{name}` is held back; `weir lock held` lists those that are")
+        };
         let stderr = io::stderr();
         print_held(&mut &stderr, Style::of(&stderr), held)?;
         bail!("look at what changed, then say which definition you mean by --digest");
     };
-    let answer = arguments.admin.post("/admin/definitions/approve", json!({ "name": name, "digest": digest }).to_string()).await?;
+    let answer = arguments
+        .admin
+        .post("/admin/definitions/approve", json!({ "name": name, "digest": digest }).to_string())
+        .await?;
     let mut stdout = io::stdout();
     if arguments.json {
         writeln!(stdout, "{answer}")?;

@@ -50,6 +50,7 @@ async fn an_answer_out_of_the_cache_says_so_beside_the_result() {
         reply: Reply::Complete(Bytes::from_static(br#"{"content":[]}"#)),
         note: Some(note),
         operation: None,
+        provenance: None,
     };
     let stale = Note {
         state: "stale_on_error",
