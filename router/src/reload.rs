@@ -154,7 +154,6 @@ impl Reloader {
 
         self.live.replace(next.clone());
         next.audit.reloaded(&before.config, &next.config, &next.waiting);
-        next.record_config();
         if let (Some(tls), Some(certified)) = (&self.tls, certified) {
             tls.replace(certified, next.authenticator.certificates());
         }

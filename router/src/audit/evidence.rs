@@ -114,15 +114,15 @@ impl Evidence {
 
     /// A config came into force.
     fn in_force(&mut self, found: &Found, record: &Map<String, Value>) {
-        let details = record.get("details").cloned().unwrap_or_default();
+        let config = record.get("details").map(|details| details["config"].clone()).unwrap_or_default();
         if self.since.is_some_and(|since| found.time < since) {
             self.configs.clear();
         }
         if self.configs.len() < CONFIGS_MAX {
-            let (digest, weir) = (&details["config_digest"], &details["weir"]);
+            let (digest, weir) = (&config["config_digest"], &config["weir"]);
             self.configs.push(json!({ "time": found.time, "chain": found.chain, "seq": found.seq, "config_digest": digest, "weir": weir }));
         }
-        self.config = details;
+        self.config = config;
     }
 }
 

@@ -1,36 +1,27 @@
-//! What the config says of security, for the record that each start and each reload leaves. No secret is in a config: it holds references.
+//! What the config says of security, for the records that each start and each reload leave. No secret is in a config: it holds references.
 
 use config::{Config, downstream::Kind};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::hash::Hash;
-use crate::Router;
+use super::{event::sections, hash::Hash};
 
 /// A policy beyond this size stands in the record by its digest and its names alone.
 const SECTION_BYTES_MAX: usize = 64 << 10;
 
-impl Router {
-    /// Records what the config says that came into force.
-    pub(crate) fn record_config(&self) {
-        if self.audit.is_kept() {
-            self.audit.event("config", of(&self.config));
-        }
-    }
-}
-
 /// The facts about a config in force.
-fn of(config: &Config) -> Value {
+pub(super) fn of(config: &Config) -> Value {
     let server = &config.server;
     let identity = &config.identity;
-    let downstreams: serde_json::Map<String, Value> = config
+    let downstreams: Map<String, Value> = config
         .downstreams
         .iter()
         .map(|(name, downstream)| (name.to_string(), json!({ "kind": kind(downstream) })))
         .collect();
     json!({
         "weir": env!("CARGO_PKG_VERSION"),
-        "config_digest": digest(config),
+        "config_digest": digest(&sections(config)),
+        "sections": sections(config).iter().map(|(name, section)| (name.clone(), json!(digest(section)))).collect::<Map<_, _>>(),
         "listener": {
             "tls": server.tls.is_some(), "behind_tls_proxy": server.behind_tls_proxy, "loopback": server.listen.ip().is_loopback(),
             "admin_loopback": server.admin.ip().is_loopback(), "body_bytes_max": server.body_bytes_max.bytes(),

@@ -108,7 +108,7 @@ impl Selector {
             }
             Self::Counted => kind == "counted",
             Self::Intents => kind == "intent",
-            Self::Configs => event == "config",
+            Self::Configs => matches!(event, "started" | "config_reloaded"),
             Self::Credentials => event.starts_with("key_") || event.starts_with("credential_"),
             Self::Definitions => event.starts_with("definition_"),
             Self::Events => {
