@@ -34,7 +34,7 @@ pub enum Selector {
     Writes,
     /// Writes before they were sent.
     Intents,
-    /// Calls in which values were masked.
+    /// Calls of callers to whom a masking profile applied.
     Masked,
     /// Calls that failed for the system behind, or for Weir.
     Failed,
@@ -99,7 +99,7 @@ impl Selector {
             Self::Writes => {
                 is_call && matches!(text("effect"), "write" | "idempotent_write") && !is_denied && !is_limited
             }
-            Self::Masked => is_call && record.contains_key("masked"),
+            Self::Masked => is_call && (record.contains_key("masked") || record.contains_key("masking")),
             Self::Failed => {
                 is_call
                     && !is_denied
