@@ -1,6 +1,9 @@
 //! What does not fit together: each case is one mistake in an otherwise good config.
 
+mod audit;
 mod caching;
+mod credentials;
+mod forward;
 mod limits;
 mod line;
 mod redis;
@@ -90,14 +93,14 @@ fn a_listener_that_others_reach_needs_tls_and_credentials() {
       problem 2:19 `server.listen` is `0.0.0.0:8080`, which other machines reach, and speaks no TLS
         help: give `server.tls`, or say `server.behind_tls_proxy: true` where a proxy in front ends TLS, or listen on `127.0.0.1`
       problem 2:19 `server.listen` is `0.0.0.0:8080`, which other machines reach, and no credentials are configured
-        help: give `identity.api_keys`, or listen on `127.0.0.1`
+        help: give `identity.api_keys` or another kind of credential, or listen on `127.0.0.1`
     server: { listen: '0.0.0.0:8080' }
     identity: { api_keys: { file: keys.yaml } }
       problem 2:19 `server.listen` is `0.0.0.0:8080`, which other machines reach, and speaks no TLS
         help: give `server.tls`, or say `server.behind_tls_proxy: true` where a proxy in front ends TLS, or listen on `127.0.0.1`
     server: { listen: '[::]:8080', behind_tls_proxy: true }
       problem 2:19 `server.listen` is `[::]:8080`, which other machines reach, and no credentials are configured
-        help: give `identity.api_keys`, or listen on `127.0.0.1`
+        help: give `identity.api_keys` or another kind of credential, or listen on `127.0.0.1`
     server: { listen: 10.1.2.3:8080, behind_tls_proxy: true }
     identity: { api_keys: { file: keys.yaml } }
       fine

@@ -15,7 +15,10 @@ pub(super) fn mtls(config: &Config, known_roles: &[&str], root: &Scope<'_>) {
     }
     let callers = scope.key("callers");
     if mtls.callers.is_empty() && callers.keys().is_empty() && callers.indices().is_empty() {
-        callers.refuse("names nobody: no certificate would be let in", "write who is meant: `{ uri: 'spiffe://corp.example/agents/*', roles: [agent] }`");
+        callers.refuse(
+            "names nobody: no certificate would be let in",
+            "write who is meant: `{ uri: 'spiffe://corp.example/agents/*', roles: [agent] }`",
+        );
     }
     for (scope, rule) in callers.items(&mtls.callers) {
         caller(rule, known_roles, &scope);
@@ -28,7 +31,10 @@ fn caller(rule: &CertificateRule, known_roles: &[&str], scope: &Scope<'_>) {
     match (given.next(), given.next()) {
         (Some((kind, pattern)), None) => {
             if pattern.as_str().is_empty() {
-                scope.key(kind).refuse("is empty, and so fits no name", "write a name, in which `*` stands for any run of characters");
+                scope.key(kind).refuse(
+                    "is empty, and so fits no name",
+                    "write a name, in which `*` stands for any run of characters",
+                );
             }
             if pattern.as_str().bytes().all(|byte| byte == b'*') && rule.subject.is_some() {
                 scope.key(kind).warn(
@@ -40,7 +46,9 @@ fn caller(rule: &CertificateRule, known_roles: &[&str], scope: &Scope<'_>) {
         _ => scope.refuse("must have exactly one of `uri`, `dns` and `email`", "write one rule for each name"),
     }
     if rule.subject.as_ref().is_some_and(String::is_empty) {
-        scope.key("subject").refuse("must not be empty", "leave it out, and the name of the certificate is the subject");
+        scope
+            .key("subject")
+            .refuse("must not be empty", "leave it out, and the name of the certificate is the subject");
     }
     if rule.tenant.as_ref().is_some_and(String::is_empty) {
         scope.key("tenant").refuse("must not be empty", "leave it out where there are no tenants");

@@ -23,7 +23,10 @@ pub(super) fn signatures(config: &Config, known_roles: &[&str], root: &Scope<'_>
     scope.key("leeway").time_within(signatures.leeway, Period::s(0), LEEWAY_MAX);
     let keys = scope.key("keys");
     if keys.keys().is_empty() {
-        keys.refuse("names no key: no signature would be let in", "write `keyid: { secret: { env: NAME }, subject: … }`");
+        keys.refuse(
+            "names no key: no signature would be let in",
+            "write `keyid: { secret: { env: NAME }, subject: … }`",
+        );
     }
     for (id, settings) in &signatures.keys {
         key(id, settings, known_roles, &keys.key(id));
