@@ -6,6 +6,8 @@ mod clock;
 mod entry;
 mod flight;
 mod freshness;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod key;
 mod ledger;
 pub mod limits;
@@ -13,12 +15,13 @@ mod local;
 mod nonces;
 mod octets;
 mod pages;
+mod pseudonyms;
 pub mod redis;
 mod revocations;
 mod sealed;
 mod store;
 mod tags;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
 pub use approvals::{Approvals, Approved, NotApproved, Reach};
@@ -34,6 +37,7 @@ pub use ledger::{
 pub use local::Holding;
 pub use nonces::{Claim as NonceClaim, Nonces, Unspent};
 pub use pages::{Handle, Pages, Settings as PageSettings, TooLarge};
+pub use pseudonyms::{NewName, Pseudonyms};
 pub use revocations::{Reached as RevocationReached, Revocations};
 pub use sealed::{Damage, Sealer};
 pub use tags::{Pending, Raised, Settled, Tag, Tags, Unannounced};

@@ -1,10 +1,19 @@
 //! What callers may not see of what they get.
 
+mod path;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Glob;
+
+pub use path::{JsonPath, NoPath, Selector, Step};
+
+/// The detectors that there are without any config.
+pub const DETECTORS: [&str; 6] = ["email", "card", "phone", "iban", "national_id", "secret"];
+/// What a pattern of the config takes in memory at most.
+pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// What callers may not see of what they get. A role names its profile (`policy.roles.<role>.masking`).
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
@@ -35,7 +44,8 @@ pub struct MaskRule {
     /// The tools whose answers it is for, as patterns over namespaced names. Not stated: all.
     #[serde(default)]
     pub tools: Vec<Glob>,
-    /// Values by their place, as a JSONPath (RFC 9535): `$..email`, `$.rows[*].iban`. The value is masked wherever it recurs in the answer.
+    /// Values by their place in the structured result, and in any text that is JSON, as a JSONPath (RFC 9535, without filters and places
+    /// counted from the end): `$..email`, `$.rows[*].iban`. A value of at least four characters is masked wherever it recurs in the answer.
     #[serde(default)]
     pub path: Option<String>,
     /// Values by what they look like: `email`, `card`, `phone`, `iban`, `national_id`, `secret`, or a name of `masking.detectors`.
@@ -50,12 +60,12 @@ pub struct MaskRule {
 }
 
 /// What takes the place of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// Enough to recognise it: `a…@example.com`, `+49 … 89`, the first character of anything else.
     Partial,
-    /// Its last four characters: `…1234`.
+    /// Its last four characters: `…1234`. Nothing of what has less than eight.
     Last4,
     /// Nothing of it: `[redacted]`.
     Redact,

@@ -32,6 +32,7 @@ use crate::{
     error::{CallError, millis},
     guard::{self, NoReply},
     line::Place,
+    masking::Sight,
     mcp::Registration,
     operations::{self, Begun, IdempotencyKey, Operation},
     pages,
@@ -136,7 +137,7 @@ fn after_panic(record: &Record, gate: &SendGate) -> CallError {
     }
 }
 
-async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standings: &mut Vec<Standing>) -> Answer {
+async fn run(router: &Arc<Router>, mut call: ToolCall, record: &mut Record, standings: &mut Vec<Standing>) -> Answer {
     // First of all: whoever is refused for want of room costs next to nothing.
     let _slot = router.calls.take().map_err(|_| overloaded("Weir".to_owned()))?;
     // Nothing is done of which no record could be kept.
@@ -170,8 +171,15 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     };
     record.allowed(grant.rule.clone());
 
+    // What the caller may see of the answer is known by what allows the call, and by what it names in it.
+    let masking = &router.masking;
+    let restored = masking.restore(&call.caller, tool, call.params, call.arguments, record.trail()).await?;
+    (call.params, call.arguments) = (restored.params, restored.arguments);
+    let (names, trail) = (restored.names, record.trail().clone());
+    let sight = |grant| masking.sight(grant, &call.caller, &tool.name.shown, names.clone(), &trail);
+
     let invalid = |mistakes| CallError::InvalidArguments { tool: tool.name.shown.clone(), mistakes };
-    tool.validate(call.arguments.as_ref()).map_err(invalid)?;
+    tool.validate(call.arguments.as_ref()).map_err(|mistakes| sight(&grant).error(invalid(mistakes)))?;
 
     // What is judged is what is sent, with all that Weir itself adds.
     let judged = arguments_judged(router, &grant, asker, tool, call.arguments.as_ref());
@@ -182,6 +190,7 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
         return Err(CallError::NotAllowed { tool: tool.name.shown.clone() });
     };
     record.allowed(grant.rule.clone());
+    let sight = sight(&grant);
 
     let waits_its_time = call.patience.is_none();
     let period = call.patience.map_or(tool.deadline, |patience| patience.within(router.config.deadlines.max.0));
@@ -191,7 +200,7 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
         deadline: Deadline::after(period),
         cancel: call.control.cancel,
         trace: call.trace,
-        notices: call.notices,
+        notices: call.notices.map(|sender| sight.notices(sender)),
         gate: call.control.gate,
         write: None,
     };
@@ -206,13 +215,13 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     // Before its limits: a repeat of a write that was made is no further one.
     let operation = if tool.effect.writes() {
         let (operations, key) = (&router.operations, call.key.as_ref());
-        match operations.begin(&ctx, tool, &request, key, record.trail()).await? {
+        match operations.begin(&ctx, tool, &request, key, &sight, record.trail()).await? {
             Begun::First(operation) => {
                 operation.is_recorded_by(record.intent());
                 Some(operation)
             }
             Begun::Before(outcome, operation) => {
-                let reply = pages::fit(router, &ctx.caller, tool, outcome?).await;
+                let reply = pages::fit(router, &ctx.caller, tool, sight.print(), outcome?).await;
                 let provenance = tool.provenance.clone();
                 return Ok(Answered { operation: Some(operation), provenance, ..reply.into() });
             }
@@ -225,12 +234,13 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
     // Caller side, before the cache: a cached answer is charged too.
     *standings = router.limits.admit_caller(&ctx.caller, tool, record.trail()).await?;
 
-    let answered = match plan::cache_plan(router, &ctx.caller, tool, &request.params, request.arguments.as_ref()) {
+    let (params, arguments) = (&request.params, request.arguments.as_ref());
+    let answered = match plan::cache_plan(router, &ctx.caller, tool, params, arguments, sight.mask()) {
         Ok(plan) => {
             // Whoever waits as long as a fetch may take hears from the fetch that it failed.
             let wait_by = ctx.deadline.at() + if waits_its_time { guard::LATE } else { Duration::ZERO };
             let trail = record.trail().clone();
-            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, wait_by, trail).await;
+            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, &sight, wait_by, trail).await;
             record.cache(outcome);
             answer
         }
@@ -238,16 +248,19 @@ async fn run(router: &Arc<Router>, call: ToolCall, record: &mut Record, standing
             record.cache(Some(Outcome::Bypass(bypass)));
             match operation {
                 Some(operation) => {
-                    let outcome = write(router, &ctx, tool, request, &operation, record.trail()).await;
+                    let outcome = write(router, &ctx, tool, request, &operation, &sight, record.trail()).await;
                     let operation = Some(ctx.request_id);
                     outcome.map(|reply| Answered { operation, ..reply.into() })
                 }
-                None => fetch(router, &ctx, tool, request, record.trail()).await.map(Answered::from),
+                None => {
+                    let outcome = fetch(router, &ctx, tool, request, record.trail()).await;
+                    sight.outcome(outcome).await.map(Answered::from)
+                }
             }
         }
     }?;
     // Last of all, so that the cache holds answers whole.
-    let reply = pages::fit(router, &ctx.caller, tool, answered.reply).await;
+    let reply = pages::fit(router, &ctx.caller, tool, sight.print(), answered.reply).await;
     Ok(Answered { reply, provenance: tool.provenance.clone(), ..answered })
 }
 
@@ -268,7 +281,7 @@ fn arguments_judged(
     router.policy.judge(grant, asker, tool.asked(), Some(arguments))
 }
 
-/// The one way to the downstream: its limits, then the attempt, then what the caller may see of the answer.
+/// The one way to the downstream: its limits, then the attempt. What comes back is not masked yet.
 async fn fetch(
     router: &Router,
     ctx: &CallContext,
@@ -287,6 +300,7 @@ async fn write(
     tool: &Tool,
     request: Request,
     operation: &Operation,
+    sight: &Sight,
     trail: &Trail,
 ) -> Result<Reply, CallError> {
     let made = async {
@@ -300,7 +314,8 @@ async fn write(
         if let Some(announced) = announced {
             announced.ended(&outcome).await;
         }
-        outcome
+        // The cache hears of what changed as the downstream says it, and nobody else does.
+        sight.outcome(outcome).await
     };
     operation.ended(made.await).await
 }

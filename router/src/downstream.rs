@@ -5,7 +5,6 @@ mod revision;
 
 use std::{
     fmt,
-    path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},

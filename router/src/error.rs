@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use adapters::{AdapterError, ErrorClass, Rejection};
 use serde_json::{Map, Value, json};
 
+pub use crate::masking::Unmaskable;
+
 use crate::auth::StepUp;
 
 /// Why a call has no result. What may be told to the caller is in [`CallError::text`]; the rest is for the log and the audit record.
@@ -126,6 +128,20 @@ pub enum CallError {
         /// Why no answer came.
         error: Box<AdapterError>,
     },
+    /// The answer came, and may not be given: what must not be seen cannot be taken out of it.
+    Unmaskable {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// Why.
+        why: Unmaskable,
+    },
+    /// An argument is a pseudonym, and Redis, which knows what it stands for, cannot be asked. Nothing was sent.
+    NamesGone {
+        /// The tool's shown name.
+        tool: Arc<str>,
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// The caller withdrew the call.
     Cancelled,
     /// A bug of Weir's own.
@@ -153,6 +169,8 @@ impl CallError {
             Self::Unaudited { .. } => "unaudited",
             Self::Downstream { error, .. } => error.class.as_str(),
             Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::Unmaskable { .. } => "unmaskable",
+            Self::NamesGone { .. } => "names_gone",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal_error",
         }
@@ -249,6 +267,15 @@ impl CallError {
                  Do not simply repeat it: look first whether it took effect, or ask weir__operation_status. Operation id: {operation_id}.",
                 error.message.trim_end_matches('.')
             ),
+            Self::Unmaskable { tool, why } => format!(
+                "{tool} was carried out, but its answer cannot be shown to you: {why}. Do not repeat it for that alone; ask the operator about the                  masking of this tool (request id {request_id})."
+            ),
+            Self::NamesGone { tool, retry_after_ms } => {
+                let wait = seconds(*retry_after_ms);
+                format!(
+                    "{tool} was not called: what the names in its arguments stand for cannot be looked up now. Nothing was sent. Try again in {wait} s."
+                )
+            }
             Self::Cancelled => "The call was cancelled.".to_owned(),
             Self::Internal => format!(
                 "Internal error of the router; nothing more is known here. Tell the operator the request id {request_id}."
@@ -265,6 +292,7 @@ impl CallError {
             | Self::LeftAlone { retry_after_ms, .. }
             | Self::Queued { retry_after_ms, .. }
             | Self::KeysGone { retry_after_ms }
+            | Self::NamesGone { retry_after_ms, .. }
             | Self::Overloaded { retry_after_ms, .. }
             | Self::Unaudited { retry_after_ms }
             | Self::Unannounced { retry_after_ms, .. } => Some(*retry_after_ms),
@@ -274,6 +302,7 @@ impl CallError {
             | Self::NotAllowed { .. }
             | Self::InsufficientScope { .. }
             | Self::OutcomeUnknown { .. }
+            | Self::Unmaskable { .. }
             | Self::KeyReused { .. }
             | Self::Withheld { .. }
             | Self::Cancelled
@@ -288,7 +317,7 @@ impl CallError {
         let limit = match self {
             Self::Overloaded { limit, .. } => Some(limit.as_str()),
             Self::Limited { limit, .. } | Self::Uncounted { limit, .. } => Some(&**limit),
-            Self::Unannounced { .. } | Self::KeysGone { .. } => Some("redis"),
+            Self::Unannounced { .. } | Self::KeysGone { .. } | Self::NamesGone { .. } => Some("redis"),
             Self::Unaudited { .. } => Some("audit"),
             Self::Downstream { downstream, .. }
             | Self::LeftAlone { downstream, .. }
@@ -298,6 +327,7 @@ impl CallError {
             | Self::NotAllowed { .. }
             | Self::InsufficientScope { .. }
             | Self::OutcomeUnknown { .. }
+            | Self::Unmaskable { .. }
             | Self::KeyReused { .. }
             | Self::Withheld { .. }
             | Self::Cancelled

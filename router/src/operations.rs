@@ -27,7 +27,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    call::Trail,
+    masking::{Print, Sight},
+    audit::{Intent, Unaudited},
+    call::{self, Trail},
     catalog::Tool,
     error::{CallError, millis},
     guard,
@@ -73,8 +75,12 @@ pub(crate) struct Operation {
     has_key: bool,
     passed_key: String,
     gate: Arc<SendGate>,
-    /// Why it may not be sent.
+    /// What has to be on the disk before it is sent.
+    intent: OnceLock<Intent>,
+    /// Why it may not be sent: what is known of its key cannot be asked,
     unknowable: OnceLock<Unknowable>,
+    /// or no record of it can be written.
+    unaudited: OnceLock<Unaudited>,
     settled: AtomicBool,
 }
 
@@ -107,10 +113,11 @@ impl Operations {
         tool: &Tool,
         request: &Request,
         key: Option<&IdempotencyKey>,
+        sight: &Sight,
         trail: &Trail,
     ) -> Result<Begun, CallError> {
         let (owner, names) = (self.owner(&ctx.caller), self.ledger.names());
-        let rights = self.rights(&ctx.caller);
+        let rights = self.rights(&ctx.caller, sight.print());
         let operation = ctx.request_id.into_bytes();
         let about = About::of(tool, rights);
         let gate = ctx.gate.clone();
@@ -152,7 +159,7 @@ impl Operations {
                 }
                 OperationState::Unknown => {
                     came_to(trail, word);
-                    let found = look::at_once(self, ctx, tool, request, owner, &before).await;
+                    let found = look::at_once(self, ctx, tool, request, (owner, rights), &before, sight).await;
                     return Ok(Begun::Before(found.unwrap_or_else(|| Err(in_doubt(tool, id))), id));
                 }
                 OperationState::Waiting | OperationState::Sent | OperationState::NotMade => {}
@@ -201,10 +208,11 @@ impl Operations {
         self.ledger.names().owner(&parts)
     }
 
-    /// Changes with the roles of a caller: whoever has others now may not see what was answered then.
-    fn rights(&self, caller: &Caller) -> [u8; 16] {
+    /// Changes with the roles of a caller, and with what is masked for it: whoever sees something else now may not see what was answered then.
+    fn rights(&self, caller: &Caller, print: &Print) -> [u8; 16] {
         let mut roles: Vec<&[u8]> = caller.roles.iter().map(|role| role.as_bytes()).collect();
         roles.sort_unstable();
+        roles.push(print);
         self.ledger.names().print(&roles)
     }
 }
@@ -212,14 +220,33 @@ impl Operations {
 impl Operation {
     fn new(ticket: Ticket, has_key: bool, passed_key: [u8; 16], gate: Arc<SendGate>) -> Arc<Self> {
         let passed_key = Uuid::from_bytes(passed_key).simple().to_string();
-        let (unknowable, settled) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Self { ticket, has_key, passed_key, gate, unknowable, settled })
+        Arc::new(Self {
+            ticket,
+            has_key,
+            passed_key,
+            gate,
+            intent: OnceLock::new(),
+            unknowable: OnceLock::new(),
+            unaudited: OnceLock::new(),
+            settled: AtomicBool::new(false),
+        })
+    }
+
+    /// What has to be on the disk before the write is sent, if anything.
+    pub(crate) fn is_recorded_by(&self, intent: Option<Intent>) {
+        if let Some(intent) = intent {
+            let _ = self.intent.set(intent);
+        }
     }
 
     /// Tells the end of the write, before its caller hears of it.
     pub(crate) async fn ended(&self, outcome: Result<Reply, CallError>) -> Result<Reply, CallError> {
         let outcome = match self.unknowable.get() {
             Some(&unknowable) if matches!(outcome, Err(CallError::Cancelled)) => Err(keys_gone(unknowable)),
+            _ => outcome,
+        };
+        let outcome = match self.unaudited.get() {
+            Some(&unaudited) if matches!(outcome, Err(CallError::Cancelled)) => Err(call::unaudited(unaudited)),
             _ => outcome,
         };
         self.tell(End::of(&outcome, self.has_key, self.gate.passed())).await;
@@ -239,6 +266,13 @@ impl Operation {
 impl WriteCall for Operation {
     fn about_to_send(&self) -> BoxFuture<'_, Result<(), AdapterError>> {
         async {
+            // Before the ledger hears of it: a write that is refused here was never begun.
+            if let Some(intent) = self.intent.get() {
+                intent.written().await.map_err(|unaudited| {
+                    let _ = self.unaudited.set(unaudited);
+                    AdapterError::not_sent(ErrorClass::Cancelled, "No audit record can be written now; nothing was sent.")
+                })?;
+            }
             self.ticket.sent().await.map_err(|unknowable| {
                 let _ = self.unknowable.set(unknowable);
                 // Nobody withdrew it, but nothing is wrong with the downstream either, and it is not to be tried again.

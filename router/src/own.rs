@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Downstream,
+    masking::Masking,
     operations::{Operations, Status},
     pages::{self, NextPage},
     policy::Policy,
@@ -36,14 +37,15 @@ pub(crate) fn downstream(
     operations: &Operations,
     downstreams: &[Arc<Downstream>],
     policy: &Arc<Policy>,
+    masking: &Arc<Masking>,
 ) -> Option<Downstream> {
     let (parts, writes) = (pages::may_be_cut(config), config.downstreams.values().any(config::Downstream::may_write));
     if !parts && !writes {
         return None;
     }
     let own = Own {
-        next_page: NextPage::new(pages.clone(), policy.clone()),
-        status: Status::new(operations.clone(), policy.clone(), downstreams.to_vec()),
+        next_page: NextPage::new(pages.clone(), policy.clone(), masking.clone()),
+        status: Status::new(operations.clone(), policy.clone(), masking.clone(), downstreams.to_vec()),
     };
     let parts = parts.then(NextPage::offered);
     let tools = parts.into_iter().chain(writes.then(Status::offered)).collect();

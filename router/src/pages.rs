@@ -17,7 +17,7 @@ use cache::{Handle, PageSettings, Pages, redis::Redis};
 use config::Config;
 use tokio::sync::Semaphore;
 
-use crate::{Router, catalog::Tool};
+use crate::{Router, catalog::Tool, masking::Print};
 
 pub(crate) use next_page::{LOCAL_NAME, NextPage};
 use part::Next;
@@ -61,16 +61,22 @@ pub(crate) fn may_be_cut(config: &Config) -> bool {
 }
 
 /// The reply, or its first part where it is longer than what the tool may give at once.
-pub(crate) async fn fit(router: &Router, caller: &Caller, tool: &Tool, reply: Reply) -> Reply {
+pub(crate) async fn fit(router: &Router, caller: &Caller, tool: &Tool, print: &Print, reply: Reply) -> Reply {
     let Some(characters_max) = tool.answer_characters_max() else { return reply };
     match reply {
-        Reply::Complete(bytes) => Reply::Complete(first_part(router, caller, tool, characters_max, bytes).await),
-        Reply::NotFound(bytes) => Reply::NotFound(first_part(router, caller, tool, characters_max, bytes).await),
+        Reply::Complete(bytes) => Reply::Complete(first_part(router, (caller, print), tool, characters_max, bytes).await),
+        Reply::NotFound(bytes) => Reply::NotFound(first_part(router, (caller, print), tool, characters_max, bytes).await),
         Reply::InputRequired(_) | Reply::Task(_) => reply,
     }
 }
 
-async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_max: usize, bytes: Bytes) -> Bytes {
+async fn first_part(
+    router: &Router,
+    (caller, print): (&Caller, &Print),
+    tool: &Tool,
+    characters_max: usize,
+    bytes: Bytes,
+) -> Bytes {
     // No character has less than a byte.
     if bytes.len() <= characters_max {
         return bytes;
@@ -101,7 +107,7 @@ async fn first_part(router: &Router, caller: &Caller, tool: &Tool, characters_ma
         Some(provenance) => crate::mcp::provenance::told_in(&part, provenance),
         None => part,
     };
-    let rest = parted.rest.into_iter().map(|(handle, part)| (handle, kept(&tool.name.shown, &told(part))));
+    let rest = parted.rest.into_iter().map(|(handle, part)| (handle, kept(&tool.name.shown, print, &told(part))));
     match router.pages.keep(&owner, rest.collect()).await {
         Ok(()) => parted.first,
         Err(cache::TooLarge) => parted.first_alone,
@@ -153,15 +159,24 @@ impl Parted {
     }
 }
 
-/// A part as it is kept, with the tool whose answer it is of: who may no longer use that gets no more of its answers.
-fn kept(tool_name: &str, part: &[u8]) -> Bytes {
-    [tool_name.as_bytes(), &[NAME_END], part].concat().into()
+/// A part as it is kept, with the tool whose answer it is of and what decided what was seen of it: who may no longer use that, or would
+/// see something else now, gets no more of its answers.
+fn kept(tool_name: &str, print: &Print, part: &[u8]) -> Bytes {
+    [tool_name.as_bytes(), &[NAME_END], print, part].concat().into()
 }
 
-/// The tool, and the part.
-fn read_kept(kept: &Bytes) -> Option<(&str, Bytes)> {
+/// A part that was kept.
+struct Kept<'a> {
+    tool_name: &'a str,
+    print: &'a [u8],
+    part: Bytes,
+}
+
+fn read_kept(kept: &Bytes) -> Option<Kept<'_>> {
     let end = memchr::memchr(NAME_END, kept)?;
-    Some((std::str::from_utf8(&kept[..end]).ok()?, kept.slice(end + 1..)))
+    let (print, _) = kept[end + 1..].split_at_checked(size_of::<Print>())?;
+    let part = kept.slice(end + 1 + print.len()..);
+    Some(Kept { tool_name: std::str::from_utf8(&kept[..end]).ok()?, print, part })
 }
 
 /// Whose a page is: one caller with the roles that it has now.

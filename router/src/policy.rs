@@ -121,6 +121,13 @@ impl Grant {
         self.ways.iter().map(|way| way.role.masking.as_deref())
     }
 
+    /// Whether an answer may come masked, as far as it can be known before there is a call.
+    pub(crate) fn may_be_masked(&self) -> bool {
+        let decides = self.is_conditional() || self.needs_arguments();
+        let mut masked = self.ways.iter().map(|way| way.role.masking.is_some());
+        if decides { masked.any(|is_masked| is_masked) } else { !self.ways.is_empty() && masked.all(|is_masked| is_masked) }
+    }
+
     /// Whether who asks, or when, decides about it.
     pub(crate) fn is_conditional(&self) -> bool {
         self.ways.iter().any(|way| !way.before.is_empty())
@@ -201,8 +208,12 @@ impl Policy {
 
     /// Whether `asker` may use the tool now, as far as it can be known without the arguments of a call.
     pub(crate) fn allows(&self, asker: Asker<'_>, tool: Asked<'_>) -> bool {
-        let grant = self.grant(self.roles_of(asker.caller), tool.name);
-        grant.is_some_and(|grant| self.judge(&grant, asker, tool, None).grant.is_some())
+        self.grant_now(asker, tool).is_some()
+    }
+
+    /// By what `asker` may use the tool now, as far as it can be known without the arguments of a call.
+    pub(crate) fn grant_now(&self, asker: Asker<'_>, tool: Asked<'_>) -> Option<Arc<Grant>> {
+        self.judge(&self.grant(self.roles_of(asker.caller), tool.name)?, asker, tool, None).grant
     }
 
     /// The rule by which a caller with `roles` may read the resource of this URI; conditions are for tools alone.

@@ -25,7 +25,7 @@ use crate::{
     front::Gatekeeper,
     invalidate::{self, StrictFamilies, Webhook},
     limits::Limits,
-    masking::AuditMask,
+    masking::{AuditMask, Masking},
     mcp::Sessions,
     operations::Operations,
     own, pages,
@@ -71,6 +71,8 @@ pub struct Router {
     pub(crate) audit: Arc<Audit>,
     /// What log and audit may not hold.
     pub(crate) audit_mask: Arc<AuditMask>,
+    /// What callers may not see.
+    pub(crate) masking: Arc<Masking>,
     /// Where limits, permits and writes are kept; the cache's own Redis unless the config names a second.
     pub(crate) state: Option<Redis>,
     /// The results that tools gave before.
@@ -143,7 +145,8 @@ impl Router {
         let pages = Arc::new(pages::store(masters.store_sealer("cache/page", pages::ANSWER_BYTES_MAX), redis.clone()));
         let operations = Operations::new(&config, &masters, state.clone());
         let policy = policy(&config)?;
-        let own = own::downstream(&config, &pages, &operations, &downstreams, &policy).map(Arc::new);
+        let masking = Masking::new(&config.masking, &masters, state.clone());
+        let own = own::downstream(&config, &pages, &operations, &downstreams, &policy, &masking).map(Arc::new);
         let limiter = state.clone().map_or_else(Limiter::in_memory, Limiter::shared);
         let revocations = state.clone().map_or_else(Revocations::in_memory, Revocations::shared);
         let nonce_names = masters.store_secret("signature/nonce");
@@ -162,6 +165,7 @@ impl Router {
             catalog: Catalog::new(&config, downstreams.clone(), own, definitions, None),
             policy,
             audit_mask: Arc::new(AuditMask::new(&config.masking)),
+            masking,
             authenticator: Authenticator::new(loaded, surroundings, revocations.clone(), tokens, &nonces)?,
             revocations,
             nonces,
@@ -219,7 +223,9 @@ impl Router {
         let webhook = webhook(surroundings)?;
         let downstreams = downstreams(loaded, &before.downstreams)?;
         let policy = policy(&config)?;
-        let own = own::downstream(&config, &before.pages, &before.operations, &downstreams, &policy).map(Arc::new);
+        let masking = Masking::succeeding(&before.masking, &config.masking);
+        let (pages, operations) = (&before.pages, &before.operations);
+        let own = own::downstream(&config, pages, operations, &downstreams, &policy, &masking).map(Arc::new);
         let known = before.definitions();
         let (board, audit) = (known.board().clone(), before.audit.clone());
         let definitions = Definitions::new(&config, &loaded.sources.base, board, audit, Some(known))?;
@@ -229,6 +235,7 @@ impl Router {
             catalog: Catalog::new(&config, downstreams.clone(), own, definitions, Some(&before.catalog)),
             policy,
             audit_mask: Arc::new(AuditMask::new(&config.masking)),
+            masking,
             authenticator: Authenticator::new(loaded, surroundings, before.revocations.clone(), tokens, &before.nonces)?,
             revocations: before.revocations.clone(),
             nonces: before.nonces.clone(),
@@ -345,6 +352,7 @@ impl Router {
             join_all(self.downstreams.iter().map(|downstream| downstream.adapter.close())).await;
             self.retired.wait().await;
         };
+        self.audit.stopped();
         let (_, closed) = tokio::join!(self.audit.end(FLUSH), tokio::time::timeout(CLOSE, closing));
         if closed.is_err() {
             tracing::warn!("some downstreams did not end what they keep running");

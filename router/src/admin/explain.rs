@@ -142,6 +142,8 @@ fn no_such_view(router: &Router, named: &str) -> String {
 }
 
 async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
+    let grant = router.policy.grant_now(Asker { caller, now: Timestamp::now() }, tool.asked());
+    let masked_by = grant.and_then(|grant| router.masking.explain(&grant, &tool.name.shown));
     let keys = if tool.effect.writes() { router.operations.explained().await } else { Value::Null };
     let condition = tool.downstream.condition();
     let mistakes = tool.validate(arguments).err();
@@ -158,6 +160,7 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
         "policy": policy,
         "arguments": { "fit": mistakes.is_none(), "mistakes": mistakes },
         "downstream": { "kind": tool.downstream.kind(), "health": condition.word, "reason": condition.reason, "since": condition.since },
+        "masking": masked_by,
         "guard": tool.downstream.guard.explained(tool),
         "line": (!tool.downstream.is_own()).then(|| tool.downstream.line.explain(caller)),
         "limits": router.limits.explain(caller, tool).await,

@@ -7,7 +7,7 @@ use adapters::{
     json::{self, Change, Object},
 };
 use bytes::Bytes;
-use cache::{Ask, Cached, Failure, Fetched, Found, Seat, Served, State};
+use cache::{Ask, Cached, Failure, Fetched, Found, Seat, Served, State, Tag};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::{
     catalog::{Caching, Tool},
     error::CallError,
     invalidate::{StrictFamilies, template::tags_of_result},
+    masking::Sight,
     mcp::answer::{is_tool_error, member},
     telemetry,
 };
@@ -29,6 +30,7 @@ pub(super) async fn answer(
     tool: &Arc<Tool>,
     plan: Plan,
     request: Request,
+    sight: &Sight,
     wait_by: Instant,
     trail: Trail,
 ) -> (Answer, Option<Outcome>) {
@@ -49,6 +51,7 @@ pub(super) async fn answer(
         strict: router.strict.clone(),
         arguments: plan.arguments,
         request,
+        sight: sight.clone(),
         starter: ctx.clone(),
         trail,
     });
@@ -65,6 +68,7 @@ pub(super) async fn answer(
     };
     if matches!(served, Served::Nothing(Failure::FlightsFull)) {
         let reply = super::fetch(router, ctx, tool, alone.request.clone(), &alone.trail).await;
+        let reply = sight.outcome(reply).await;
         return (reply.map(Answered::from), Some(Outcome::Miss));
     }
     settled(served, ctx, tool, began.elapsed())
@@ -186,6 +190,8 @@ struct Fetch {
     /// As tags are made of them.
     arguments: Bytes,
     request: Request,
+    /// What all who ask by this key may see.
+    sight: Sight,
     /// The call that began it: others may wait longer than that one.
     starter: CallContext,
     trail: Trail,
@@ -201,13 +207,19 @@ impl Fetch {
             trace: self.starter.trace.without_state(),
             ..self.starter.clone()
         };
-        match fetch(&self.router, &ctx, &self.tool, for_all(&self.request), &self.trail).await {
+        let came = fetch(&self.router, &ctx, &self.tool, for_all(&self.request), &self.trail).await;
+        // What the answer is about is said by what the downstream says, not by what is left of it.
+        let tags = match &came {
+            Ok(Reply::Complete(bytes) | Reply::NotFound(bytes)) => self.tags(bytes),
+            Ok(Reply::InputRequired(_) | Reply::Task(_)) | Err(_) => None,
+        };
+        match self.sight.outcome(came).await {
             Ok(Reply::Complete(bytes)) if is_tool_error(&bytes) || is_cut(&bytes) => {
                 Fetched::Shared(SharedAnswer(Ok(Reply::Complete(bytes))))
             }
-            Ok(Reply::Complete(bytes)) => self.answered(bytes, Found::Found),
+            Ok(Reply::Complete(bytes)) => answered(bytes, Found::Found, tags),
             Ok(Reply::NotFound(bytes)) if self.caching.contract.not_found_for_ms > 0 => {
-                self.answered(bytes, Found::NotFound)
+                answered(bytes, Found::NotFound, tags)
             }
             Ok(Reply::NotFound(bytes)) => Fetched::Shared(SharedAnswer(Ok(Reply::NotFound(bytes)))),
             Ok(reply @ (Reply::InputRequired(_) | Reply::Task(_))) => Fetched::Own(SharedAnswer(Ok(reply))),
@@ -216,13 +228,18 @@ impl Fetch {
         }
     }
 
-    /// An answer that is stored if all its tags are known.
-    fn answered(&self, bytes: Bytes, found: Found) -> Fetched<SharedAnswer> {
-        let value = of_no_era(bytes);
-        match tags_of_result(&self.caching.templates, &self.strict, Some(&self.arguments), &value) {
-            Some(tags) => Fetched::Answer { value, found, tags },
-            None => Fetched::Shared(SharedAnswer(Ok(reply(value, found)))),
-        }
+    /// What the answer is about, if all of it is known.
+    fn tags(&self, result: &Bytes) -> Option<Vec<Tag>> {
+        tags_of_result(&self.caching.templates, &self.strict, Some(&self.arguments), result)
+    }
+}
+
+/// An answer that is stored if all its tags are known.
+fn answered(bytes: Bytes, found: Found, tags: Option<Vec<Tag>>) -> Fetched<SharedAnswer> {
+    let value = of_no_era(bytes);
+    match tags {
+        Some(tags) => Fetched::Answer { value, found, tags },
+        None => Fetched::Shared(SharedAnswer(Ok(reply(value, found)))),
     }
 }
 
@@ -254,6 +271,8 @@ fn is_trouble(error: &CallError) -> bool {
         | CallError::OutcomeUnknown { .. }
         | CallError::KeyReused { .. }
         | CallError::KeysGone { .. }
+        | CallError::Unmaskable { .. }
+        | CallError::NamesGone { .. }
         | CallError::Withheld { .. }
         | CallError::Cancelled
         | CallError::Internal => false,

@@ -1,27 +1,38 @@
 //! What the cache would be to a call, for the operator: the parts of the key, never its secret, or what keeps the call out.
 
+use std::sync::Arc;
+
 use adapters::Caller;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use cache::{Ask, Canonical};
 use config::{TagTemplate, downstream::Partition};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::plan;
+use super::{Trail, plan};
 use crate::{
     Router,
     catalog::{Caching, Tool},
+    masking::{CallMask, Sight},
+    policy::{Asker, Grant},
 };
 
 /// What the cache would be to this call of `tool`. Asks no downstream.
 pub(crate) async fn explain_cache(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>) -> Value {
     let mut told = Map::new();
-    match (plan::cache_plan(router, caller, tool, b"{}", arguments), &tool.caching) {
+    let grant = router.policy.grant_now(Asker { caller, now: Timestamp::now() }, tool.asked());
+    let sight = |grant: Arc<Grant>| {
+        router.masking.sight(&grant, caller, &tool.name.shown, Vec::new(), &Trail::default())
+    };
+    let sight = grant.map(sight);
+    let mask = sight.as_ref().and_then(Sight::mask);
+    match (plan::cache_plan(router, caller, tool, b"{}", arguments, mask), &tool.caching) {
         (Ok(plan), Some(caching)) => {
             told.insert("cached".to_owned(), json!(true));
             told.insert("key".to_owned(), json!(plan.key.to_string()));
-            told.insert("parts".to_owned(), parts(router, caller, tool, caching, &plan));
+            told.insert("parts".to_owned(), parts(router, caller, tool, caching, &plan, mask));
             told.insert("contract".to_owned(), contract(caching));
             told.insert("tags".to_owned(), tags(tool));
             told.insert("held".to_owned(), held(router, caching, plan).await);
@@ -41,7 +52,14 @@ pub(crate) async fn explain_cache(router: &Router, caller: &Caller, tool: &Tool,
 }
 
 /// What goes into the key. Nothing here says what the arguments, the secrets or the key's own secret are.
-fn parts(router: &Router, caller: &Caller, tool: &Tool, caching: &Caching, plan: &plan::Plan) -> Value {
+fn parts(
+    router: &Router,
+    caller: &Caller,
+    tool: &Tool,
+    caching: &Caching,
+    plan: &plan::Plan,
+    mask: Option<&CallMask>,
+) -> Value {
     let mut roles = router.policy.known_roles(caller);
     roles.sort();
     let canonical = Canonical::of(&plan.arguments).expect("they have a key");
@@ -67,7 +85,7 @@ fn parts(router: &Router, caller: &Caller, tool: &Tool, caching: &Caching, plan:
         "definition": short(&caching.definition),
         "arguments": { "canonical_bytes": canonical.len(), "hash": short(digest(&SHA256, canonical.as_bytes()).as_ref()) },
         "partition": { "kind": word, "of": partition },
-        "mask": Value::Null,
+        "mask": mask.map(|mask| short(&digest(&SHA256, &mask.revision()).as_ref()[..8])),
     })
 }
 

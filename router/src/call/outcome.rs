@@ -30,6 +30,8 @@ pub(crate) enum Bypass {
     CallerInputsUnknown,
     #[error("its results depend on the caller, so they cannot be shared: use `partition: private`")]
     CallerInputs,
+    #[error("pseudonyms in its results are for one caller, so they cannot be shared: use `partition: private`")]
+    Pseudonyms,
     #[error("the caller has no identity, so its results could be given to anybody")]
     NoIdentity,
     #[error("the caller shows no credential, by which `partition: token` keeps results apart")]
@@ -65,6 +67,7 @@ impl Bypass {
             Self::NotDeclared => "bypass_not_declared",
             Self::CallerInputsUnknown => "bypass_caller_inputs_unknown",
             Self::CallerInputs => "bypass_caller_inputs",
+            Self::Pseudonyms => "bypass_pseudonyms",
             Self::NoIdentity => "bypass_no_identity",
             Self::NoCredential => "bypass_no_credential",
             Self::FurtherParameters => "bypass_further_parameters",

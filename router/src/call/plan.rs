@@ -10,7 +10,7 @@ use adapters::{
     json::{Change, Object},
 };
 use bytes::Bytes;
-use cache::{Canonical, Identity, Key, Partition, Parts, Personal, Tag};
+use cache::{Canonical, Identity, Key, Mask, Partition, Parts, Personal, Tag};
 use config::downstream::Partition as Stated;
 
 use super::outcome::Bypass;
@@ -18,6 +18,7 @@ use crate::{
     Router,
     catalog::{Caching, Tool},
     invalidate::template::tags_of_arguments,
+    masking::CallMask,
 };
 
 /// How a call uses the cache.
@@ -41,6 +42,7 @@ pub(crate) fn cache_plan(
     tool: &Tool,
     params: &[u8],
     arguments: Option<&Bytes>,
+    mask: Option<&CallMask>,
 ) -> Result<Plan, Bypass> {
     if tool.effect.writes() {
         return Err(Bypass::Write);
@@ -51,6 +53,10 @@ pub(crate) fn cache_plan(
     }
     let roles = router.policy.known_roles(caller);
     let partition = partition(tool, caching, caller, roles.iter().map(AsRef::as_ref).collect())?;
+    if caching.partition == Stated::Shared && mask.is_some_and(CallMask::is_personal) {
+        return Err(Bypass::Pseudonyms);
+    }
+    let revision = mask.map(CallMask::revision);
     let arguments = with_defaults(tool.settings(), arguments);
     let canonical = Canonical::of(&arguments).map_err(Bypass::Arguments)?;
     let about = tags_of_arguments(&caching.templates, &router.strict, Some(&arguments));
@@ -69,7 +75,7 @@ pub(crate) fn cache_plan(
         definition: &caching.definition,
         arguments: &canonical,
         partition: &partition,
-        mask: None,
+        mask: revision.as_deref().map(|revision| Mask { profile: "", revision }),
     });
     Ok(Plan { key, tags, templates: about.templates.into(), arguments })
 }

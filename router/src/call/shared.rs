@@ -108,6 +108,8 @@ impl Form {
                 | CallError::OutcomeUnknown { .. }
                 | CallError::KeyReused { .. }
                 | CallError::KeysGone { .. }
+                | CallError::Unmaskable { .. }
+                | CallError::NamesGone { .. }
                 | CallError::Withheld { .. }
                 | CallError::Cancelled,
             ) => return None,

@@ -1,6 +1,7 @@
 //! What was decided about a call on its way, for its audit record: who is asked later needs to say why.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -28,6 +29,15 @@ pub(crate) struct Decisions {
     /// Why the policy denied it: `role`, `view`, `condition`, `arguments`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) denied_by: Option<&'static str>,
+    /// The masking profiles of the caller for this tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) masking: Option<Arc<str>>,
+    /// How many values each rule masked in what the downstream said for this call. Answers out of the cache are masked already.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) masked: BTreeMap<Arc<str>, u64>,
+    /// How many pseudonyms in the arguments became values again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restored: Option<usize>,
     /// The limits that were charged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) limits: Vec<Arc<str>>,
@@ -96,6 +106,15 @@ impl Trail {
     /// What was decided so far.
     pub(crate) fn decisions(&self) -> Decisions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Rules masked so many values.
+    pub(crate) fn masked(&self, counts: &[(Arc<str>, u64)]) {
+        self.note(|decisions| {
+            for (rule, count) in counts {
+                *decisions.masked.entry(rule.clone()).or_default() += count;
+            }
+        });
     }
 
     /// The call waited for the downstream.

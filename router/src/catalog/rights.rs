@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use adapters::Caller;
+use adapters::{
+    Caller,
+    json::{Change, Object},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
 use config::{Effect, Names};
@@ -148,7 +151,8 @@ impl Rights {
         }
         let mut allowed: Vec<bool> = self.grants.iter().map(Option::is_some).collect();
         self.conditional.iter().zip(&verdicts).for_each(|(&at, &may_use)| allowed[at] = may_use);
-        let list = Arc::new(List::new(tools, allowed));
+        let is_masked = |at: usize| self.grant(at).is_some_and(|grant| grant.may_be_masked());
+        let list = Arc::new(List::new(tools, allowed, is_masked));
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         if lists.len() < LISTS_MAX {
             lists.insert(verdicts, list.clone());
@@ -171,7 +175,7 @@ impl Rights {
 }
 
 impl List {
-    fn new(tools: &[Arc<Tool>], mut allowed: Vec<bool>) -> Self {
+    fn new(tools: &[Arc<Tool>], mut allowed: Vec<bool>, is_masked: impl Fn(usize) -> bool) -> Self {
         let all = || tools.iter().zip(&allowed).filter(|(_, is_allowed)| **is_allowed).map(|(tool, _)| tool);
         let parts = all().any(|tool| tool.answer_characters_max().is_some());
         let writes = all().any(|tool| tool.effect.writes());
@@ -186,11 +190,11 @@ impl List {
             };
         }
         let (mut names, mut definitions, mut ends) = (Vec::new(), BytesMut::new(), Vec::new());
-        for (tool, _) in tools.iter().zip(&allowed).filter(|(_, is_allowed)| **is_allowed) {
+        for (at, tool) in tools.iter().enumerate().filter(|(at, _)| allowed[*at]) {
             if !definitions.is_empty() {
                 definitions.put_u8(b',');
             }
-            definitions.put_slice(&tool.definition);
+            definitions.put_slice(&if is_masked(at) { without_promise(&tool.definition) } else { tool.definition.clone() });
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
@@ -233,6 +237,16 @@ impl List {
             next_cursor: (end < self.names.len()).then(|| URL_SAFE_NO_PAD.encode(&*self.names[end - 1])),
         })
     }
+}
+
+/// A definition without its `outputSchema`: what is masked may be a text where the schema promises a number, and clients refuse a result that
+/// does not keep the promise (MCP 2026-07-28, server/tools, "Output Schema").
+fn without_promise(definition: &Bytes) -> Bytes {
+    let Some(object) = Object::parse(text_of(definition)) else { return definition.clone() };
+    if object.get("outputSchema").is_none() {
+        return definition.clone();
+    }
+    object.rewrite(&[], |key, _| if key == "outputSchema" { Change::Remove } else { Change::Keep }).into()
 }
 
 fn text_of(definition: &[u8]) -> &str {

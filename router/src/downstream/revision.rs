@@ -82,6 +82,8 @@ fn digest(context: Context) -> [u8; 32] {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use config::Sources;
+
     use super::Revision;
 
     #[test]

@@ -76,7 +76,7 @@ mod tests {
     async fn a_caller_hears_its_position_at_once_and_then_when_it_changes_but_not_all_the_time() {
         let (sender, mut heard) = mpsc::channel(8);
         let mut ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(Duration::from_secs(60)));
-        ctx.notices = Some(sender);
+        ctx.notices = Some(adapters::Notices::new(sender, None));
         let mut told = Told::new(&ctx, "host");
         let began = Instant::now();
         for (ahead, wait_s) in [(12, 24), (12, 23), (1, 0), (0, 0)] {

@@ -2,15 +2,16 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
+use adapters::json::string;
 use regex::Regex;
 use serde_json::value::RawValue;
 
 use super::{
     detect::{self, By, Detector, Found},
+    strategy::REDACTED,
     walk::{self, Visit},
 };
 
-const REDACTED: &str = "[redacted]";
 /// Names of members, written without signs and in small letters: wherever a name has one of these in it, its value is secret,
 const PARTS_OF_NAMES: [&str; 14] = [
     "password",
@@ -75,10 +76,10 @@ impl AuditMask {
     pub(crate) fn json(&self, json: &[u8], bytes_max: usize) -> Box<RawValue> {
         let text = String::from_utf8_lossy(json);
         let masked = walk::rewrite(&text, &Place::default(), &mut Masking { mask: self, nested: 0 })
-            .map_or_else(|_| adapters::json::string(&self.text(&text)), Cow::into_owned);
+            .map_or_else(|_| string(&self.text(&text)), Cow::into_owned);
         let masked = if masked.len() > bytes_max { cut(&masked, bytes_max) } else { masked };
         let raw = RawValue::from_string(masked);
-        raw.unwrap_or_else(|_| RawValue::from_string(adapters::json::string(REDACTED)).expect("a string is JSON"))
+        raw.unwrap_or_else(|_| RawValue::from_string(string(REDACTED)).expect("a string is JSON"))
     }
 
     /// A text without anything that must not be written down.
@@ -93,7 +94,7 @@ impl AuditMask {
         {
             return masked;
         }
-        let mut found = detect::find_all(text, self.detectors.iter().enumerate());
+        let mut found = detect::find_all(text, (0..).zip(&self.detectors));
         if nested < NESTED_MAX {
             let encoded = detect::encoded_findings(text, |inner| self.finds(inner, nested + 1));
             found.extend(encoded.into_iter().map(|range| Found { range, by: By::One(0) }));
@@ -131,7 +132,7 @@ fn cut(masked: &str, bytes_max: usize) -> String {
     while !masked.is_char_boundary(end) {
         end -= 1;
     }
-    format!(r#"{{"cut":true,"bytes":{},"start":{}}}"#, masked.len(), adapters::json::string(&masked[..end]))
+    format!(r#"{{"cut":true,"bytes":{},"start":{}}}"#, masked.len(), string(&masked[..end]))
 }
 
 /// Whether something above has a sensitive name.
@@ -157,22 +158,25 @@ impl Visit for Masking<'_> {
     }
 
     fn key(&mut self, _parent: &Place, key: &str) -> Option<String> {
-        self.string(&Place::default(), key)
-    }
-
-    fn string(&mut self, place: &Place, text: &str) -> Option<String> {
-        if place.is_sensitive {
-            return (!text.is_empty()).then(|| REDACTED.to_owned());
-        }
-        match self.mask.masked(text, self.nested) {
+        match self.mask.masked(key, self.nested) {
             Cow::Borrowed(_) => None,
             Cow::Owned(masked) => Some(masked),
         }
     }
 
+    fn string(&mut self, place: &Place, text: &str) -> Option<String> {
+        if place.is_sensitive {
+            return (!text.is_empty()).then(|| string(REDACTED));
+        }
+        match self.mask.masked(text, self.nested) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(masked) => Some(string(&masked)),
+        }
+    }
+
     fn scalar(&mut self, place: &Place, raw: &str) -> Option<String> {
-        let hides = place.is_sensitive || self.mask.finds(raw, NESTED_MAX);
-        hides.then(|| REDACTED.to_owned())
+        let hides = place.is_sensitive || self.mask.finds(&detect::plain_number(raw), NESTED_MAX);
+        hides.then(|| string(REDACTED))
     }
 }
 

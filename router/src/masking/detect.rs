@@ -74,18 +74,18 @@ pub(super) struct Found {
     pub(super) by: By,
 }
 
-/// Who found a value.
+/// Who found a value. What has the smaller number stands before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum By {
     /// The one with this number.
-    One(usize),
+    One(u64),
     /// Several, of which this is the first: no single one can say what may be left of the value.
-    Several(usize),
+    Several(u64),
 }
 
 impl By {
     /// The first of them.
-    pub(super) fn first(self) -> usize {
+    pub(super) fn first(self) -> u64 {
         match self {
             Self::One(index) | Self::Several(index) => index,
         }
@@ -93,7 +93,12 @@ impl By {
 }
 
 /// All that `detectors` find in `text`, from left to right. What overlaps is one finding.
-pub(super) fn find_all<'d>(text: &str, detectors: impl Iterator<Item = (usize, &'d Detector)>) -> Vec<Found> {
+pub(super) fn find_all<'d>(text: &str, detectors: impl Iterator<Item = (u64, &'d Detector)>) -> Vec<Found> {
+    merged(find_each(text, detectors))
+}
+
+/// The same as they come, also what overlaps.
+pub(super) fn find_each<'d>(text: &str, detectors: impl Iterator<Item = (u64, &'d Detector)>) -> Vec<Found> {
     let mut all = Vec::new();
     // Nothing that is looked for is shorter.
     if text.len() > 3 {
@@ -101,7 +106,7 @@ pub(super) fn find_all<'d>(text: &str, detectors: impl Iterator<Item = (usize, &
             detector.find(text, &mut |range| all.push(Found { range, by: By::One(index) }));
         }
     }
-    merged(all)
+    all
 }
 
 /// What overlaps becomes one.
@@ -151,6 +156,20 @@ pub(super) fn encoded_findings(text: &str, mut finds: impl FnMut(&str) -> bool) 
         .collect()
 }
 
+/// A number of JSON with all its digits: `4.111111111111111e15` is a card too.
+pub(super) fn plain_number(raw: &str) -> Cow<'_, str> {
+    if !raw.contains(['e', 'E', '.']) {
+        return Cow::Borrowed(raw);
+    }
+    match raw.parse::<f64>() {
+        // All whole numbers up to here are exact.
+        Ok(number) if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 => {
+            Cow::Owned(format!("{number:.0}"))
+        }
+        _ => Cow::Borrowed(raw),
+    }
+}
+
 /// The character before a place.
 fn before(text: &str, at: usize) -> Option<char> {
     text[..at].chars().next_back()
@@ -161,10 +180,10 @@ fn after(text: &str, at: usize) -> Option<char> {
     text[at..].chars().next()
 }
 
-/// Whether a value from here to there is not the middle of something longer.
-fn stands_alone(text: &str, range: &Range<usize>) -> bool {
+/// Whether what stands from here to there is a part of something longer.
+pub(super) fn is_in_word(text: &str, range: &Range<usize>) -> bool {
     let goes_on = |next: Option<char>| next.is_some_and(|next| next.is_alphanumeric() || next == '_');
-    !goes_on(before(text, range.start)) && !goes_on(after(text, range.end))
+    goes_on(before(text, range.start)) || goes_on(after(text, range.end))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! JSON as text, leaf by leaf: what is not replaced keeps every byte, numbers and the order of members included.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use adapters::json;
 
@@ -17,9 +17,9 @@ pub(super) trait Visit {
     fn item(&mut self, parent: &Self::Place, index: usize) -> Self::Place;
     /// Another text for the key of a member.
     fn key(&mut self, parent: &Self::Place, key: &str) -> Option<String>;
-    /// Another text for a string.
+    /// Other JSON for a string.
     fn string(&mut self, place: &Self::Place, text: &str) -> Option<String>;
-    /// A text for a number, `true` or `false`.
+    /// Other JSON for a number, `true` or `false`.
     fn scalar(&mut self, place: &Self::Place, raw: &str) -> Option<String>;
 }
 
@@ -92,15 +92,15 @@ impl<'t, V: Visit> Walk<'t, '_, V> {
         if self.opens_empty(b'}', depth)? {
             return Ok(());
         }
-        let mut replaced: Vec<String> = Vec::new();
+        let mut replaced: HashMap<String, usize> = HashMap::new();
         loop {
             self.white_space();
             let (start, key) = self.quoted()?;
             let new = self.visit.key(place, &key).map(|new| {
                 // Two keys that look alike now are still two members.
-                let same = replaced.iter().filter(|earlier| **earlier == new).count();
-                replaced.push(new.clone());
-                if same == 0 { new } else { format!("{new} ({})", same + 1) }
+                let same = replaced.entry(new.clone()).or_insert(0);
+                *same += 1;
+                json::string(&if *same == 1 { new } else { format!("{new} ({same})") })
             });
             self.replace(start, new);
             self.white_space();
@@ -174,11 +174,11 @@ impl<'t, V: Visit> Walk<'t, '_, V> {
         Ok((start, text))
     }
 
-    /// Puts `new` in the place of what stands from `start` to here.
+    /// Puts JSON in the place of what stands from `start` to here.
     fn replace(&mut self, start: usize, new: Option<String>) {
         if let Some(new) = new {
             self.out.push_str(&self.text[self.copied..start]);
-            self.out.push_str(&json::string(&new));
+            self.out.push_str(&new);
             self.copied = self.at;
         }
     }

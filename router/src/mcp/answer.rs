@@ -185,6 +185,8 @@ fn of_error(error: &CallError, version: Version, request_id: Uuid) -> Wire {
         | CallError::Queued { .. }
         | CallError::KeyReused { .. }
         | CallError::KeysGone { .. }
+        | CallError::Unmaskable { .. }
+        | CallError::NamesGone { .. }
         | CallError::Withheld { .. }
         | CallError::Overloaded { .. }
         | CallError::Unannounced { .. }

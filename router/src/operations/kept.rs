@@ -112,6 +112,8 @@ impl End {
             // The call goes on in another round, which has the same key.
             Ok(Reply::InputRequired(_)) => Self::NotMade,
             Err(CallError::OutcomeUnknown { .. }) => Self::Unknown,
+            // It was carried out; only its answer is not to be seen.
+            Err(CallError::Unmaskable { .. }) => Self::Done(None),
             Err(CallError::Internal) if left => Self::Unknown,
             Err(CallError::Downstream { error, .. }) => match (error.sent, error.class) {
                 (Sent::No, _) | (Sent::Yes, ErrorClass::Busy | ErrorClass::Unauthorized | ErrorClass::Cancelled) => {
@@ -141,6 +143,7 @@ impl End {
                 | CallError::Queued { .. }
                 | CallError::KeyReused { .. }
                 | CallError::KeysGone { .. }
+                | CallError::NamesGone { .. }
                 | CallError::Withheld { .. }
                 | CallError::Overloaded { .. }
                 | CallError::Unannounced { .. }

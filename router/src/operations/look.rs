@@ -12,7 +12,7 @@ use super::{
     Operations,
     kept::{About, End},
 };
-use crate::{call::Trail, catalog::Tool, error::CallError, telemetry};
+use crate::{call::Trail, catalog::Tool, error::CallError, masking::Sight, telemetry};
 
 /// How long after each other it is looked: a new thing is not in an index at once.
 const WAITS: [Duration; 4] =
@@ -61,17 +61,18 @@ pub(super) async fn at_once(
     ctx: &CallContext,
     tool: &Tool,
     request: &Request,
-    owner: Owner,
+    (owner, rights): (Owner, [u8; 16]),
     before: &Known,
+    sight: &Sight,
 ) -> Option<Result<Reply, CallError>> {
-    if About::read(&before.about).rights != operations.rights(&ctx.caller) {
+    if About::read(&before.about).rights != rights {
         return None;
     }
     let operation_id = Uuid::from_bytes(before.operation);
     let sought = Sought { local_name: &tool.name.local, operation_id, arguments: request.arguments.as_ref() };
     let look = tool.downstream.adapter.look_for(ctx, sought);
     let Ok(Ok(Looked::Found(result))) = tokio::time::timeout_at(ctx.deadline.at(), look).await else { return None };
-    let found = Ok(Reply::Complete(result));
+    let found = sight.outcome(Ok(Reply::Complete(result))).await;
     operations.resolved(owner, before, &found).await;
     Some(found)
 }

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     Downstream,
-    policy::{Asked, Asker, Policy},
+    call::Trail,
+    masking::Masking,
+    policy::{Asked, Asker, Grant, Policy},
 };
 
 /// Its name below the name of Weir's own tools.
@@ -34,12 +36,18 @@ const GONE: &str = "What is kept of writes cannot be reached now. Try again in a
 pub(crate) struct Status {
     operations: Operations,
     policy: Arc<Policy>,
+    masking: Arc<Masking>,
     downstreams: Vec<Arc<Downstream>>,
 }
 
 impl Status {
-    pub(crate) fn new(operations: Operations, policy: Arc<Policy>, downstreams: Vec<Arc<Downstream>>) -> Self {
-        Self { operations, policy, downstreams }
+    pub(crate) fn new(
+        operations: Operations,
+        policy: Arc<Policy>,
+        masking: Arc<Masking>,
+        downstreams: Vec<Arc<Downstream>>,
+    ) -> Self {
+        Self { operations, policy, masking, downstreams }
     }
 
     pub(crate) fn offered() -> OfferedTool {
@@ -79,24 +87,23 @@ impl Status {
             (known.state, result) = (OperationState::Done, Some(found));
             known.answer = None;
         }
-        let is_allowed = self.is_allowed(ctx, &about);
+        let is_allowed = self.grant(ctx, &about).is_some();
         let told = told(&known, is_allowed.then_some(about.tool.as_str()), result.is_some());
         Ok(Reply::Complete(answer(told, result.as_deref())))
     }
 
-    fn is_allowed(&self, ctx: &CallContext, about: &About) -> bool {
+    fn grant(&self, ctx: &CallContext, about: &About) -> Option<Arc<Grant>> {
         let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream);
         let effect = downstream.map(|downstream| downstream.config.effect_of(&about.local_name));
         let place = effect.map(|effect| (about.downstream.as_str(), effect));
-        self.policy.allows(Asker { caller: &ctx.caller, now: Timestamp::now() }, Asked { name: &about.tool, place })
+        self.policy.grant_now(Asker { caller: &ctx.caller, now: Timestamp::now() }, Asked { name: &about.tool, place })
     }
 
     /// Whoever may no longer use the tool does not learn more by asking later.
     async fn look(&self, ctx: &CallContext, known: &Known, about: &About) -> Option<bytes::Bytes> {
-        if about.rights != self.operations.rights(&ctx.caller) {
-            return None;
-        }
-        if !self.is_allowed(ctx, about) {
+        let (grant, tool) = (self.grant(ctx, about)?, about.tool.as_str().into());
+        let sight = self.masking.sight(&grant, &ctx.caller, &tool, Vec::new(), &Trail::default());
+        if about.rights != self.operations.rights(&ctx.caller, sight.print()) {
             return None;
         }
         let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream)?;
@@ -104,7 +111,10 @@ impl Status {
         let sought = Sought { local_name: &about.local_name, operation_id, arguments: None };
         let look = downstream.adapter.look_for(ctx, sought);
         match tokio::time::timeout_at(ctx.deadline.at(), look).await {
-            Ok(Ok(Looked::Found(result))) => Some(result),
+            Ok(Ok(Looked::Found(result))) => match sight.outcome(Ok(Reply::Complete(result))).await {
+                Ok(Reply::Complete(result)) => Some(result),
+                Ok(Reply::NotFound(_) | Reply::InputRequired(_) | Reply::Task(_)) | Err(_) => None,
+            },
             Ok(Ok(Looked::NotSeen | Looked::CannotLook) | Err(_)) | Err(_) => None,
         }
     }

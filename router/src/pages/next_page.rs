@@ -10,9 +10,10 @@ use cache::Pages;
 use jiff::Timestamp;
 use serde_json::{json, value::to_raw_value};
 
-use super::{owner, read_kept};
+use super::{Kept, owner, read_kept};
 use crate::{
     own,
+    masking::Masking,
     policy::{Asked, Asker, Policy},
 };
 
@@ -32,11 +33,12 @@ const GONE: &str = "What is kept of long answers cannot be reached now. Try agai
 pub(crate) struct NextPage {
     pages: Arc<Pages>,
     policy: Arc<Policy>,
+    masking: Arc<Masking>,
 }
 
 impl NextPage {
-    pub(crate) fn new(pages: Arc<Pages>, policy: Arc<Policy>) -> Self {
-        Self { pages, policy }
+    pub(crate) fn new(pages: Arc<Pages>, policy: Arc<Policy>, masking: Arc<Masking>) -> Self {
+        Self { pages, policy, masking }
     }
 
     pub(crate) fn offered() -> OfferedTool {
@@ -63,9 +65,12 @@ impl NextPage {
         let found = self.pages.find(&owner(&ctx.caller), &handle).await.map_err(gone)?;
         // Another replica, or this one under another config, may have kept it.
         let asker = Asker { caller: &ctx.caller, now: Timestamp::now() };
-        let is_allowed = |tool_name: &str| self.policy.allows(asker, Asked { name: tool_name, place: None });
-        let page = found.as_ref().and_then(read_kept).filter(|(tool_name, _)| is_allowed(tool_name));
-        Ok(Reply::Complete(page.map(|(_, page)| page).unwrap_or_else(|| {
+        let sees_the_same = |kept: &Kept<'_>| {
+            let grant = self.policy.grant_now(asker, Asked { name: kept.tool_name, place: None });
+            grant.is_some_and(|grant| self.masking.print(&grant, &kept.tool_name.into()) == *kept.print)
+        };
+        let page = found.as_ref().and_then(read_kept).filter(sees_the_same);
+        Ok(Reply::Complete(page.map(|kept| kept.part).unwrap_or_else(|| {
             json!({ "content": [{ "type": "text", "text": UNKNOWN }], "isError": true }).to_string().into()
         })))
     }

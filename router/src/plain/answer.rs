@@ -84,6 +84,7 @@ fn status(error: &CallError) -> StatusCode {
         CallError::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
         CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CallError::Withheld { .. } => StatusCode::CONFLICT,
+        CallError::Unmaskable { .. } => StatusCode::BAD_GATEWAY,
         CallError::Downstream { error, .. } => status_of_downstream(error),
         CallError::OutcomeUnknown { .. } => StatusCode::BAD_GATEWAY,
         CallError::Uncounted { .. }
@@ -91,6 +92,7 @@ fn status(error: &CallError) -> StatusCode {
         | CallError::Queued { .. }
         | CallError::Overloaded { .. }
         | CallError::KeysGone { .. }
+        | CallError::NamesGone { .. }
         | CallError::Unannounced { .. }
         | CallError::Unaudited { .. }
         | CallError::Cancelled => StatusCode::SERVICE_UNAVAILABLE,

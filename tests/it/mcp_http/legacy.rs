@@ -45,7 +45,7 @@ async fn server(mcp: &Value, list_changed: bool) -> Result<(Script, Arc<dyn Adap
 async fn a_call_carries_version_and_session_and_its_stream_is_heard_to_the_answer() -> Result<()> {
     let (mut script, adapter) = server(&json!({}), false).await?;
     let (notices, mut told) = mpsc::channel(8);
-    let ctx = CallContext { notices: Some(notices), ..context(PATIENCE) };
+    let ctx = CallContext { notices: Some(adapters::Notices::new(notices, None)), ..context(PATIENCE) };
     let calling = {
         let adapter = Arc::clone(&adapter);
         tokio::spawn(async move { adapter.call(&ctx, quick()).await })

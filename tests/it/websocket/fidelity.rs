@@ -169,7 +169,7 @@ async fn progress_goes_to_the_call_that_asked_in_order_and_its_bytes_stay() -> R
         let mut calls = Vec::new();
         for steps in [3_u32, 7, 5] {
             let (sender, notices) = mpsc::channel(64);
-            let ctx = CallContext { notices: Some(sender), ..context(PATIENCE) };
+            let ctx = CallContext { notices: Some(adapters::Notices::new(sender, None)), ..context(PATIENCE) };
             let adapter = Arc::clone(&adapter);
             let call = async move {
                 complete(

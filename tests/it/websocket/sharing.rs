@@ -137,7 +137,7 @@ async fn a_log_message_is_handed_up_where_one_call_has_the_connection_and_nowher
     for (sharing, expected) in [("shared", 0), ("per_caller", 0), ("per_call", 1)] {
         let adapter = adapter(&server.url, &json!({ "sharing": sharing }), &json!({}))?;
         let (sender, mut notices) = mpsc::channel(8);
-        let ctx = CallContext { notices: Some(sender), ..context(PATIENCE) };
+        let ctx = CallContext { notices: Some(adapters::Notices::new(sender, None)), ..context(PATIENCE) };
         complete(adapter.call(&ctx, request("any", &json!({}), Effect::Read)).await)?;
         drop(ctx);
         let mut told = Vec::new();

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
-use super::{card::luhn, stands_alone};
+use super::{card::luhn, is_in_word};
 
 /// What a number looks like, and what must hold of its digits and letters.
 struct Form {
@@ -57,7 +57,7 @@ pub(super) fn find(text: &str, found: &mut impl FnMut(Range<usize>)) {
         while let Some(candidate) = form.pattern.find_at(text, from) {
             let plain: Vec<u8> = candidate.as_str().bytes().filter(u8::is_ascii_alphanumeric).collect();
             let plain = plain.to_ascii_uppercase();
-            if stands_alone(text, &candidate.range()) && (form.is_right)(&plain) {
+            if !is_in_word(text, &candidate.range()) && (form.is_right)(&plain) {
                 found(candidate.range());
                 from = candidate.end();
             } else {
