@@ -1,6 +1,7 @@
 //! The checks that need more than the text of a config: the environment and other files. They are apart so that a config
 //! can be checked on a machine that has neither.
 
+mod credential;
 mod files;
 mod keys;
 mod redis;
@@ -12,7 +13,6 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     KeyRecord, Loaded, Problem, Problems, Redis, SecretRef, Sources,
     check::{Scope, is_loopback},
-    downstream::Credential,
     environment,
     identity::signatures::SigningKey,
     problem::Findings,
@@ -187,23 +187,10 @@ impl Loaded {
             if let Some(postgres) = &downstream.postgres {
                 secrets.postgres(&postgres.url, &scope.key("postgres").key("url"));
             }
-            if let Some(mcp) = &downstream.mcp {
-                let scope = scope.key("mcp");
-                for (transport, credential) in [
-                    ("websocket", mcp.websocket.as_ref().and_then(|websocket| websocket.credential.as_ref())),
-                    ("http", mcp.http.as_ref().and_then(|http| http.credential.as_ref())),
-                ] {
-                    secrets.credential(credential, &scope.key(transport));
-                }
-                for (name, reference) in mcp.stdio.iter().flat_map(|stdio| &stdio.secrets) {
-                    secrets.read(reference, &scope.key("stdio").key("secrets").key(name));
-                }
-            }
-            if let Some(mainframe) = &downstream.mainframe {
-                secrets.credential(mainframe.credential.as_ref(), &scope.key("mainframe"));
-            }
-            if let Some(ticketing) = &downstream.ticketing {
-                secrets.credential(ticketing.credential.as_ref(), &scope.key("ticketing"));
+            secrets.shown(downstream, &scope);
+            let stdio = downstream.mcp.as_ref().and_then(|mcp| mcp.stdio.as_ref());
+            for (name, reference) in stdio.iter().flat_map(|stdio| &stdio.secrets) {
+                secrets.read(reference, &scope.key("mcp").key("stdio").key("secrets").key(name));
             }
         }
     }
@@ -263,36 +250,6 @@ impl Secrets<'_> {
             scope.refuse(
                 "does not hold a connection string",
                 "its form is `postgres://user:password@host/database?sslmode=require`",
-            );
-        }
-    }
-
-    /// The credential of the part of a downstream at `scope`.
-    fn credential(&self, credential: Option<&Credential>, scope: &Scope<'_>) {
-        let scope = scope.key("credential");
-        match credential {
-            None => {}
-            Some(Credential::Bearer(token)) => self.bearer(token, &scope.key("bearer")),
-            Some(Credential::Basic(basic)) => drop(self.read(&basic.password, &scope.key("basic").key("password"))),
-            Some(Credential::Header(header)) => self.header(&header.value, &scope.key("header").key("value")),
-
-            Some(_) => {}
-        }
-    }
-
-    fn header(&self, reference: &SecretRef, scope: &Scope<'_>) {
-        let Some(value) = self.read(reference, scope) else { return };
-        if !value.expose_secret().bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            scope.refuse("holds characters that no header has", "look for a line break or an umlaut in the secret");
-        }
-    }
-
-    fn bearer(&self, reference: &SecretRef, scope: &Scope<'_>) {
-        let Some(token) = self.read(reference, scope) else { return };
-        if !token.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            scope.refuse(
-                "holds characters that no bearer token has",
-                "look for a space, a line break or an umlaut in the secret",
             );
         }
     }

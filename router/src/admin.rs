@@ -1,7 +1,9 @@
 //! The operator's listener: probes and metrics for everybody on it, the rest for who has the token.
 
 mod config;
+mod definitions;
 mod explain;
+mod keys;
 mod purge;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
@@ -40,7 +42,7 @@ const RECORDS_DEFAULT: usize = 100;
 /// The largest body of an operator's request: a call's arguments may be as large.
 const BODY_BYTES_MAX: usize = 1 << 20;
 const NOTHING_HERE: &str = "There is nothing here: /healthz, /readyz, /metrics, /admin/downstreams, /admin/tools, /admin/audit, /admin/cache, /admin/config, \
-    and by POST /admin/cache/purge and /admin/explain.";
+    /admin/keys, /admin/definitions, and by POST /admin/cache/purge, /admin/explain, /admin/keys/revoke and /admin/definitions/approve.";
 
 /// What the operator's listener serves.
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl Operator {
             "/readyz" => self.readyz(router),
             "/metrics" => metrics(router),
             "/admin/config" => json_answer(&config::state(&self.live)),
+            "/admin/keys" => keys::list(router).await,
             _ if path.starts_with("/admin/") => admin(router, path, request.uri.query()),
             _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
         }
@@ -123,6 +126,13 @@ impl Operator {
                     .push_str(&format!("{name} may evict what must be kept: its maxmemory-policy is not noeviction\n"));
             }
         }
+        if router.audit.lag().is_some_and(|lag| lag.failing) {
+            lines.push_str("audit records cannot be written: writes are refused\n");
+        }
+        if router.audit.anchor_is_behind() {
+            lines.push_str("checkpoints of the audit log do not reach audit.anchor\n");
+        }
+        lines.push_str(&definitions::lines(router));
         lines.push_str(&config::lines(&self.live));
         text(StatusCode::OK, lines)
     }
@@ -195,7 +205,7 @@ pub(crate) async fn serve(operator: Arc<Operator>, listener: TcpListener, stop: 
 
 /// What an operator asks with a body.
 async fn posted(router: &Router, path: &str, headers: &HeaderMap, body: Incoming) -> Response<Body> {
-    if !matches!(path, "/admin/cache/purge" | "/admin/explain") {
+    if !matches!(path, "/admin/cache/purge" | "/admin/explain" | "/admin/keys/revoke" | "/admin/definitions/approve") {
         return problem(StatusCode::NOT_FOUND, NOTHING_HERE);
     }
     if let Some(refused) = intake::refuse_by_headers(headers) {
@@ -210,6 +220,8 @@ async fn posted(router: &Router, path: &str, headers: &HeaderMap, body: Incoming
     }
     match path {
         "/admin/explain" => explain::answer(router, &taken.body).await,
+        "/admin/definitions/approve" => definitions::approve(router, &taken.body).await,
+        "/admin/keys/revoke" => keys::revoke(router, &taken.body).await,
         _ => purge::answer(router, &taken.body).await,
     }
 }
@@ -219,8 +231,11 @@ fn metrics(router: &Router) -> Response<Body> {
     telemetry::calls_running(router.calls.taken(), router.calls.share());
     for downstream in router.downstreams() {
         telemetry::line_figures(downstream.name.as_str(), downstream.line.figures());
+        let held = router.definitions().held_count(&downstream.name);
+        telemetry::definitions_held(downstream.name.as_str(), held);
     }
     router.cache.redis().iter().for_each(|redis| telemetry::redis_up(redis.is_up()));
+    router.audit.lag().into_iter().for_each(telemetry::audit_lag);
     let is_downstream =
         |name: &str| name == RESERVED || router.downstreams().iter().any(|own| own.name.as_str() == name);
     text(StatusCode::OK, telemetry::render(is_downstream))
@@ -232,6 +247,8 @@ fn admin(router: &Router, path: &str, query: Option<&str>) -> Response<Body> {
         "/admin/tools" => json_answer(&json!({ "tools": router.tools() })),
         "/admin/audit" => audit(router, query),
         "/admin/cache" => json_answer(&cache(router)),
+        "/admin/definitions" => definitions::told(router, query),
+        "/admin/definitions/lock" => json_answer(&json!({ "lock": router.definitions().exported().to_text() })),
         _ => problem(StatusCode::NOT_FOUND, NOTHING_HERE),
     }
 }
@@ -248,6 +265,7 @@ fn downstreams(router: &Router) -> Value {
             "name": downstream.name, "kind": downstream.kind(), "health": condition.word,
             "reason": condition.reason, "since": condition.since, "guard": downstream.guard.told(None),
             "tools": offer.as_ref().map_or(0, |offer| offer.tools.len()), "left_out": left_out,
+            "held": router.definitions().held_count(&downstream.name),
         })
     };
     json!({ "downstreams": router.downstreams().iter().map(one).collect::<Vec<_>>() })

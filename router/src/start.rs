@@ -142,6 +142,7 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
     router.gatekeeper.listens_on(callers);
     router.operators_gate.listens_on(admin);
     redis_is_tried(&router).await;
+    router.audit.started(&router.config);
     let live = Live::new(router);
     let recorder = auth::record_always(live.clone());
     let closing = live.router().closing.clone();

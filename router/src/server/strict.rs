@@ -1,7 +1,7 @@
 //! A connection on which the HTTP library meets only requests that have one meaning.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -21,6 +21,27 @@ pub(crate) struct Strict<I> {
     refused: Option<Refused>,
     /// What is left to write of the answer to a head that is refused.
     answer: Bytes,
+    teller: Option<Teller>,
+}
+
+/// Hears why a request was answered here that nothing above gets to see.
+pub(crate) struct Teller(Box<dyn Fn(&'static str) + Send>);
+
+impl Teller {
+    pub(crate) fn new(tell: impl Fn(&'static str) + Send + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller(…)")
+    }
+}
+
+/// What the library answers of itself, and nothing above it.
+fn is_of_library(bytes: &[u8]) -> bool {
+    bytes.starts_with(BARE_ANSWER) || TOO_LARGE_ANSWERS.iter().any(|answer| bytes.starts_with(answer))
 }
 
 /// What comes instead of the bytes that are refused.
@@ -37,17 +58,33 @@ const NO_HEAD: &[u8] = b"\0\r\n\r\n";
 /// How the library begins to answer a head that it cannot read. It knows no way to say more.
 const BARE_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n";
 
+/// How it begins its other answers, to heads that are too large. Nothing above answers so.
+const TOO_LARGE_ANSWERS: [&[u8]; 2] = [b"HTTP/1.1 414 ", b"HTTP/1.1 431 "];
+
 impl<I> Strict<I> {
     pub(crate) fn new(io: I) -> Self {
-        Self { io, framing: Framing::new(), refused: None, answer: Bytes::new() }
+        Self { io, framing: Framing::new(), refused: None, answer: Bytes::new(), teller: None }
+    }
+
+    /// The same, and somebody hears of each request that is answered here.
+    pub(crate) fn telling(self, teller: Teller) -> Self {
+        Self { teller: Some(teller), ..self }
+    }
+
+    fn told(&self, reason: &'static str) {
+        if let Some(Teller(tell)) = &self.teller {
+            tell(reason);
+        }
     }
 
     /// The answer to a head that cannot be read, where the library's own is as bare as it begins with. `rest`: its other headers.
     fn tell(&self, rest: &[u8]) -> Bytes {
         let detail = if let Some(Refused::Head { why, .. }) = self.refused {
+            self.told("ambiguous_http");
             format!("The request could be read in two ways: {why}. Mend the client, or the proxy in between.")
         } else {
             telemetry::refused_before_auth("malformed");
+            self.told("malformed");
             "This is no HTTP request. Mend the client.".to_owned()
         };
         let body = front::problem_json(StatusCode::BAD_REQUEST, &detail, serde_json::Map::new());
@@ -99,6 +136,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Strict<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.answer.is_empty() {
+            if TOO_LARGE_ANSWERS.iter().any(|answer| bytes.starts_with(answer)) {
+                this.told("too_large_head");
+            }
             let Some(rest) = bytes.strip_prefix(BARE_ANSWER) else {
                 return Pin::new(&mut this.io).poll_write(cx, bytes);
             };
@@ -128,7 +168,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Strict<I> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = slices.iter().find(|slice| !slice.is_empty());
-        match first.filter(|first| first.starts_with(BARE_ANSWER)) {
+        match first.filter(|first| is_of_library(first)) {
             Some(bare) => self.poll_write(cx, bare),
             None => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
         }
