@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use config::{Loaded, Log, log::LogLevel};
 use futures_util::future::join_all;
@@ -80,6 +80,12 @@ async fn write(arguments: &Write) -> anyhow::Result<Exit> {
     let forgotten = lock.forget_others(known);
 
     let is_new = !path.exists() || lock.to_text() != before.to_text();
+    let bytes = lock.to_text().len() as u64;
+    ensure!(
+        bytes <= Lock::BYTES_MAX,
+        "the file would have {bytes} bytes; {} can be read: expose fewer tools (`expose: listed`)",
+        Lock::BYTES_MAX
+    );
     if is_new && !arguments.check {
         put(&path, &lock.to_text()).with_context(|| format!("{} cannot be written", path.display()))?;
     }

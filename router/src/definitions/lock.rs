@@ -8,8 +8,6 @@ use serde_json::value::RawValue;
 
 use super::canonical::{Digest, pretty};
 
-/// The largest file that is read, in bytes.
-pub const BYTES_MAX: u64 = 16 << 20;
 const VERSION: u32 = 1;
 
 /// The definitions of a lock file, by downstream and by the local name of the tool.
@@ -77,6 +75,9 @@ struct WrittenTool {
 }
 
 impl Lock {
+    /// The largest file that is read, in bytes.
+    pub const BYTES_MAX: u64 = 16 << 20;
+
     /// Reads the file at `path` and checks each digest.
     ///
     /// # Errors
@@ -84,11 +85,11 @@ impl Lock {
     pub fn read(path: &Path) -> Result<Self, LockError> {
         let named = || path.display().to_string();
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text));
+        let read = File::open(path).and_then(|file| file.take(Self::BYTES_MAX + 1).read_to_string(&mut text));
         read.map_err(|source| LockError::Unreadable { path: named(), source })?;
         let malformed = |reason: String| LockError::Malformed { path: named(), reason };
-        if text.len() as u64 > BYTES_MAX {
-            return Err(malformed(format!("it has more than {BYTES_MAX} bytes")));
+        if text.len() as u64 > Self::BYTES_MAX {
+            return Err(malformed(format!("it has more than {} bytes", Self::BYTES_MAX)));
         }
         let written: Written = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         if written.version != VERSION {
