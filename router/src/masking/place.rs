@@ -10,7 +10,7 @@ pub(super) struct Paths(Vec<(u32, JsonPath)>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Place {
     /// Path and step, in order. Few, and mostly the same ones all the way down.
-    open: Vec<(u32, u32)>,
+    pub(super) open: Vec<(u32, u32)>,
     /// The rule that masks all that is here.
     pub(super) rule: Option<u32>,
 }
