@@ -1,4 +1,5 @@
 mod audit;
+mod audit_reading;
 mod bridge;
 mod bytes;
 mod cache;
@@ -37,6 +38,7 @@ mod restart;
 mod revocation;
 mod signatures;
 mod state_redis;
+mod secrets;
 mod stdio;
 mod ticketing;
 mod websocket;

@@ -6,6 +6,7 @@ pub mod contract;
 pub mod fleet;
 pub mod harness;
 pub mod history;
+pub mod issuer;
 pub mod nginx;
 pub mod programs;
 pub mod tls;
@@ -14,4 +15,5 @@ pub use ask::{Ask, Events, events, hang_up, keys, open_house, speak, write_keys}
 pub use fleet::Fleet;
 pub use harness::{ADMIN_TOKEN, Answer, PATIENCE, TestRouter, modern_request, private_file, until};
 pub use history::{Counts, History, Told};
+pub use issuer::{Issuer, SigningKey};
 pub use tls::{secure_router, secured};

@@ -212,15 +212,13 @@ impl Tokens {
 
     /// The scopes that a client without a token is to ask for: all but those of a step up.
     pub(super) fn first_scopes(&self) -> Vec<&str> {
-        let of_issuer = |issuer: &'_ Issuer| {
-            let Jwt { required_scopes, scopes, step_up, .. } = &issuer.settings;
-            let first = scopes.keys().filter(|scope| !step_up.contains(scope));
-            required_scopes.iter().chain(first).map(String::as_str).collect::<Vec<_>>()
-        };
-        let mut first = Vec::new();
-        for scope in self.issuers.iter().flat_map(of_issuer).filter(|scope| *scope != OFFLINE_ACCESS) {
-            if !first.contains(&scope) {
-                first.push(scope);
+        let mut first: Vec<&str> = Vec::new();
+        for Jwt { required_scopes, scopes, step_up, .. } in self.issuers.iter().map(|issuer| &issuer.settings) {
+            let usual = scopes.keys().filter(|scope| !step_up.contains(scope));
+            for scope in required_scopes.iter().chain(usual) {
+                if *scope != OFFLINE_ACCESS && !first.contains(&scope.as_str()) {
+                    first.push(scope);
+                }
             }
         }
         first
