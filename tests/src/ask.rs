@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use secrecy::ExposeSecret as _;
@@ -174,6 +174,12 @@ impl TestRouter {
     /// Sends a message and reads the answer to its end.
     pub async fn ask(&self, ask: &Ask) -> Result<Answer> {
         harness::read(self.begin(ask).await?).await
+    }
+
+    /// Sends a message to another path than `/mcp` and reads the answer to its end.
+    pub async fn ask_at(&self, path: &str, ask: &Ask) -> Result<Answer> {
+        let headers: Vec<_> = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.send(Method::POST, path, &headers, ask.body.clone()).await
     }
 
     /// Sends a message and gives the answer as it begins.

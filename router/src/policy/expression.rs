@@ -23,8 +23,12 @@ use super::{
 
 /// The longest expression, in bytes.
 const LENGTH_MAX: usize = 2000;
-/// How deep an expression may nest.
-const DEPTH_MAX: u16 = 32;
+/// How many operators and brackets it has at most, those in its texts included: the parser takes stack for each that encloses another one.
+const OPERATORS_MAX: usize = 100;
+/// What the parser takes for so many at the worst, and three times as much.
+const PARSER_STACK_BYTES: usize = 32 * 1024 * 1024;
+/// How deep an expression may nest: working it out takes stack for each level, of a thread that serves calls.
+const DEPTH_MAX: usize = 24;
 
 /// An expression that was read and found to be bounded.
 #[derive(Debug)]
@@ -40,12 +44,26 @@ impl Expression {
         if text.len() > LENGTH_MAX {
             return Err(format!("is longer than {LENGTH_MAX} bytes"));
         }
-        let parser = Parser::default().enable_optional_syntax(false).max_recursion_depth(DEPTH_MAX);
-        let tree = parser.parse(text).map_err(|errors| {
+        let is_operator = |byte: &u8| b"([{?:!<>=+-*/%".contains(byte);
+        if text.bytes().filter(is_operator).count() > OPERATORS_MAX {
+            return Err(format!("has more than {OPERATORS_MAX} operators and brackets: write several conditions"));
+        }
+        // On a thread of its own, since a stack that overflows ends the process, and another config is read while calls run.
+        let reader = || Self::parse(text);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, reader);
+            let read = thread.map(std::thread::ScopedJoinHandle::join);
+            read.unwrap_or_else(|error| Ok(Err(format!("cannot be read now: {error}"))))
+                .unwrap_or_else(|_panic| Err("cannot be read".to_owned()))
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let tree = Parser::default().enable_optional_syntax(false).parse(text).map_err(|errors| {
             let first = errors.errors.first().map(|error| error.msg.clone()).unwrap_or_default();
             format!("cannot be read: {}", first.lines().next().unwrap_or_default())
         })?;
-        let mentions = tree::mentions(&tree)?;
+        let mentions = tree::mentions(&tree, DEPTH_MAX)?;
         cost::bounded(&tree)?;
         Ok(Self { text: text.into(), tree, mentions })
     }

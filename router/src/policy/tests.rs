@@ -64,7 +64,8 @@ fn decided(policy: &Policy, roles: &[&str], view: Option<&str>, name: &str, argu
     let caller = caller(roles);
     let view = view.map(|view| &**policy.view(view).expect("a view"));
     let decision = policy.decide(Asker { caller: &caller, now: now() }, tool(name), view, arguments);
-    decision.grant.map(|grant| grant.rule.to_string()).ok_or(decision.denied_by.expect("a reason"))
+    assert_eq!(decision.grant.is_none(), decision.denied_by.is_some());
+    decision.grant.map(|grant| grant.rule.to_string()).ok_or_else(|| decision.denied_by.unwrap_or_default())
 }
 
 #[test]

@@ -54,8 +54,8 @@ pub(super) enum Members {
 }
 
 /// What `tree` speaks of; what it may not speak of is told in a clause that goes on "the condition …".
-pub(super) fn mentions(tree: &IdedExpr) -> Result<Mentions, String> {
-    let mut reader = Reader { mentions: Mentions::default(), bound: Vec::new() };
+pub(super) fn mentions(tree: &IdedExpr, depth_max: usize) -> Result<Mentions, String> {
+    let mut reader = Reader { mentions: Mentions::default(), bound: Vec::new(), deeper: depth_max };
     reader.read(tree)?;
     Ok(reader.mentions)
 }
@@ -64,10 +64,19 @@ struct Reader<'t> {
     mentions: Mentions,
     /// The names that loops around have given.
     bound: Vec<&'t str>,
+    /// How much deeper it may nest.
+    deeper: usize,
 }
 
 impl<'t> Reader<'t> {
     fn read(&mut self, tree: &'t IdedExpr) -> Result<(), String> {
+        self.deeper = self.deeper.checked_sub(1).ok_or("nests too deep: write several conditions")?;
+        let read = self.read_here(tree);
+        self.deeper += 1;
+        read
+    }
+
+    fn read_here(&mut self, tree: &'t IdedExpr) -> Result<(), String> {
         match &tree.expr {
             Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.whole(name),
