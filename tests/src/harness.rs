@@ -55,7 +55,11 @@ impl TestRouter {
 
     /// Starts a router whose config refers to files in `dir`.
     pub async fn start_in(dir: TempDir, yaml: &str) -> Result<Self> {
-        let mut loaded = parse(yaml, dir.path())?;
+        Self::of(parse(yaml, dir.path())?, dir).await
+    }
+
+    /// Starts a router with a config that was read already, with free ports of loopback as its addresses.
+    pub async fn of(mut loaded: config::Loaded, dir: TempDir) -> Result<Self> {
         let loopback = "127.0.0.1:0".parse().context("an address")?;
         (loaded.config.server.listen, loaded.config.server.admin) = (loopback, loopback);
         let mut surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
