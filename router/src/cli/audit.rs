@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use config::secret::read_private;
 
 use super::Exit;
-use crate::audit::age::Identity;
+use router::audit::age::Identity;
 
 const EXIT_CODES: &str = "\
 Exit codes of `weir audit verify` (of several damages, the gravest):

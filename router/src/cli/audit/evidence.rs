@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Exit, Log, select::Span, verify::Against};
-use crate::audit::{
+use router::audit::{
     evidence::{
         bundle, collect,
         criteria::{CRITERIA, find},

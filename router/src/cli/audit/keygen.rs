@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Exit;
-use crate::audit::{age::Identity, signing::SigningKey};
+use router::audit::{age::Identity, signing::SigningKey};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

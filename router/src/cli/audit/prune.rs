@@ -11,13 +11,11 @@ use config::{Period, secret::read_private};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Exit, Log, verify::Against};
-use crate::{
-    audit::{
-        prune::prune,
-        signing::{KEY_FILE, SigningKey},
-        tombstone::RETENTION_MIN,
-    },
-    cli::output::count,
+use crate::cli::output::count;
+use router::audit::{
+    prune::prune,
+    signing::{KEY_FILE, SigningKey},
+    tombstone::RETENTION_MIN,
 };
 
 #[derive(Debug, Args)]

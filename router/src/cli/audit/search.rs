@@ -13,12 +13,10 @@ use super::{
     Exit, Log,
     select::{Selection, Span},
 };
-use crate::{
-    audit::{
-        export::{csv_header, csv_row, json_line},
-        records::{Filter, Found, Head, Unread, each},
-    },
-    cli::Style,
+use crate::cli::Style;
+use router::audit::{
+    export::{csv_header, csv_row, json_line},
+    records::{Filter, Found, Head, Unread, each},
 };
 
 /// How many records a person gets who does not say how many.

@@ -4,7 +4,7 @@ use clap::Args;
 use config::Glob;
 use jiff::{Timestamp, ToSpan as _, civil, tz::TimeZone};
 
-use crate::audit::records::Filter;
+use router::audit::records::Filter;
 
 /// A time in which something happened.
 #[derive(Debug, Args, Default)]

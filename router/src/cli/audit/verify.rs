@@ -11,10 +11,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Exit, Log};
-use crate::{
-    audit::verify::{Chain, End, Keys, Report, Settings, verify},
-    cli::{Style, output::count},
-};
+use crate::cli::{Style, output::count};
+use router::audit::verify::{Chain, End, Keys, Report, Settings, verify};
 
 /// How many damages are told to a person; all of them are in the JSON.
 const TOLD_MAX: usize = 10;
