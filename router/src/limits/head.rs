@@ -18,12 +18,17 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl Limits {
-    /// For the answer to a call: what is left of the limits that it was charged on its caller's side, and of the one that refused it.
+    /// For the answer to a call: what is left of the limits that it was charged on its caller's side, and of the one that refused it; and
+    /// which scopes it needs.
     pub(crate) fn head(&self, ended: &Ended) -> HeaderMap {
         let mut head = HeaderMap::new();
         let refusal = ended.answer.as_ref().err();
         if let Some(wait_ms) = refusal.and_then(CallError::retry_after_ms) {
             head.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait_ms)));
+        }
+        if let Some(CallError::InsufficientScope { needed, .. }) = refusal {
+            let challenge = HeaderValue::from_str(&needed.challenge).expect("a challenge is made of visible characters");
+            head.insert(header::WWW_AUTHENTICATE, challenge);
         }
         let refused_by = match refusal {
             Some(CallError::Limited { limit, retry_after_ms, .. }) => self.named(limit).zip(Some(*retry_after_ms)),
