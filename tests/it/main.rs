@@ -23,6 +23,7 @@ mod line;
 mod lists;
 mod mainframe;
 mod mainframe_records;
+mod masking;
 mod mcp_http;
 mod modern;
 mod mtls;
