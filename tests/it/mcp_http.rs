@@ -218,7 +218,7 @@ fn build(url: &str, mcp: &Value, http: &Value, base: &Path) -> Result<Arc<dyn Ad
     settings["http"]["url"] = json!(url);
     let downstream = Downstream { mcp: Some(serde_json::from_value(settings)?), ..Downstream::default() };
     let name = DownstreamName::new("enrich").map_err(anyhow::Error::msg)?;
-    Ok(adapters::build(&name, &downstream, base)?)
+    Ok(adapters::build(&name, &downstream, &config::Sources::at(base), |_, _, _| {})?)
 }
 
 fn quick() -> Request {

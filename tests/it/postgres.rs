@@ -134,7 +134,7 @@ impl Connected {
         let (name, downstream) = loaded.config.downstreams.first().context("no downstream")?;
         let mut downstream = downstream.clone();
         downstream.tools.extend(unchecked);
-        let adapter = adapters::build(name, &downstream, base.path())?;
+        let adapter = adapters::build(name, &downstream, &config::Sources::at(base.path()), |_, _, _| {})?;
         let tools = downstream.tools.keys().map(|tool| (tool.clone(), downstream.effect_of(tool))).collect();
         Ok(Self { adapter, tools, _base: base })
     }

@@ -123,7 +123,7 @@ impl Bench {
         settings["stdio"]["command"] = json!(command);
         let downstream = Downstream { mcp: Some(serde_json::from_value(settings)?), ..Downstream::default() };
         let name = DownstreamName::new("files").map_err(anyhow::Error::msg)?;
-        Ok(adapters::build(&name, &downstream, self.path())?)
+        Ok(adapters::build(&name, &downstream, &config::Sources::at(self.path()), |_, _, _| {})?)
     }
 
     /// The stand-ins that run.

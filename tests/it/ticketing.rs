@@ -98,7 +98,7 @@ fn build(url: &str, more: &Value, base: &Path) -> Result<Arc<dyn Adapter>> {
     }
     let downstream = Downstream { ticketing: Some(serde_json::from_value(settings)?), ..Downstream::default() };
     let name = DownstreamName::new("tickets").map_err(anyhow::Error::msg)?;
-    Ok(adapters::build(&name, &downstream, base)?)
+    Ok(adapters::build(&name, &downstream, &config::Sources::at(base), |_, _, _| {})?)
 }
 
 /// A call as the router hands it down.

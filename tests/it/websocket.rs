@@ -122,7 +122,7 @@ fn build(url: &str, mcp: &Value, websocket: &Value, base: &Path) -> Result<Arc<d
     settings["websocket"]["url"] = json!(url);
     let downstream = Downstream { mcp: Some(serde_json::from_value(settings)?), ..Downstream::default() };
     let name = DownstreamName::new("enrich").map_err(anyhow::Error::msg)?;
-    Ok(adapters::build(&name, &downstream, base)?)
+    Ok(adapters::build(&name, &downstream, &config::Sources::at(base), |_, _, _| {})?)
 }
 
 /// A call as the router hands it down.

@@ -2,6 +2,7 @@
 
 mod argument;
 mod caching;
+mod credential;
 mod defined;
 mod line;
 mod mainframe;
@@ -57,6 +58,7 @@ pub(super) fn downstreams(config: &Config, root: &Scope<'_>) {
             );
         }
         one(downstream, &config.deadlines, &scope.key(name.as_str()));
+        credential::per_caller(config, downstream, &scope.key(name.as_str()));
     }
 }
 

@@ -32,7 +32,10 @@ pub(super) fn policy(config: &Config, root: &Scope<'_>) {
         );
     }
     if roles.keys().len() > ROLES_MAX {
-        roles.refuse(format!("has more than {ROLES_MAX} roles"), "give callers several smaller roles instead of one of their own");
+        roles.refuse(
+            format!("has more than {ROLES_MAX} roles"),
+            "give callers several smaller roles instead of one of their own",
+        );
     }
     let time_zone = root.key("policy").key("time_zone");
     if TimeZone::get(&config.policy.time_zone).is_err() {

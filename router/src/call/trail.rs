@@ -75,6 +75,9 @@ pub(crate) struct Attempt {
     /// Why it was made, for all but the first: `not_sent`, `read`, `idempotent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) because: Option<&'static str>,
+    /// The kind of credential that the downstream was shown: `token_exchange`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<&'static str>,
 }
 
 impl Trail {

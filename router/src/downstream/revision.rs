@@ -33,6 +33,14 @@ impl Revision {
                 part(context, &content);
             }
         }
+        for certificate in config.certificate_files() {
+            let content = fs::read(sources.base.join(certificate)).unwrap_or_default();
+            for context in [&mut whole, &mut answers, &mut shown] {
+                part(context, &content);
+            }
+        }
+        // They decide what it may connect to, and not what it answers.
+        part(&mut whole, format!("{:?}", sources.private_networks).as_bytes());
         for secret in config.secrets() {
             let value = secret.resolve(sources).ok();
             let value = value.as_ref().map_or("", |value| value.expose_secret());

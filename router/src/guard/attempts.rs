@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapters::{AdapterError, CallContext, Delays, ErrorClass, Reply, Request, Sent};
-use config::Effect;
+use config::{Effect, downstream::Credential};
 use tokio::time::Instant;
 
 use super::{Guard, LATE, NoReply};
@@ -158,6 +158,7 @@ impl Course<'_> {
             sent: word(sent),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             because: self.because,
+            credential: self.tool.downstream.config.credential().map(Credential::kind),
         };
         self.trail.note(|decisions| decisions.attempts.push(attempt));
     }

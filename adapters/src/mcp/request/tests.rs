@@ -12,7 +12,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 fn ctx(with_notices: bool) -> CallContext {
     let mut ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(Duration::from_secs(5)));
     ctx.trace = TraceContext::continued(TRACEPARENT, Some("vendor=1")).expect("a valid traceparent");
-    ctx.notices = with_notices.then(|| mpsc::channel(1).0);
+    ctx.notices = with_notices.then(|| crate::Notices::new(mpsc::channel(1).0, None));
     ctx
 }
 

@@ -10,11 +10,12 @@ use crate::{
     },
 };
 
-use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, belongs_to_others, defined, url};
+use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, belongs_to_others, credential, defined, url};
 
 pub(super) fn connection(mainframe: &Mainframe, deadlines: &Deadlines, scope: &Scope<'_>) {
     let base_url = scope.key("base_url");
-    url::base(&mainframe.base_url, url::credential(mainframe.credential.as_ref(), scope), &base_url);
+    url::base(&mainframe.base_url, credential::credential(mainframe.credential.as_ref(), scope), &base_url);
+    credential::certificates(&mainframe.base_url, scope);
     if mainframe.base_url.contains(['{', '}']) {
         base_url.refuse("has braces", "it has no places for arguments: those are in `request` of a tool");
     }

@@ -9,7 +9,7 @@ use crate::{
     downstream::{Expose, Mcp, McpHttp, Stdio, WebSocket},
 };
 
-use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, listed, offers_something, url};
+use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, credential, listed, offers_something, url};
 
 /// A smaller limit would refuse the server's first answer.
 const MESSAGE_BYTES_LEAST: ByteSize = ByteSize(4 << 10);
@@ -40,7 +40,8 @@ pub(super) fn connection(mcp: &Mcp, deadlines: &Deadlines, scope: &Scope<'_>) {
 }
 
 fn web_socket(socket: &WebSocket, scope: &Scope<'_>) {
-    url::web_socket(&socket.url, url::credential(socket.credential.as_ref(), scope), &scope.key("url"));
+    url::web_socket(&socket.url, credential::credential(socket.credential.as_ref(), scope), &scope.key("url"));
+    credential::certificates(&socket.url, scope);
     scope.key("connect_timeout").time_within(socket.connect_timeout, CONNECT_TIMEOUT.0, CONNECT_TIMEOUT.1);
     scope.key("ping_every").time_within(socket.ping_every, PING_EVERY.0, PING_EVERY.1);
     scope.key("connections_max").at_least_one(socket.connections_max);
@@ -48,7 +49,8 @@ fn web_socket(socket: &WebSocket, scope: &Scope<'_>) {
 }
 
 fn http(endpoint: &McpHttp, scope: &Scope<'_>) {
-    url::http(&endpoint.url, url::credential(endpoint.credential.as_ref(), scope), &scope.key("url"));
+    url::http(&endpoint.url, credential::credential(endpoint.credential.as_ref(), scope), &scope.key("url"));
+    credential::certificates(&endpoint.url, scope);
     scope.key("connect_timeout").time_within(endpoint.connect_timeout, CONNECT_TIMEOUT.0, CONNECT_TIMEOUT.1);
     scope.key("idle_timeout").some_time(endpoint.idle_timeout);
     scope.key("connections_max").at_least_one(endpoint.connections_max);

@@ -1,6 +1,6 @@
-//! The URL of a downstream, and what is shown there.
+//! The URL of a downstream.
 
-use crate::{downstream::Credential, web::WebUrl};
+use crate::web::WebUrl;
 
 use super::Scope;
 
@@ -30,29 +30,6 @@ pub(super) fn base(text: &str, with_credential: bool, scope: &Scope<'_>) {
     if WebUrl::parse(text).is_some_and(|url| url.has_query()) {
         scope.refuse("must not have a query", "remove `?` and what follows: tools state their own");
     }
-}
-
-/// Looks at the credential in the section at `scope`, and says whether there is one.
-pub(super) fn credential(credential: Option<&Credential>, scope: &Scope<'_>) -> bool {
-    let scope = scope.key("credential");
-    match credential {
-        Some(Credential::Basic(basic)) if basic.user.contains(':') || basic.user.is_empty() => {
-            scope.key("basic").key("user").refuse("is no name of a user", "it has at least one character and no `:`");
-        }
-        Some(Credential::Header(header)) if !is_header_for_credentials(&header.name) => scope
-            .key("header")
-            .key("name")
-            .refuse(format!("is `{}`, which is no header for a credential", header.name), "such as `X-Api-Key`"),
-        _ => {}
-    }
-    scope.given()
-}
-
-/// Whether it is a name at all, and none of those that frame a request.
-fn is_header_for_credentials(name: &str) -> bool {
-    const FRAMING: [&str; 8] =
-        ["host", "connection", "content-length", "content-type", "transfer-encoding", "te", "upgrade", "expect"];
-    http::HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| !FRAMING.contains(&name.as_str()))
 }
 
 fn url(text: &str, form: &Form, with_credential: bool, scope: &Scope<'_>) {

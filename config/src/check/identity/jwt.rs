@@ -29,7 +29,9 @@ pub(super) fn issuer(issuer: &Jwt, known_roles: &[&str], scope: &Scope<'_>) {
         ("roles_claim", issuer.roles_claim.as_ref()),
     ] {
         if path.is_some_and(|path| path.split('.').any(str::is_empty)) {
-            scope.key(key).refuse("must be the name of a claim", "a path has names with dots between: `realm_access.roles`");
+            scope
+                .key(key)
+                .refuse("must be the name of a claim", "a path has names with dots between: `realm_access.roles`");
         }
     }
     for (key, map) in [("roles", &issuer.roles), ("scopes", &issuer.scopes)] {
@@ -40,7 +42,9 @@ pub(super) fn issuer(issuer: &Jwt, known_roles: &[&str], scope: &Scope<'_>) {
         }
     }
     if scope.key("roles").given() && issuer.roles_claim.is_none() {
-        scope.key("roles").refuse("needs `roles_claim`", "name the claim whose values these are, or write scopes under `scopes`");
+        scope
+            .key("roles")
+            .refuse("needs `roles_claim`", "name the claim whose values these are, or write scopes under `scopes`");
     }
     if !scope.key("roles").given() && !scope.key("scopes").given() {
         scope.warn("gives no role to anybody", "say under `roles` or `scopes` which claims give which roles");
@@ -91,7 +95,10 @@ fn url(text: &str, may_ask: bool, scope: &Scope<'_>) {
     // RFC 8414, section 2: an issuer has no query and no fragment.
     if !parsed.is_some_and(|url| is_safe(&url) && (may_ask || !url.has_query()) && !url.has_fragment()) {
         scope.refuse(
-            format!("must be an `https://` URL without {}, not `{text}`", if may_ask { "fragment" } else { "query and fragment" }),
+            format!(
+                "must be an `https://` URL without {}, not `{text}`",
+                if may_ask { "fragment" } else { "query and fragment" }
+            ),
             "plain `http://` is for this machine alone: `http://127.0.0.1:9000`",
         );
     }
