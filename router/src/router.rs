@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use cache::{Approvals, Bounds, Cache, KeyMaker, Nonces, Pages, Revocations, Tags, limits::Limiter, redis::Redis};
 use config::{Config, DownstreamName};

@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod harness;
 pub mod history;
 pub mod issuer;
+pub mod log;
 pub mod nginx;
 pub mod programs;
 pub mod tls;

@@ -236,6 +236,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_age_tool_opens() {
+        let identity = "AGE-SECRET-KEY-1V66Z3TTCDRAP3P7YN4KEZJZSQU8R7KD7GZTYP6Z6286FM0TZV7KSDH3PRK";
+        let recipient = "age1ku0ghqgudt26rg7e99pad3m6rhu0dqqf79td0jjuxzttch7nhp3qne7jxj";
+        let file = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSBTUXFtb25Deng1cVo5NGtwMVk1ZXNhMFF6bllobmZETXBwNXlYU2NjU0FRCnJtKy9v\
+                    YUJtdDNvUUY2bXRkb054M3FsUGt0SW5Ca1Fua1lVbHJ2dHpBQ0EKLS0tIHhYR0hSRDdoU0lRVEYyZFpFeEU5ZUZ2OFQxTW95UVBjbDEyaStC\
+                    aWlIM2cKZS09M2j07q5lJMyXHeYrlOl3MOailrxb9j3d1VL/sM5rIbLySpCXXBzx5/Bwe5/AOnECrEDY2AghlQ2M4+YSQw==";
+        let file = base64::engine::Engine::decode(&base64::engine::general_purpose::STANDARD, file).expect("base64");
+        let identity = Identity::parse(identity).expect("an identity");
+        assert_eq!(identity.recipient().to_string(), recipient);
+        assert_eq!(identity.decrypt(&file).as_deref(), Ok(b"thirty-two bytes of a data key!!".as_slice()));
+    }
+
+    #[test]
     fn any_flipped_bit_is_noticed() {
         let identity = Identity::generate();
         let file = identity.recipient().encrypt(b"a data key").expect("a generated key agrees");

@@ -53,10 +53,9 @@ async fn a_call_leaves_its_audit_record_also_when_it_is_refused() {
     std::fs::write(&config, text).expect("a file");
     run(&["call", "--config", &config, "enrich__get_merchant", "merchant_id=M-0042"]).await.with_code(0);
     run(&["call", "--config", &config, "enrich__log_transaction_enrichment"]).await.with_code(1);
-    let records = std::fs::read_to_string(folder.path("audit/audit.jsonl")).expect("the records");
-    let outcomes: Vec<_> =
-        records.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["outcome"].clone()).collect();
-    assert_eq!(outcomes, ["ok", "denied"], "{records}");
+    let records = tests::log::calls(folder.path("audit").as_ref()).expect("the records");
+    let outcomes: Vec<_> = records.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ok", "denied"], "{records:?}");
     server.stop().await;
 }
 

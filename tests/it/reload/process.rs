@@ -149,7 +149,7 @@ async fn the_second_signal_ends_at_once_and_what_was_cut_off_is_in_the_audit_log
         tokio::time::timeout(Duration::from_secs(5), fleet.ended(0)).await.context("it does not end at once")??
     };
     ensure!(status.code() == Some(128 + 15), "{status}");
-    let records = std::fs::read_to_string(fleet.folder().join("audit/audit.jsonl"))?;
-    ensure!(records.lines().count() == 1 && records.contains("\"outcome\":\"abandoned\""), "{records}");
+    let records = tests::log::calls(&fleet.folder().join("audit"))?;
+    ensure!(records.len() == 1 && records[0]["outcome"] == "abandoned", "{records:?}");
     Ok(())
 }
