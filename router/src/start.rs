@@ -130,7 +130,6 @@ impl Readiness {
 pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -> Result<Running, StartError> {
     let settings = &loaded.config.server;
     let certified = settings.tls.as_ref().map(|tls| tls::read(tls, &loaded.sources.base)).transpose()?;
-    let certificate = settings.tls.clone();
     let listener = listen("server.listen", settings.listen).await?;
     let admin_listener = listen("server.admin", settings.admin).await?;
     let (callers, admin) = (local_address(&listener, settings.listen), local_address(&admin_listener, settings.admin));

@@ -9,9 +9,9 @@ use super::parameters::Parameters;
 /// Scheme and host of the address that callers know Weir by.
 #[derive(Debug)]
 pub(super) struct Origin {
-    scheme: String,
+    pub(super) scheme: String,
     /// In lower case, and without the port that the scheme has anyway.
-    authority: String,
+    pub(super) authority: String,
 }
 
 impl Origin {
