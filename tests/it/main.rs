@@ -30,6 +30,7 @@ mod mtls;
 mod names;
 mod oauth;
 mod operations;
+mod outbound;
 mod pages;
 mod plain;
 mod policy;
