@@ -129,21 +129,27 @@ fn together(parts: Vec<Bound>) -> Bound {
     })
 }
 
+/// The items of a list have together what the list has. So what all rounds take is what one would over the whole list, and for each of the
+/// others what a round takes over nothing.
 fn of_loop<'t>(each: &'t ComprehensionExpr, bound: &mut Vec<(&'t str, Size)>) -> Bound {
     let (range, start) = (of(&each.iter_range, bound), of(&each.accu_init, bound));
     let outside = bound.len();
-    let names = std::iter::once(&each.iter_var).chain(&each.iter_var2);
-    bound.extend(names.map(|name| (name.as_str(), range.size)));
-    // What is collected is appended to, and not copied in each round.
-    bound.push((&each.accu_var, Size::default()));
-    let (condition, step) = (of(&each.loop_cond, bound), of(&each.loop_step, bound));
+    let round = |item: Size, bound: &mut Vec<(&'t str, Size)>| {
+        let names = std::iter::once(&each.iter_var).chain(&each.iter_var2);
+        bound.extend(names.map(|name| (name.as_str(), item)));
+        // What is collected is appended to, and not copied in each round.
+        bound.push((&each.accu_var, Size::default()));
+        let (condition, step) = (of(&each.loop_cond, bound), of(&each.loop_step, bound));
+        bound.truncate(outside);
+        Bound { steps: condition.steps.saturating_add(step.steps).saturating_add(1), size: step.size }
+    };
+    let (whole, nothing) = (round(range.size, bound), round(Size::default(), bound));
     let rounds = range.size.values;
-    // The accumulator's last size is what its result is made of.
-    let collected = start.size.plus(step.size.times(rounds));
-    bound.last_mut().expect("it was pushed above").1 = collected;
+    let steps = whole.steps.saturating_add(nothing.steps.saturating_mul(rounds));
+    let collected = start.size.plus(whole.size).plus(nothing.size.times(rounds));
+    bound.push((&each.accu_var, collected));
     let result = of(&each.result, bound);
     bound.truncate(outside);
-    let a_round = condition.steps.saturating_add(step.steps).saturating_add(1);
-    let parts = [range.steps, start.steps, range.size.steps(), rounds.saturating_mul(a_round), result.steps];
+    let parts = [range.steps, start.steps, range.size.steps(), steps, result.steps];
     Bound { steps: parts.into_iter().fold(0, u64::saturating_add), size: result.size }
 }

@@ -43,6 +43,7 @@ fn a_condition_holds_or_it_does_not() {
         ("arguments.list.all(one, one < 4)", Ok(())),
         ("arguments.list.exists(one, one == 3)", Ok(())),
         ("arguments.list.filter(one, one > 1).size() == 2", Ok(())),
+        ("arguments.list.map(one, one + 1).all(one, one in [2, 3, 4])", Ok(())),
         ("size(arguments.list) <= 2", Err(Unheld::False)),
         ("arguments.on.day == 'mon'", Ok(())),
         ("!has(arguments.other)", Ok(())),
