@@ -73,7 +73,7 @@ impl Scene {
     }
 
     fn calls(&self) -> usize {
-        self.server.received().iter().filter(|message| message.contains("tools/call")).count()
+        self.server.received().iter().filter(|message| message.method.as_deref() == Some("tools/call")).count()
     }
 
     async fn last_record(&self) -> Result<Value> {

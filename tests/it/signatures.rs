@@ -29,7 +29,7 @@ async fn server() -> Result<RawServer> {
 }
 
 fn calls(server: &RawServer) -> usize {
-    server.received().iter().filter(|message| message.contains("tools/call")).count()
+    server.received().iter().filter(|message| message.method.as_deref() == Some("tools/call")).count()
 }
 
 /// A config that takes requests signed with [`SECRET`]. What was signed in the second of the start is refused, so the leeway is short.
