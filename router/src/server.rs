@@ -170,8 +170,10 @@ impl Connection {
             return;
         }
         let address = self.peer.address().map(|address| address.ip());
-        if front::too_many_wrong(&self.live.router(), address).await.is_none() {
+        let router = self.live.router();
+        if front::too_many_wrong(&router, address).await.is_none() {
             telemetry::refused_before_auth("bad_certificate");
+            router.audit.count(address, "bad_certificate");
         }
     }
 
