@@ -97,6 +97,7 @@ fn every_failure_has_its_form() {
             tool: tool.clone(),
             mistakes: "arguments/id: 5 is not of type \"string\"".to_owned(),
         },
+        CallError::NotAllowed { tool: tool.clone() },
         CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 },
         CallError::Unannounced { tool: tool.clone(), retry_after_ms: 1000 },
         downstream(paused),
@@ -111,6 +112,7 @@ fn every_failure_has_its_form() {
     insta::assert_snapshot!(table.join("\n"), @r#"
     {"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"Unknown tool: crm__nothing"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The arguments do not fit crm__get. arguments/id: 5 is not of type \"string\". Correct them by the tool's input schema and call again."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: you may use crm__get, but not with these arguments at this time. Nothing was sent. Trying the same again does not help: ask for less, or tell the operator the request id 00000000-0000-0000-0000-000000000000."}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"Weir","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: crm__get changes what is cached, and Redis, by which all replicas hear of that, did not confirm it: it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"redis","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute. crm asks to be left alone for 2 s."}],"isError":true,"_meta":{"weir/limit":{"name":"crm","retry_after_ms":2000}},"resultType":"complete"}}
