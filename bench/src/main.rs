@@ -1,6 +1,7 @@
 //! The load generator. Each cell starts what it needs on loopback, loads it in a closed loop and prints what it saw. Figures of one run are
 //! comparable with each other, never with those of another machine or day.
 
+mod audit;
 mod cache;
 mod compare;
 mod failing;
@@ -59,6 +60,8 @@ enum Cell {
     LimitCost,
     /// More than can be done: of a downstream, of the router's own processor, and of a downstream that stands still. Needs Postgres.
     Overload,
+    /// What the audit log costs a write, whose intent has to be on the disk before it is sent. Needs nothing.
+    Audit,
     /// A downstream that answers nothing but 503: how often it is asked, with its breaker and without. Needs nothing.
     Failing,
 }
@@ -89,6 +92,7 @@ async fn main() -> Result<()> {
         Cell::Limits => limits::run(extent).await,
         Cell::LimitCost => limits::cost(&load, extent).await,
         Cell::Overload => overload::run(extent).await,
+        Cell::Audit => audit::run(extent).await,
         Cell::Failing => failing::run(extent).await,
     }
 }

@@ -62,6 +62,8 @@ use writer::Writer;
 
 /// How many records stay in memory for the operator to look at.
 const RECENT_MAX: usize = 1000;
+/// No record is that long, since its parts have bounds; one that were would be no line of a log.
+const RECORD_BYTES_MAX: usize = 2 << 20;
 /// When a call may be tried again that was refused because no record of it could be written: the disk is tried each second.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How often the end of the writer is looked for.
@@ -322,6 +324,12 @@ struct Event {
 /// A record as it is kept.
 fn raw(record: &impl Serialize) -> Arc<RawValue> {
     let mut text = serde_json::to_string(record).expect("a record has a JSON form");
+    if text.len() > RECORD_BYTES_MAX {
+        text = serde_json::json!({
+            "kind": "event", "time": Timestamp::now(), "event": "record_too_large", "details": { "bytes": text.len() },
+        })
+        .to_string();
+    }
     // Between the members of arguments there may be newlines. Inside of strings there is none: one record is one line.
     if text.contains(['\n', '\r']) {
         text = text.replace(['\n', '\r'], " ");

@@ -29,6 +29,8 @@ use super::{Audit, Unaudited, hash::Hash, raw};
 const NAME_BYTES_MAX: usize = 256;
 /// How much of masked arguments is kept.
 const ARGUMENTS_BYTES_MAX: usize = 8 << 10;
+/// The outcome of a call that was refused because no record of it could be written.
+const UNAUDITED: &str = "unaudited";
 /// How much of a masked result is kept, where `audit.bodies` says that it is.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -70,6 +72,8 @@ pub struct Origin {
     pub protocol: Option<&'static str>,
     /// What the caller's program calls itself, as it said.
     pub client: Option<Arc<str>>,
+    /// Names the session it belongs to, where there is one. Not the id by which its caller does.
+    pub session: Option<Uuid>,
     /// Whether its record counts for its HTTP request: of the calls of a batch one does.
     pub counts: bool,
 }
@@ -186,9 +190,13 @@ impl Record {
             telemetry::cache_asked(&tool.name.shown, cache.as_str());
         }
         tracing::info!(
-            request_id = %facts.request_id, subject = %facts.caller.principal.subject, tool = %facts.mask.text(&facts.asked), outcome,
+            request_id = %facts.request_id, subject = %facts.caller.principal.subject, tool = %facts.shown(tool), outcome,
             took_ms = micros(took) as f64 / 1000.0, "call"
         );
+        // Whoever was refused for want of room finds none here either.
+        if ending.outcome == UNAUDITED && facts.audit.lag().is_some_and(|lag| lag.full) {
+            return facts.audit.count(facts.caller.address, UNAUDITED);
+        }
         let result = ending.result.as_ref();
         let end = End {
             outcome,
@@ -224,6 +232,11 @@ impl Intent {
 }
 
 impl Facts {
+    /// The name that was asked for, masked where it is none of ours.
+    fn shown(&self, tool: Option<&Tool>) -> Cow<'_, str> {
+        if tool.is_some() { Cow::Borrowed(&self.asked) } else { self.mask.text(&self.asked) }
+    }
+
     fn line<'a>(
         &'a self,
         kind: &'static str,
@@ -249,8 +262,9 @@ impl Facts {
             surface: self.origin.surface,
             protocol: self.origin.protocol,
             client: self.origin.client.as_deref().map(|client| self.mask.text(bounded(client))),
+            session: self.origin.session,
             http: (kind == "call" && self.origin.counts).then_some(1),
-            asked: self.mask.text(&self.asked),
+            asked: self.shown(tool),
             arguments: self.masked.get_or_init(masked).as_deref(),
             downstream: tool.map(|tool| tool.downstream.name.as_str()),
             local_name: tool.map(|tool| &*tool.name.local),
@@ -305,6 +319,8 @@ struct Line<'a> {
     protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<u8>,
     asked: Cow<'a, str>,

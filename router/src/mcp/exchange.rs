@@ -132,6 +132,7 @@ impl Pending {
             session.as_ref().map(|session| post.router.sessions.register(session, text_of(Some(&id)), &control));
         let client =
             session.as_ref().and_then(|session| session.client.clone()).or_else(|| meta.client().map(Into::into));
+        let named = session.as_ref().map(|session| Uuid::from_bytes(session.nonce));
         let request_id = Uuid::now_v7();
         let call = ToolCall {
             request_id,
@@ -146,7 +147,7 @@ impl Pending {
             notices: sender,
             control,
             registration,
-            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client, counts: audit::counts(post.parts) },
+            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client, session: named, counts: audit::counts(post.parts) },
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
         let running = RunningCall::start(post.router, call, !version.is_modern());

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::{Chain, Damage, End, Keys, Kind, Known, Named, Report, plan::Step};
@@ -240,6 +241,9 @@ impl<'a> Walk<'a> {
         }
         match entry.body {
             Body::Segment(text) => self.header(text, entry.seq),
+            // Two lines that lost the newline between them look like one: what is inside has to be one thing.
+            Body::Record(text) if serde_json::from_str::<IgnoredAny>(text).is_err() => self.no_record(entry.seq),
+            Body::Sealed(sealed) if !sealed.bytes().all(is_base64) => self.no_record(entry.seq),
             Body::Record(_) => {
                 self.record();
                 true
@@ -253,6 +257,12 @@ impl<'a> Walk<'a> {
             }
             Body::Checkpoint { text, signature } => self.checkpoint(entry, hash, text, signature),
         }
+    }
+
+    fn no_record(&mut self, seq: u64) -> bool {
+        self.damage(Kind::Altered, seq, "what stands in this line is no record");
+        (self.records, self.previous) = (None, None);
+        false
     }
 
     fn record(&mut self) {
@@ -408,4 +418,8 @@ impl Finish {
         };
         report.add(Damage { kind, chain: self.chain.chain, seq: Some(seq), file: None, what });
     }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
