@@ -1,5 +1,7 @@
 //! What downstreams are shown: tokens, and whose they are. What a stranger sees of them: nothing.
 
+mod sessions;
+
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};

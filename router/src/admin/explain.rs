@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use adapters::{AuthMethod, Caller, Principal};
 use bytes::Bytes;
+use config::downstream::Credential;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -160,6 +161,7 @@ async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Opt
         "policy": policy,
         "arguments": { "fit": mistakes.is_none(), "mistakes": mistakes },
         "downstream": { "kind": tool.downstream.kind(), "health": condition.word, "reason": condition.reason, "since": condition.since },
+        "credential": tool.downstream.config.credential().map(Credential::kind),
         "masking": masked_by,
         "guard": tool.downstream.guard.explained(tool),
         "line": (!tool.downstream.is_own()).then(|| tool.downstream.line.explain(caller)),

@@ -123,6 +123,9 @@ fn told(answer: &Value) -> String {
     let downstream = &answer["downstream"];
     let reason = downstream["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
     line("downstream", format!("{}{reason}", text(&downstream["health"])));
+    if let Some(kind) = answer["credential"].as_str() {
+        line("shown", format!("a credential of the kind `{kind}`"));
+    }
     guard(&answer["guard"]).into_iter().for_each(|(name, said)| line(name, said));
     if answer["line"].is_object() {
         line("line", places(&answer["line"]));
