@@ -140,7 +140,7 @@ pub(super) async fn offer_of(
     downstream: &config::Downstream,
     sources: &config::Sources,
 ) -> Result<Offer, String> {
-    let adapter = adapters::build(name, downstream, sources).map_err(|error| with_causes(&error))?;
+    let adapter = adapters::build(name, downstream, sources, |_, _, _| {}).map_err(|error| with_causes(&error))?;
     let offered = offered(&*adapter).await;
     adapter.close().await;
     offered
