@@ -23,7 +23,7 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const publicClient = {
   token_endpoint_auth_method: "none",
-  grant_types: ["authorization_code", "refresh_token"],
+  grant_types: ["authorization_code"],
   response_types: ["code"],
   application_type: "native",
 };
@@ -31,6 +31,7 @@ const publicClient = {
 const provider = new Provider(issuer, {
   jwks: { keys: [key] },
   cookies: { keys: [randomBytes(32).toString("hex")] },
+  scopes: ["openid", ...how.scopes.split(" ")],
   clients: [{ ...publicClient, client_id: "preset", redirect_uris: [how.redirect] }],
   features: {
     devInteractions: { enabled: true },

@@ -59,7 +59,7 @@ class Provider {
     redirect_uris: [redirect],
     application_type: "native",
     token_endpoint_auth_method: "none",
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: ["authorization_code"],
     response_types: ["code"],
   };
   clientInformation() {
@@ -83,6 +83,12 @@ class Provider {
   }
   codeVerifier() {
     return this.verifier;
+  }
+  saveDiscoveryState(state) {
+    this.discovered = state;
+  }
+  discoveryState() {
+    return this.discovered;
   }
 }
 

@@ -75,7 +75,7 @@ async def authorize_by_python(weir: Weir, redirect: str) -> list[str]:
             "redirect_uris": [redirect],
             "application_type": "native",
             "token_endpoint_auth_method": "none",
-            "grant_types": ["authorization_code", "refresh_token"],
+            "grant_types": ["authorization_code"],
             "response_types": ["code"],
         }
     )
