@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    canary,
     harness::{ADMIN_TOKEN, Answer, PATIENCE, modern_request, read, request},
     programs, until,
 };
@@ -37,6 +38,8 @@ use crate::{
 pub struct Fleet {
     replicas: Vec<Replica>,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// Looked through when the fleet ends, before the folder is removed.
+    _left: canary::Folder,
     dir: TempDir,
     /// How many files each process may have open, where it is less than what the machine allows.
     files_max: Option<u32>,
@@ -65,12 +68,15 @@ impl Fleet {
         for (name, value) in config["server"].as_object().cloned().unwrap_or_default() {
             server[name] = value;
         }
-        (config["server"], config["log"]) = (server, json!({ "format": "json" }));
+        let level = config["log"]["level"].as_str().unwrap_or("info").to_owned();
+        (config["server"], config["log"]) = (server, json!({ "format": "json", "level": level }));
+        canary::watch();
         std::fs::write(dir.path().join("weir.yaml"), config.to_string())?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         // Built before the first one is waited for.
         tokio::task::spawn_blocking(programs::weir).await?;
-        let mut fleet = Self { replicas: Vec::new(), client, dir, files_max };
+        let left = canary::Folder(dir.path().to_owned());
+        let mut fleet = Self { replicas: Vec::new(), client, _left: left, dir, files_max };
         fleet.replicas = try_join_all((0..replicas).map(|_| fleet.start_one())).await?;
         Ok(fleet)
     }
@@ -273,6 +279,7 @@ async fn follow(stderr: ChildStderr, log: Arc<Mutex<String>>, said: oneshot::Sen
     const LOG_BYTES_MAX: usize = 1 << 20;
     let (mut lines, mut said) = (BufReader::new(stderr).lines(), Some(said));
     while let Ok(Some(line)) = lines.next_line().await {
+        canary::look("the log of a replica", line.as_bytes());
         let serving = || {
             let line: Value = serde_json::from_str(&line).ok()?;
             Some((line["endpoint"].as_str()?.to_owned(), line["admin"].as_str()?.to_owned()))

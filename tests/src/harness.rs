@@ -15,6 +15,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::canary;
+
 /// The token of the operator's listener of every [`TestRouter`].
 pub const ADMIN_TOKEN: &str = "admin-token-of-the-tests";
 /// No wait of a test lasts longer.
@@ -23,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Writes a file that its owner alone can read, as Weir asks of secrets.
 pub fn private_file(path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
+    canary::register_file(path.as_ref(), text.as_ref());
     std::fs::write(&path, text)?;
     Ok(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?)
 }
@@ -32,6 +35,8 @@ pub fn private_file(path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> Result<()
 pub struct TestRouter {
     running: Option<router::Running>,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// Looked through when it ends, which is after the router and before the folder is removed.
+    _left: canary::Folder,
     /// The folder that relative paths of the config start from.
     pub dir: TempDir,
 }
@@ -60,13 +65,14 @@ impl TestRouter {
 
     /// Starts a router with a config that was read already, with free ports of loopback as its addresses.
     pub async fn of(mut loaded: config::Loaded, dir: TempDir) -> Result<Self> {
+        canary::watch();
         let loopback = "127.0.0.1:0".parse().context("an address")?;
         (loaded.config.server.listen, loaded.config.server.admin) = (loopback, loopback);
         let mut surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
         surroundings.admin_token = Some(SecretString::from(ADMIN_TOKEN));
         let running = router::start(loaded, surroundings).await?;
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { running: Some(running), client, dir })
+        Ok(Self { running: Some(running), client, _left: canary::Folder(dir.path().to_owned()), dir })
     }
 
     /// Starts a router and waits until every downstream has been listed.
@@ -269,6 +275,8 @@ pub fn parse(yaml: &str, base: &Path) -> Result<config::Loaded> {
 pub async fn read(response: http::Response<Incoming>) -> Result<Answer> {
     let (parts, body) = response.into_parts();
     let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.context("the answer has no end")??.to_bytes();
+    canary::look("an answer", &bytes);
+    canary::look("the head of an answer", format!("{:?}", parts.headers).as_bytes());
     Ok(Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec())? })
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "in tests an error is a failed test")]
 
 pub mod ask;
+pub mod canary;
 pub mod contract;
 pub mod fleet;
 pub mod harness;

@@ -61,6 +61,7 @@ pub mod syslog;
 pub mod tickets;
 pub mod vault;
 mod web;
+pub mod witness;
 
 pub use era::Era;
 pub use listener::free_port;

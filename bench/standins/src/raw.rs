@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Era;
 use crate::listener::{Running, listen};
 use crate::observed::Observed;
+use crate::witness;
 use wire::{Event, Opcode};
 
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -209,6 +210,7 @@ impl Shared {
             Ok(Ok(head)) => head,
             failed => return tracing::debug!(?failed, "no WebSocket came of a connection"),
         };
+        witness::came("a WebSocket server", head.as_bytes());
         self.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head);
         let number = self.connections_total.fetch_add(1, Ordering::Relaxed) + 1;
         let (reader, writer) = stream.into_split();
@@ -238,6 +240,7 @@ impl Connection {
         loop {
             match wire::read(&mut reader).await? {
                 Event::Text(text) => {
+                    witness::came("a WebSocket server", text.as_bytes());
                     let incoming = Incoming::parse(self.number, text);
                     let actions = (self.shared.handler)(&incoming)
                         .unwrap_or_else(|| lifecycle::answer(self.shared.era, &incoming));

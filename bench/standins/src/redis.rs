@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use crate::listener::free_port;
 use crate::program::REDIS;
 use crate::supervised::{Ended, Supervised, log_to};
+use crate::witness;
 
 pub use cluster::RedisCluster;
 pub use resp::Reply;
@@ -273,6 +274,13 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "…" } else { "none" })
+    }
+}
+
+/// All that was ever written to it is in its log of writes, also what has expired since.
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        witness::files(witness::REDIS, &self.data_dir());
     }
 }
 

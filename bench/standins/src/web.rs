@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Trouble, TroubleKind, Troubles};
 use crate::listener::{Running, listen};
+use crate::witness;
 use body::Body;
 
 /// How long a connection may be idle; long, since keeping connections is what a pool is tested for.
@@ -270,12 +271,15 @@ async fn read(request: Request<Incoming>) -> Result<Recorded, Answer> {
         .map_err(|_| Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"))?
         .to_bytes();
     let value = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(Recorded {
+    let request = Recorded {
         method: head.method.to_string(),
         target: head.uri.to_string(),
         headers: head.headers.iter().map(|(name, text)| (name.to_string(), value(text))).collect(),
         body,
-    })
+    };
+    witness::came("an HTTP server", format!("{} {:?}", request.target, request.headers).as_bytes());
+    witness::came("an HTTP server", &request.body);
+    Ok(request)
 }
 
 fn response(Answer { status, headers, body }: Answer) -> Response<Body> {
