@@ -144,7 +144,10 @@ async fn a_caller_is_what_its_token_says_and_no_more() -> Result<()> {
     ensure!(tools(json!({ "scope": "crm.read" })).await? == ["raw__read"]);
     ensure!(tools(json!({ "scp": ["crm.read", "other"] })).await? == ["raw__read"]);
     ensure!(tools(json!({ "scope": "staff admin support" })).await?.is_empty(), "a scope is no group");
-    ensure!(tools(json!({ "realm_access": { "roles": ["crm.read", "admin"] } })).await?.is_empty(), "a group is no scope");
+    ensure!(
+        tools(json!({ "realm_access": { "roles": ["crm.read", "admin"] } })).await?.is_empty(),
+        "a group is no scope"
+    );
     ensure!(tools(json!({ "realm_access": { "roles": ["staff"] } })).await?.len() == 3);
     ensure!(tools(json!({ "realm_access": { "roles": "support other" } })).await? == ["raw__read"]);
     ensure!(tools(json!({ "realm_access": { "roles": ["support", 1] } })).await?.is_empty());
@@ -173,7 +176,8 @@ async fn a_token_for_a_view_counts_there_alone() -> Result<()> {
     ensure!(scene.read(&token).await?.status == 401);
     let at_view = |token: &str| {
         let (headers, body) = tests::modern_request(Some(token), "tools/list", json!({}));
-        let headers: Vec<(String, String)> = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let headers: Vec<(String, String)> =
+            headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         (headers, body)
     };
     for (token, path, status) in [
@@ -219,6 +223,9 @@ async fn nothing_that_comes_out_holds_a_token() -> Result<()> {
             ensure!(!said.contains(piece), "a piece of a token came out");
         }
     }
-    ensure!(said.contains("\"ann\"") && said.contains("weir_issuer_keys_fetches_total"), "the test would not see a token");
+    ensure!(
+        said.contains("\"ann\"") && said.contains("weir_issuer_keys_fetches_total"),
+        "the test would not see a token"
+    );
     Ok(())
 }

@@ -256,9 +256,8 @@ impl Shared {
             _ => return status(StatusCode::NOT_FOUND),
         };
         let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
-        let response = self.cache_control.iter().fold(response, |response, value| {
-            response.header(header::CACHE_CONTROL, *value)
-        });
+        let response =
+            self.cache_control.iter().fold(response, |response, value| response.header(header::CACHE_CONTROL, *value));
         response.body(Full::new(body.to_string().into())).expect("these headers are plain text")
     }
 }

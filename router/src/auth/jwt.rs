@@ -85,10 +85,10 @@ impl Tokens {
             let known = before.into_iter().flat_map(|before| &before.issuers).find(|known| known.keys.is_of(settings));
             let keys = match known {
                 Some(known) => known.keys.clone(),
-                None => Arc::new(KeySource::start(settings, sources).map_err(|source| StartError::Issuer {
-                    issuer: settings.issuer.clone(),
-                    source,
-                })?),
+                None => Arc::new(
+                    KeySource::start(settings, sources)
+                        .map_err(|source| StartError::Issuer { issuer: settings.issuer.clone(), source })?,
+                ),
             };
             Ok(Issuer { settings: settings.clone(), name: settings.issuer.as_str().into(), keys })
         };
@@ -124,9 +124,10 @@ impl Tokens {
             return Err(Wrong::Malformed);
         }
         let (hash, id) = names(text);
-        let known = self.verified.get(&id).filter(|known| {
-            known.hash == hash && now < known.ends && self.issuers[known.issuer].keys.has(&known.key)
-        });
+        let known = self
+            .verified
+            .get(&id)
+            .filter(|known| known.hash == hash && now < known.ends && self.issuers[known.issuer].keys.has(&known.key));
         let verified = match known {
             Some(known) => known,
             None => {
@@ -240,13 +241,7 @@ impl Tokens {
 }
 
 impl Issuer {
-    fn caller(
-        &self,
-        subject: Arc<str>,
-        tenant: Option<Arc<str>>,
-        roles: Arc<[Box<str>]>,
-        ends: Timestamp,
-    ) -> Caller {
+    fn caller(&self, subject: Arc<str>, tenant: Option<Arc<str>>, roles: Arc<[Box<str>]>, ends: Timestamp) -> Caller {
         Caller {
             principal: Principal { issuer: self.name.clone(), subject, tenant },
             roles,
@@ -280,3 +275,12 @@ fn names(text: &str) -> ([u8; 32], TokenId) {
     (hash, *id)
 }
 
+/// What a stranger sends as a token, and an authorization server as its keys, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(token: &str, keys: &[u8]) {
+    let keys = key::read_set(keys).unwrap_or_default();
+    if let Ok(token) = Token::read(token) {
+        let _ = token.issuer();
+        let _ = key::choose(&keys, token.key.as_deref(), token.algorithm);
+    }
+}

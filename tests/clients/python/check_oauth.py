@@ -59,7 +59,7 @@ async def serving(weir: str, standins: str, node: Node) -> AsyncGenerator[Weir]:
     """Weir behind an authorization server of its own, when both are ready."""
     listen, admin = free_ports()
     endpoint = f"http://127.0.0.1:{listen}/mcp"
-    how = {"modules": str(node.modules), "resource": endpoint, "scopes": f"{READ} {WRITE}", "redirect": REDIRECT}
+    how = {"modules": str(node.modules.resolve()), "resource": endpoint, "scopes": f"{READ} {WRITE}", "redirect": REDIRECT}
     async with (
         running(node.program, str(PROGRAMS / "authorization_server.mjs"), json.dumps(how)) as server,
         running(standins, "mcp", "--websocket", "127.0.0.1:0", env={"RUST_LOG": "error"}) as downstream,
@@ -81,7 +81,7 @@ async def serving(weir: str, standins: str, node: Node) -> AsyncGenerator[Weir]:
 
 async def authorize(node: Node, weir: Weir, version: str, client: str | None, tools: list[dict[str, Any]]) -> dict[str, Any]:
     """What the client saw and did on its way."""
-    how = {"modules": str(node.modules), "version": version, "url": weir.endpoint, "client": client, "tools": tools}
+    how = {"modules": str(node.modules.resolve()), "version": version, "url": weir.endpoint, "client": client, "tools": tools}
     async with running(node.program, str(PROGRAMS / "authorize.mjs"), json.dumps(how)) as program:
         return json.loads(await program.line())
 

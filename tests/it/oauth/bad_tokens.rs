@@ -44,7 +44,10 @@ async fn no_token_that_is_almost_right_is_let_in() -> Result<()> {
         ("no typ", key.signed(&header(json!({})), &part(&claims))),
         ("typ JWT", key.signed(&header(json!({ "typ": "jwt" })), &part(&claims))),
         ("typ with its tree", key.signed(&header(json!({ "typ": "application/AT+JWT" })), &part(&claims))),
-        ("where keys are said to be is not looked at", key.signed(&header(json!({ "jku": "http://127.0.0.1:1/" })), &part(&claims))),
+        (
+            "where keys are said to be is not looked at",
+            key.signed(&header(json!({ "jku": "http://127.0.0.1:1/" })), &part(&claims)),
+        ),
         ("several audiences", scene.issuer.token(json!({ "aud": ["https://other.example", "http://weir.test/mcp"] }))),
         ("a nonce in an access token", scene.issuer.token(json!({ "nonce": "n" }))),
         ("Ed25519", ed.signed(&part(&json!({ "alg": "EdDSA", "kid": "ed" })), &part(&claims))),
@@ -92,22 +95,43 @@ fn forged(issuer: &Issuer, rsa: &SigningKey) -> Vec<(&'static str, String)> {
         ("HS256 with the modulus", hs256(rsa.jwk("rsa")["n"].as_str().expect("n").as_bytes(), "rsa")),
         ("HS256 with nothing", hs256(b"", "rsa")),
         ("a key of somebody else", other.signed(&header(json!({ "alg": "ES256", "kid": name })), &claims)),
-        ("its own key in the header", other.signed(&header(json!({ "alg": "ES256", "kid": name, "jwk": jwk })), &claims)),
+        (
+            "its own key in the header",
+            other.signed(&header(json!({ "alg": "ES256", "kid": name, "jwk": jwk })), &claims),
+        ),
         ("its own key, and no name", other.signed(&header(json!({ "alg": "ES256", "jwk": jwk })), &claims)),
-        ("keys elsewhere", other.signed(&header(json!({ "alg": "ES256", "kid": "x", "jku": "http://127.0.0.1:9/j" })), &claims)),
-        ("certificates elsewhere", other.signed(&header(json!({ "alg": "ES256", "x5u": "http://127.0.0.1:9/c" })), &claims)),
-        ("a kid that is a path", other.signed(&header(json!({ "alg": "ES256", "kid": "../../../../dev/null" })), &claims)),
-        ("a kid that is a URL", other.signed(&header(json!({ "alg": "ES256", "kid": "http://127.0.0.1:9/" })), &claims)),
+        (
+            "keys elsewhere",
+            other.signed(&header(json!({ "alg": "ES256", "kid": "x", "jku": "http://127.0.0.1:9/j" })), &claims),
+        ),
+        (
+            "certificates elsewhere",
+            other.signed(&header(json!({ "alg": "ES256", "x5u": "http://127.0.0.1:9/c" })), &claims),
+        ),
+        (
+            "a kid that is a path",
+            other.signed(&header(json!({ "alg": "ES256", "kid": "../../../../dev/null" })), &claims),
+        ),
+        (
+            "a kid that is a URL",
+            other.signed(&header(json!({ "alg": "ES256", "kid": "http://127.0.0.1:9/" })), &claims),
+        ),
         ("a kid with a quote", other.signed(&header(json!({ "alg": "ES256", "kid": "' OR '1'='1" })), &claims)),
         ("a kid that is no text", key.signed(&header(json!({ "alg": "ES256", "kid": 1 })), &claims)),
         ("the name of another key", key.signed(&header(json!({ "alg": "ES256", "kid": "rsa" })), &claims)),
         ("the algorithm of another key", key.signed(&header(json!({ "alg": "RS256", "kid": name })), &claims)),
         ("an algorithm that is not accepted", key.signed(&header(json!({ "alg": "ES384", "kid": name })), &claims)),
         ("an RSA key by PSS", rsa.signed(&header(json!({ "alg": "PS256", "kid": "rsa" })), &claims)),
-        ("an RSA key by SHA-512, which is not accepted", rsa.signed(&header(json!({ "alg": "RS512", "kid": "rsa" })), &claims)),
+        (
+            "an RSA key by SHA-512, which is not accepted",
+            rsa.signed(&header(json!({ "alg": "RS512", "kid": "rsa" })), &claims),
+        ),
         ("something critical", key.signed(&header(json!({ "alg": "ES256", "kid": name, "crit": ["exp"] })), &claims)),
         ("nothing critical", key.signed(&header(json!({ "alg": "ES256", "kid": name, "crit": [] })), &claims)),
-        ("claims that are not in base64", key.signed(&header(json!({ "alg": "ES256", "kid": name, "b64": false })), &claims)),
+        (
+            "claims that are not in base64",
+            key.signed(&header(json!({ "alg": "ES256", "kid": name, "b64": false })), &claims),
+        ),
     ]
 }
 

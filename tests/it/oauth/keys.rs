@@ -52,7 +52,8 @@ async fn while_the_issuer_fails_its_last_keys_count() -> Result<()> {
         scene.issuer.trouble(Some(status));
         ensure!(scene.read(&scene.issuer.token(json!({}))).await?.status == 200);
         let unknown = SigningKey::p256();
-        let token = unknown.signed(&part(&json!({ "alg": "ES256", "kid": "x" })), &part(&scene.issuer.claims(&json!({}))));
+        let token =
+            unknown.signed(&part(&json!({ "alg": "ES256", "kid": "x" })), &part(&scene.issuer.claims(&json!({}))));
         ensure!(scene.read(&token).await?.status == 401);
     }
     until("the failure is counted", async || {
@@ -107,7 +108,8 @@ async fn metadata_speaks_for_its_own_issuer_and_leads_to_no_private_place() -> R
         issuer.metadata(serde_json::from_str(&metadata)?);
         let router = TestRouter::ready(&config(&issuer, &server, &json!({})).to_string()).await?;
         // Who reads the metadata a second time has given the first one up.
-        let asked_twice = || issuer.asked().iter().filter(|path| path.ends_with("oauth-authorization-server")).count() >= 2;
+        let asked_twice =
+            || issuer.asked().iter().filter(|path| path.ends_with("oauth-authorization-server")).count() >= 2;
         until("the metadata was read", async || Ok((!bites || asked_twice()).then_some(()))).await?;
         let status = if bites { 503 } else { 200 };
         let answer = router.call(Some(&issuer.token(json!({}))), "raw__read", json!({})).await?;
@@ -124,7 +126,8 @@ async fn a_stream_ends_with_the_token_that_opened_it() -> Result<()> {
     let token = scene.issuer.token(json!({ "exp": now + 3 }));
     let session = scene.router.session(Some(&token), "2025-06-18").await?;
     let authorization = format!("Bearer {token}");
-    let headers = [("authorization", authorization.as_str()), ("mcp-session-id", &session), ("accept", "text/event-stream")];
+    let headers =
+        [("authorization", authorization.as_str()), ("mcp-session-id", &session), ("accept", "text/event-stream")];
     let stream = scene.router.raw_get(&headers).await?;
     ensure!(stream.status() == 200);
     tokio::time::timeout(PATIENCE, stream.into_body().collect()).await.context("the stream has no end")??;

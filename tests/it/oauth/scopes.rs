@@ -32,7 +32,8 @@ async fn a_tool_behind_another_scope_looks_unknown_unless_the_config_lets_it_be_
         (Ask::call("raw__save", json!({})), Ask::call("raw__zave", json!({}))),
         (Ask::legacy_call("raw__save", &json!({})), Ask::legacy_call("raw__zave", &json!({}))),
     ] {
-        let (mut denied, mut nobody) = (scene.router.ask(&denied.key(&token)).await?, scene.router.ask(&nobody.key(&token)).await?);
+        let (mut denied, mut nobody) =
+            (scene.router.ask(&denied.key(&token)).await?, scene.router.ask(&nobody.key(&token)).await?);
         denied.headers.remove("date");
         nobody.headers.remove("date");
         ensure!(denied.text.replace("raw__save", "raw__zave") == nobody.text, "{denied:?}\n{nobody:?}");
@@ -51,7 +52,10 @@ async fn a_tool_behind_another_scope_looks_unknown_unless_the_config_lets_it_be_
     ] {
         let answer = scene.router.ask(&ask.key(&token)).await?;
         ensure!(answer.status == 403 && challenge(&answer)? == expected, "{answer:?}");
-        ensure!(answer.json()?["error"]["message"].as_str().is_some_and(|text| text.contains("crm.write")), "{answer:?}");
+        ensure!(
+            answer.json()?["error"]["message"].as_str().is_some_and(|text| text.contains("crm.write")),
+            "{answer:?}"
+        );
     }
     let authorization = format!("Bearer {token}");
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];

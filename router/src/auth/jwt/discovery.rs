@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn metadata_speaks_for_its_own_issuer_alone() {
-        let of = |issuer: &str| keys_of("https://as.example", format!(r#"{{"issuer":"{issuer}","jwks_uri":"u"}}"#).as_bytes());
+        let of = |issuer: &str| {
+            keys_of("https://as.example", format!(r#"{{"issuer":"{issuer}","jwks_uri":"u"}}"#).as_bytes())
+        };
         assert_eq!(of("https://as.example").as_deref(), Ok("u"));
         for other in ["https://as.example/", "https://AS.example", "http://as.example", "https://as.example:443", ""] {
             assert!(of(other).is_err(), "{other}");

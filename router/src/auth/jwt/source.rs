@@ -250,7 +250,8 @@ async fn keys(outgoing: &Outgoing, url: &str) -> Result<(Vec<Key>, Duration), St
 async fn get(outgoing: &Outgoing, url: &str) -> Result<(HeaderMap, Bytes), String> {
     let request = Request::get(url).header(header::ACCEPT, "application/json").body(Bytes::new());
     let request = request.map_err(|_| format!("{url} is no URL"))?;
-    let answer = outgoing.send(request, ANSWER_WITHIN, ANSWER_BYTES_MAX).await.map_err(|why| format!("{url}: {why}"))?;
+    let answer =
+        outgoing.send(request, ANSWER_WITHIN, ANSWER_BYTES_MAX).await.map_err(|why| format!("{url}: {why}"))?;
     let (head, body) = answer.into_parts();
     match head.status {
         StatusCode::OK => Ok((head.headers, body)),

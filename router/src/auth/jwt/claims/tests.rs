@@ -16,7 +16,8 @@ fn settings(over: &Value) -> Jwt {
 }
 
 fn claims(over: &Value) -> Map<String, Value> {
-    let mut claims = json!({ "iss": "https://as.example", "aud": RESOURCE, "sub": "ann", "exp": NOW + 300, "scope": "read" });
+    let mut claims =
+        json!({ "iss": "https://as.example", "aud": RESOURCE, "sub": "ann", "exp": NOW + 300, "scope": "read" });
     claims.as_object_mut().expect("an object").extend(over.as_object().expect("an object").clone());
     claims.as_object().expect("an object").clone()
 }
@@ -55,7 +56,10 @@ fn an_audience_is_the_resource_a_view_of_it_or_what_the_config_says() {
     assert_eq!(audience(usual(), json!(RESOURCE)), Some(Audience::Everywhere));
     assert_eq!(audience(usual(), json!(["x", RESOURCE])), Some(Audience::Everywhere));
     assert_eq!(audience(usual(), json!(format!("{RESOURCE}/a"))), views(&["/mcp/a"]));
-    assert_eq!(audience(usual(), json!([format!("{RESOURCE}/a"), "x", format!("{RESOURCE}/b")])), views(&["/mcp/a", "/mcp/b"]));
+    assert_eq!(
+        audience(usual(), json!([format!("{RESOURCE}/a"), "x", format!("{RESOURCE}/b")])),
+        views(&["/mcp/a", "/mcp/b"])
+    );
     assert_eq!(audience(usual(), json!("https://weir.example.evil/mcp/a")), None);
     assert_eq!(audience(usual(), json!("https://weir.example")), None);
     let stated = || json!({ "audience": ["api://weir"] });

@@ -71,7 +71,8 @@ fn a_key_is_for_its_algorithm_and_a_name_leads_to_one_key() {
     let ec = json!({ "kty": "EC", "crv": "P-256", "x": text(1, 32), "y": text(2, 32), "kid": "one" });
     let set = keys(&[rsa("one", 0xc1), rsa("two", 0xc3), ps, ec]);
     let chosen = |name: Option<&str>, algorithm: Algorithm| {
-        choose(&set, name, algorithm).map(|key| set.iter().position(|known| std::ptr::eq(known, key)).expect("of the set"))
+        choose(&set, name, algorithm)
+            .map(|key| set.iter().position(|known| std::ptr::eq(known, key)).expect("of the set"))
     };
     assert_eq!(chosen(Some("one"), Algorithm::RS256), Some(0));
     assert_eq!(chosen(Some("two"), Algorithm::PS512), Some(1));
