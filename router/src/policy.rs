@@ -206,11 +206,6 @@ impl Policy {
         Judged { grant, verdicts }
     }
 
-    /// Whether `asker` may use the tool now, as far as it can be known without the arguments of a call.
-    pub(crate) fn allows(&self, asker: Asker<'_>, tool: Asked<'_>) -> bool {
-        self.grant_now(asker, tool).is_some()
-    }
-
     /// By what `asker` may use the tool now, as far as it can be known without the arguments of a call.
     pub(crate) fn grant_now(&self, asker: Asker<'_>, tool: Asked<'_>) -> Option<Arc<Grant>> {
         self.judge(&self.grant(self.roles_of(asker.caller), tool.name)?, asker, tool, None).grant

@@ -167,11 +167,6 @@ impl Rights {
         }
         self.sources.iter().map(|source| source.offer_holds_for(now)).min().unwrap_or(EMPTY_HOLDS_FOR)
     }
-
-    /// Whether the list may become another one though neither the catalog nor the policy does.
-    pub(crate) fn may_change(&self) -> bool {
-        self.may_change
-    }
 }
 
 impl List {
