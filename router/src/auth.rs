@@ -22,6 +22,8 @@ use crate::{Router, StartError, front::Peer};
 use certificate::Certificates;
 pub(crate) use jwt::Tokens;
 use jwt::Wrong;
+#[cfg(fuzzing)]
+pub(crate) use jwt::fuzz as fuzz_jwt;
 pub use key_file::{KeyFileError, KeyStore, MadeKey, read_key_file};
 pub use keys::{NewKey, new_key};
 pub(crate) use recorder::{record_always, record_revocations};
@@ -110,7 +112,8 @@ impl Authenticator {
         Ok(Self {
             keys: keys::Keys::new(keys, revocations),
             tokens,
-            signatures: signatures.and_then(|settings| Signatures::new(settings, &surroundings.signing_keys, public_url, nonces)),
+            signatures: signatures
+                .and_then(|settings| Signatures::new(settings, &surroundings.signing_keys, public_url, nonces)),
             certificates: mtls.map(|mtls| Certificates::read(mtls, &loaded.sources.base)).transpose()?,
             key_file: identity.api_keys.as_ref().map(|keys| loaded.sources.base.join(&keys.file)),
             key_records: keys.as_slice().into(),
@@ -235,9 +238,11 @@ pub(crate) async fn authenticate(
     // The order in which they count: `Authorization`, then the signature, then the certificate.
     let authorization = authenticator.by_authorization(address, peer, request).await?;
     let now = Timestamp::now();
-    let signed = authenticator.signatures.as_ref().map(|signatures| signatures.of(address, request, now)).transpose()?;
+    let signed =
+        authenticator.signatures.as_ref().map(|signatures| signatures.of(address, request, now)).transpose()?;
     let (signed, unproven) = signed.flatten().unzip();
-    let certified = certificate.map(|shown| shown.caller(authenticator.certificates.as_ref(), address, now)).transpose()?;
+    let certified =
+        certificate.map(|shown| shown.caller(authenticator.certificates.as_ref(), address, now)).transpose()?;
     let shown = [authorization, signed, certified];
     let mut shown = shown.into_iter().flatten();
     let Some(first) = shown.next() else {

@@ -58,7 +58,10 @@ impl Scene {
         let config = config(&server, dir.path())?;
         let router = TestRouter::ready_in(dir, &config.to_string()).await?;
         let scene = Self { router, server, config };
-        until("signatures count", async || Ok((scene.send(&get("/v1/tools").sign()).await?.status == 200).then_some(()))).await?;
+        until("signatures count", async || {
+            Ok((scene.send(&get("/v1/tools").sign()).await?.status == 200).then_some(()))
+        })
+        .await?;
         Ok(scene)
     }
 
@@ -70,7 +73,10 @@ impl Scene {
         let before = calls(&self.server);
         let answer = self.send(signed).await?;
         ensure!(answer.status == 401, "{why}: {answer:?}");
-        ensure!(answer.head.contains("www-authenticate: ") && answer.head.contains("accept-signature: sig=("), "{answer:?}");
+        ensure!(
+            answer.head.contains("www-authenticate: ") && answer.head.contains("accept-signature: sig=("),
+            "{answer:?}"
+        );
         ensure!(calls(&self.server) == before, "{why}: it was called");
         Ok(answer)
     }
@@ -91,7 +97,8 @@ async fn a_signed_request_counts_once_on_every_surface() -> Result<()> {
         ensure!(again.body.contains("was sent before"), "{again:?}");
         ensure!(calls(&scene.server) == (at + 1).min(2));
     }
-    let record = until("the call has left its record", async || Ok(scene.router.records().await?.into_iter().next())).await?;
+    let record =
+        until("the call has left its record", async || Ok(scene.router.records().await?.into_iter().next())).await?;
     ensure!(record["subject"] == "billing" && record.to_string().contains("signature"), "{record}");
     let metrics = scene.router.admin("/metrics").await?.text;
     ensure!(metrics.contains("reason=\"replayed_signature\"} 3"), "{metrics}");
@@ -115,11 +122,17 @@ async fn whatever_is_another_than_was_signed_is_refused_and_uses_nothing_up() ->
         ("another order of the query", change(&|signed| signed.path = "/v1/tools/call?b=2&a=1".to_owned())),
         ("no query", change(&|signed| signed.path = "/v1/tools/call".to_owned())),
         ("another path", change(&|signed| signed.path = "/mcp?a=1&b=2".to_owned())),
-        ("the name of a header in upper case", change(&|signed| {
-            let input = signed.headers[0].1.replace("content-digest", "Content-Digest");
-            signed.headers[0].1 = input;
-        })),
-        ("a digest of another body", right.clone().with("content-digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:")),
+        (
+            "the name of a header in upper case",
+            change(&|signed| {
+                let input = signed.headers[0].1.replace("content-digest", "Content-Digest");
+                signed.headers[0].1 = input;
+            }),
+        ),
+        (
+            "a digest of another body",
+            right.clone().with("content-digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
+        ),
         ("no digest", change(&|signed| signed.headers.retain(|(name, _)| *name != "Content-Digest"))),
         ("another nonce", change(&|signed| signed.headers[0].1 = signed.headers[0].1.replace("nonce=\"", "nonce=\"x"))),
         ("a longer life", change(&|signed| signed.headers[0].1 = signed.headers[0].1.replace(";alg", ";tag=\"\";alg"))),
@@ -129,9 +142,12 @@ async fn whatever_is_another_than_was_signed_is_refused_and_uses_nothing_up() ->
         scene.refused(&signed, why).await?;
     }
     let now_s = jiff::Timestamp::now().as_second();
-    for (why, created_s, lasts_s) in
-        [("301 s old", now_s - 301, 300), ("301 s ahead", now_s + 301, 300), ("for 301 s", now_s, 301), ("for no time", now_s, 0)]
-    {
+    for (why, created_s, lasts_s) in [
+        ("301 s old", now_s - 301, 300),
+        ("301 s ahead", now_s + 301, 300),
+        ("for 301 s", now_s, 301),
+        ("for no time", now_s, 0),
+    ] {
         scene.refused(&Signing { created_s, lasts_s, ..call("raw__work") }.sign(), why).await?;
     }
     scene.refused(&Signing { key_id: "two", ..call("raw__work") }.sign(), "a key that nobody has").await?;
@@ -161,7 +177,8 @@ async fn keys_are_rotated_and_taken_out_while_the_router_runs() -> Result<()> {
     scene.refused(&with_next.sign(), "a key that is not there yet").await?;
     tests::private_file(scene.router.dir.path().join("two"), next)?;
     let mut config = scene.config.clone();
-    config["identity"]["signatures"]["keys"]["two"] = json!({ "secret": { "file": "two" }, "subject": "billing", "roles": ["all"] });
+    config["identity"]["signatures"]["keys"]["two"] =
+        json!({ "secret": { "file": "two" }, "subject": "billing", "roles": ["all"] });
     scene.router.change(&config.to_string()).await?;
     let used = call("raw__work").sign();
     ensure!(scene.send(&used).await?.status == 200);
@@ -211,7 +228,8 @@ async fn wrong_signatures_are_failed_logins_of_their_address() -> Result<()> {
     config.as_object_mut().context("a config")?.remove("limits");
     let router = TestRouter::ready_in(dir, &config.to_string()).await?;
     let address = router.running().callers;
-    until("signatures count", async || Ok((get("/v1/tools").sign().send(address).await?.status == 200).then_some(()))).await?;
+    until("signatures count", async || Ok((get("/v1/tools").sign().send(address).await?.status == 200).then_some(())))
+        .await?;
     let wrong = Signing { secret: format!("{SECRET}x"), ..call("raw__work") }.sign();
     let mut statuses = Vec::new();
     for _ in 0..30 {

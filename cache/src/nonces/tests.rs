@@ -39,10 +39,8 @@ async fn connected(server: &PrivateRedis) -> Result<Redis> {
 
 /// Two replicas, of which the second one takes signatures already.
 async fn two_replicas(server: &PrivateRedis) -> Result<[Nonces; 2]> {
-    let replicas = [
-        Nonces::shared(connected(server).await?, &SECRET),
-        Nonces::shared(connected(server).await?, &SECRET),
-    ];
+    let replicas =
+        [Nonces::shared(connected(server).await?, &SECRET), Nonces::shared(connected(server).await?, &SECRET)];
     replicas.iter().for_each(Nonces::watch);
     taken_again(&replicas[1]).await?;
     Ok(replicas)
@@ -85,7 +83,10 @@ async fn the_clock_of_redis_decides_over_time() -> Result<()> {
     let [one, _] = two_replicas(&server).await?;
     let claim = fresh("n");
     ensure!(one.spend(&Claim { created_ms: now_ms() + 5_000, ..claim }).await == Err(Unspent::Early));
-    ensure!(one.spend(&Claim { created_ms: now_ms() - 2_000, expires_ms: now_ms() - 1_000, ..claim }).await == Err(Unspent::Late));
+    ensure!(
+        one.spend(&Claim { created_ms: now_ms() - 2_000, expires_ms: now_ms() - 1_000, ..claim }).await
+            == Err(Unspent::Late)
+    );
     ensure!(one.spend(&claim).await == Ok(()), "those that are refused use nothing up");
     Ok(())
 }

@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use adapters::{AuthMethod, Caller, Principal};
 use ::aws_lc_rs::digest::{SHA256, digest};
+use adapters::{AuthMethod, Caller, Principal};
 use config::identity::mtls::{CertificateRule, Mtls};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -82,10 +82,11 @@ impl Certificates {
                 lists.push(list);
             }
         }
-        let authorities = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider()))
-            .with_crls(lists)
-            // An old list says nothing of what was revoked since.
-            .enforce_revocation_expiration();
+        let authorities =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider()))
+                .with_crls(lists)
+                // An old list says nothing of what was revoked since.
+                .enforce_revocation_expiration();
         let authorities = if settings.required { authorities } else { authorities.allow_unauthenticated() };
         let authorities = authorities.build().map_err(|error| unusable("crl", &ca, &error.to_string()))?;
         Ok(Arc::new(Self { authorities, rules: settings.callers.clone() }))
@@ -177,7 +178,9 @@ impl Shown {
 
     fn verdict(&self, certificates: &Arc<Certificates>) -> Option<Caller> {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = verdict.as_ref().filter(|known| Arc::ptr_eq(&known.by, certificates) && Instant::now() < known.until) {
+        if let Some(known) =
+            verdict.as_ref().filter(|known| Arc::ptr_eq(&known.by, certificates) && Instant::now() < known.until)
+        {
             return known.who.clone();
         }
         let who = certificates.judge(&self.chain, UnixTime::now()).ok();
@@ -191,7 +194,9 @@ fn fits(rule: &CertificateRule, kind: Kind, name: &str) -> bool {
         Kind::Uri => rule.uri.as_ref().is_some_and(|uri| uri.matches(name)),
         Kind::Email => rule.email.as_ref().is_some_and(|email| email.matches(name)),
         // Names of hosts have no case; theirs is lower here.
-        Kind::Dns => rule.dns.as_ref().is_some_and(|dns| config::Glob::new(dns.as_str().to_ascii_lowercase()).matches(name)),
+        Kind::Dns => {
+            rule.dns.as_ref().is_some_and(|dns| config::Glob::new(dns.as_str().to_ascii_lowercase()).matches(name))
+        }
     }
 }
 

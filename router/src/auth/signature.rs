@@ -97,9 +97,12 @@ impl Signatures {
     ) -> Result<Option<(Caller, Unproven)>, Refused> {
         let Some(parameters) = Parameters::of(&request.headers).map_err(wrong)? else { return Ok(None) };
         let has_body = request.method == Method::POST;
-        let needed: &[&str] = if has_body { &["@method", "@target-uri", "content-digest"] } else { &["@method", "@target-uri"] };
+        let needed: &[&str] =
+            if has_body { &["@method", "@target-uri", "content-digest"] } else { &["@method", "@target-uri"] };
         if !needed.iter().all(|needed| parameters.covers(needed)) {
-            return Err(wrong("The signature does not cover enough: sign \"@method\", \"@target-uri\" and, with a body, \"content-digest\"."));
+            return Err(wrong(
+                "The signature does not cover enough: sign \"@method\", \"@target-uri\" and, with a body, \"content-digest\".",
+            ));
         }
         self.is_in_time(&parameters, now.as_second())?;
         let base = base::of(request, &self.origin, &parameters).map_err(wrong)?;
@@ -226,7 +229,9 @@ fn wrong(text: &'static str) -> Refused {
 
 fn unspent(why: Unspent) -> Refused {
     let (reason, text, is_wrong) = match why {
-        Unspent::Used => ("replayed_signature", "This request was sent before. Sign each request with a nonce of its own.", true),
+        Unspent::Used => {
+            ("replayed_signature", "This request was sent before. Sign each request with a nonce of its own.", true)
+        }
         Unspent::Early => ("bad_signature", EARLY, true),
         Unspent::Late => ("bad_signature", LATE, true),
         Unspent::Lost => (
@@ -247,6 +252,17 @@ fn unspent(why: Unspent) -> Refused {
 impl fmt::Debug for Signatures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signatures").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a stranger writes in the headers of a signed request, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(headers: &http::HeaderMap, body: &[u8]) {
+    if let Ok(Some(parameters)) = Parameters::of(headers) {
+        assert!(!parameters.nonce.is_empty() && !parameters.key_id.is_empty());
+    }
+    if let Ok(digest) = Digest::of(headers) {
+        digest.fit(body);
     }
 }
 

@@ -12,8 +12,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -162,10 +162,18 @@ impl Caller {
     }
 
     /// Calls a tool.
-    pub async fn call(&mut self, address: SocketAddr, key: Option<&str>, tool: &str, arguments: Value) -> Result<Answer> {
-        let (headers, body) = modern_request(key, "tools/call", serde_json::json!({ "name": tool, "arguments": arguments }));
+    pub async fn call(
+        &mut self,
+        address: SocketAddr,
+        key: Option<&str>,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<Answer> {
+        let (headers, body) =
+            modern_request(key, "tools/call", serde_json::json!({ "name": tool, "arguments": arguments }));
         let request = self.request("POST", address, "/mcp");
-        let request = request.header("content-type", "application/json").header("accept", "application/json, text/event-stream");
+        let request =
+            request.header("content-type", "application/json").header("accept", "application/json, text/event-stream");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         read(self.send(request.body(Full::new(body.into()))?).await?).await
     }

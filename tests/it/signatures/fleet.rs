@@ -22,7 +22,8 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Result<Self> {
-        let (server, dir, redis) = (server().await?, TempDir::new()?, PrivateRedis::start(RedisOptions::default()).await?);
+        let (server, dir, redis) =
+            (server().await?, TempDir::new()?, PrivateRedis::start(RedisOptions::default()).await?);
         let mut config = config(&server, dir.path())?;
         tests::private_file(dir.path().join("redis_url"), redis.url())?;
         tests::private_file(dir.path().join("master"), "5d1e0c84b7f2a6934e08d17cb52f96a0c3e87b41f6d209ae")?;
@@ -39,7 +40,10 @@ impl Scene {
 
     async fn signatures_count(&self) -> Result<()> {
         for replica in 0..self.fleet.len() {
-            until("signatures count", async || Ok((self.send(replica, &get("/v1/tools").sign()).await?.status == 200).then_some(()))).await?;
+            until("signatures count", async || {
+                Ok((self.send(replica, &get("/v1/tools").sign()).await?.status == 200).then_some(()))
+            })
+            .await?;
         }
         Ok(())
     }

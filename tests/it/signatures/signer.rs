@@ -81,11 +81,15 @@ impl Signing {
         };
         let Self { method, path, created_s, nonce, key_id, .. } = self;
         let expires_s = created_s + self.lasts_s;
-        let input = format!("({covered});created={created_s};expires={expires_s};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"hmac-sha256\"");
-        let base = format!("\"@method\": {method}\n\"@target-uri\": {PUBLIC}{path}\n{line}\"@signature-params\": {input}");
+        let input = format!(
+            "({covered});created={created_s};expires={expires_s};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"hmac-sha256\""
+        );
+        let base =
+            format!("\"@method\": {method}\n\"@target-uri\": {PUBLIC}{path}\n{line}\"@signature-params\": {input}");
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
         let signature = STANDARD.encode(hmac::sign(&key, base.as_bytes()));
-        let mut headers = vec![("Signature-Input", format!("sig={input}")), ("Signature", format!("sig=:{signature}:"))];
+        let mut headers =
+            vec![("Signature-Input", format!("sig={input}")), ("Signature", format!("sig=:{signature}:"))];
         if *method == "POST" {
             headers.extend([("Content-Digest", digest), ("Content-Type", "application/json".to_owned())]);
         }
@@ -113,7 +117,10 @@ impl Signed {
 
     /// With another value of this header.
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.iter_mut().filter(|(own, _)| own.eq_ignore_ascii_case(name)).for_each(|(_, own)| value.clone_into(own));
+        self.headers
+            .iter_mut()
+            .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+            .for_each(|(_, own)| value.clone_into(own));
         self
     }
 }

@@ -8,7 +8,9 @@ use super::said;
 fn identity(cases: &[&str]) -> String {
     const REST: &str = "\npolicy: { roles: { r: { allow: ['*'] } } }";
     const SERVER: &str = "server: { public_url: 'https://weir.example', tls: { certificate: c, key: k } }\n";
-    let one = |case: &&str| if case.starts_with("server") { format!("{case}{REST}") } else { format!("{SERVER}{case}{REST}") };
+    let one = |case: &&str| {
+        if case.starts_with("server") { format!("{case}{REST}") } else { format!("{SERVER}{case}{REST}") }
+    };
     let configs: Vec<String> = cases.iter().map(one).collect();
     said(&configs.iter().map(String::as_str).collect::<Vec<_>>()).replace(REST, "").replace(SERVER, "")
 }

@@ -17,7 +17,8 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn parse(public_url: &str) -> Option<Self> {
         let url: Uri = public_url.parse().ok()?;
-        let (scheme, authority) = (url.scheme_str()?.to_ascii_lowercase(), url.authority()?.as_str().to_ascii_lowercase());
+        let (scheme, authority) =
+            (url.scheme_str()?.to_ascii_lowercase(), url.authority()?.as_str().to_ascii_lowercase());
         let default = if scheme == "http" { ":80" } else { ":443" };
         let authority = authority.strip_suffix(default).unwrap_or(&authority).to_owned();
         Some(Self { scheme, authority })
@@ -55,7 +56,8 @@ fn derived_value<'a>(name: &str, request: &'a Parts, origin: &'a Origin) -> Resu
 fn header_value<'a>(name: &str, headers: &'a HeaderMap) -> Result<Cow<'a, str>, &'static str> {
     const MISSING: &str = "The signature covers a header that the request does not have, or not as visible ASCII.";
     // Names are covered in lower case (section 2.1); what is signed cannot cover itself.
-    let is_name = name.bytes().all(|byte| !byte.is_ascii_uppercase()) && !matches!(name, "signature" | "signature-input");
+    let is_name =
+        name.bytes().all(|byte| !byte.is_ascii_uppercase()) && !matches!(name, "signature" | "signature-input");
     let name = HeaderName::try_from(name).ok().filter(|_| is_name);
     let name = name.ok_or("The signature covers something that is no header in lower case.")?;
     let mut values = headers.get_all(name).iter().map(|value| value.to_str().map(str::trim).map_err(|_| MISSING));

@@ -14,7 +14,8 @@ pub(super) struct Digests(Vec<(&'static Algorithm, Vec<u8>)>);
 impl Digests {
     /// Those of a request. Algorithms that are broken, or not known, say nothing.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
-        const NEEDED: &str = "A signed body needs its `Content-Digest: sha-256=:…:` (or sha-512), written as RFC 9530 says.";
+        const NEEDED: &str =
+            "A signed body needs its `Content-Digest: sha-256=:…:` (or sha-512), written as RFC 9530 says.";
         let mut written = Vec::new();
         for value in headers.get_all("content-digest") {
             if !written.is_empty() {

@@ -36,7 +36,8 @@ impl Parameters {
     }
 
     fn read(input: &[u8], signature: &[u8]) -> Result<Self, &'static str> {
-        const ONE: &str = "A signed request has exactly one signature, with the same label in Signature-Input and Signature.";
+        const ONE: &str =
+            "A signed request has exactly one signature, with the same label in Signature-Input and Signature.";
         let dictionary = |value: &[u8]| Parser::new(value).parse::<Dictionary>().map_err(|_| UNREADABLE);
         let (mut input, mut signature) = (dictionary(input)?, dictionary(signature)?);
         if input.len() != 1 || signature.len() != 1 {

@@ -124,7 +124,13 @@ fn whatever_else_is_covered_is_verified_too() {
     signing.headers.extend([("x-many", " one ".to_owned()), ("x-many", "two,three".to_owned())]);
     judged(&signing.request()).expect("it is right");
     let (input, signature) = (signing.input(), signing.signature());
-    for path in ["/v1/tools/call?b=2&a=1", "/v1/tools/call?a=1&b=2&", "/v1/tools/call", "/v1/tools/Call?a=1&b=2", "/mcp?a=1&b=2"] {
+    for path in [
+        "/v1/tools/call?b=2&a=1",
+        "/v1/tools/call?a=1&b=2&",
+        "/v1/tools/call",
+        "/v1/tools/Call?a=1&b=2",
+        "/mcp?a=1&b=2",
+    ] {
         let other = Signing { path: path.to_owned(), ..signing.clone() };
         assert_eq!(judged(&other.request_with(&input, &signature)).expect_err(path).reason, "bad_signature");
     }
@@ -234,7 +240,10 @@ fn there_is_one_signature_under_one_label() {
         vec![right[1].clone()],
         vec![right[0].clone(), right[0].clone(), right[1].clone()],
         vec![("signature-input", format!("sig={input}, b={input}")), right[1].clone()],
-        vec![("signature-input", format!("sig={input}, b={input}")), ("signature", format!("sig=:{signature}:, b=:{signature}:"))],
+        vec![
+            ("signature-input", format!("sig={input}, b={input}")),
+            ("signature", format!("sig=:{signature}:, b=:{signature}:")),
+        ],
         vec![("signature-input", format!("other={input}")), right[1].clone()],
         vec![("signature-input", "sig=()".to_owned()), right[1].clone()],
         vec![("signature-input", "sig=1".to_owned()), right[1].clone()],
@@ -252,7 +261,8 @@ fn there_is_one_signature_under_one_label() {
 
 #[tokio::test]
 async fn the_body_has_all_the_digests_that_are_known() {
-    let (short, long) = (STANDARD.encode(digest(&SHA256, BODY.as_bytes())), STANDARD.encode(digest(&SHA512, BODY.as_bytes())));
+    let (short, long) =
+        (STANDARD.encode(digest(&SHA256, BODY.as_bytes())), STANDARD.encode(digest(&SHA512, BODY.as_bytes())));
     let broken = STANDARD.encode(digest(&SHA512, b"another body"));
     for (digests, fit) in [
         (format!("sha-256=:{short}:"), Some(true)),
@@ -274,7 +284,11 @@ async fn the_body_has_all_the_digests_that_are_known() {
         let Ok(unproven) = judged else { continue };
         // The signature is from a time that the nonces know nothing of; the body is judged before.
         let refused = unproven.prove(BODY.as_bytes()).await.expect_err("never by these nonces");
-        assert_eq!(refused.reason == "bad_signature" && refused.text.contains("Content-Digest"), fit == Some(false), "{digests}: {refused:?}");
+        assert_eq!(
+            refused.reason == "bad_signature" && refused.text.contains("Content-Digest"),
+            fit == Some(false),
+            "{digests}: {refused:?}"
+        );
     }
 }
 
@@ -308,14 +322,16 @@ fn the_example_of_the_rfc_is_signed_as_there() {
     let request = request.body(()).expect("a request").into_parts().0;
     let parameters = Parameters {
         components: ["date", "@authority", "content-type"].map(str::to_owned).to_vec(),
-        written: "(\"date\" \"@authority\" \"content-type\");created=1618884473;keyid=\"test-shared-secret\"".to_owned(),
+        written: "(\"date\" \"@authority\" \"content-type\");created=1618884473;keyid=\"test-shared-secret\""
+            .to_owned(),
         created_s: 0,
         expires_s: 0,
         nonce: String::new(),
         key_id: String::new(),
         signature: Vec::new(),
     };
-    let base = base::of(&request, &Origin::parse("https://example.com").expect("an origin"), &parameters).expect("a base");
+    let base =
+        base::of(&request, &Origin::parse("https://example.com").expect("an origin"), &parameters).expect("a base");
     let secret = "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==";
     let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(secret).expect("base64"));
     assert_eq!(STANDARD.encode(hmac::sign(&key, base.as_bytes())), "pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=");
