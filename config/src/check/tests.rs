@@ -6,6 +6,7 @@ mod credentials;
 mod forward;
 mod limits;
 mod line;
+mod masking;
 mod redis;
 mod resilience;
 

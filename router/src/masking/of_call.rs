@@ -104,11 +104,6 @@ impl CallMask {
         Self(Arc::new(Inner { masks, restored, known, pseudonyms, owner, tool, trail }))
     }
 
-    /// The rules.
-    pub(crate) fn masks(&self) -> &Masks {
-        &self.0.masks
-    }
-
     /// Whether what comes of the call is for its caller alone.
     pub(crate) fn is_personal(&self) -> bool {
         self.0.masks.has_pseudonyms() || !self.0.restored.is_empty()
