@@ -82,7 +82,9 @@ fn gather(value: &str, path: &mut Vec<String>, found: &mut Vec<Member>) {
 fn member(before: Option<&Member>, now: Option<&Member>, lines: &mut Vec<String>) {
     let Some((path, _)) = before.or(now) else { return };
     let path: Vec<String> = path.iter().map(|part| part.replace(' ', "")).collect();
-    lines.push(format!("@@ {} @@", cut(&visible::shown(&path.join(".")))));
+    // A name is one line.
+    let path = visible::shown(&path.join(".")).replace('\t', "⟨U+0009⟩").replace('\n', "⟨U+000A⟩");
+    lines.push(format!("@@ {} @@", cut(&path)));
     let broken = |member: Option<&Member>| member.map(|(_, value)| broken(value)).unwrap_or_default();
     let (old, new) = (broken(before), broken(now));
     let same_first = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
