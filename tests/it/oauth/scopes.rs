@@ -80,7 +80,7 @@ async fn a_tool_behind_another_scope_looks_unknown_unless_the_config_lets_it_be_
 async fn an_answer_for_one_token_is_no_answer_for_another() -> Result<()> {
     let (issuer, server) = (tests::Issuer::start().await?, server().await?);
     let mut config = config(&issuer, &server, &json!({}));
-    config["downstreams"]["raw"]["tools"] = json!({ "read": { "cache": { "ttl": "1h", "partition": "token" } } });
+    config["downstreams"]["raw"]["tools"] = json!({ "read": { "cache": { "fresh_for": "1h", "partition": "token" } } });
     let router = tests::TestRouter::ready(&config.to_string()).await?;
     let scene = Scene { router, issuer, server };
     scene.keys_are_known().await?;

@@ -108,3 +108,6 @@ fn url(text: &str, may_ask: bool, scope: &Scope<'_>) {
 fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
+
+#[cfg(test)]
+mod tests;
