@@ -298,7 +298,7 @@ async fn a_revocation_list_that_has_expired_or_is_of_nobody_lets_nobody_in() -> 
     let scene = Scene::new(json!({}), |_, _| Ok(())).await?;
     let holder = scene.authority.issue(agent(1)?)?;
     let mut connection = scene.connect(Some(&holder), true).await?;
-    for list in [scene.authority.revoked(&[], 2026)?, Authority::new("callers")?.revoked(&[], 2090)?] {
+    for list in [scene.authority.revoked(&[], 2021)?, Authority::new("callers")?.revoked(&[], 2090)?] {
         scene.write("crl.pem", &list)?;
         scene.router.change(&scene.config.to_string()).await?;
         ensure!(scene.connect(Some(&holder), true).await.is_err());

@@ -45,6 +45,14 @@ fn config(server: &RawServer, dir: &Path) -> Result<Value> {
     Ok(config)
 }
 
+/// The same call over MCP, signed now.
+fn mcp(path: &str) -> Signing {
+    let (mut headers, body) =
+        tests::modern_request(None, "tools/call", json!({ "name": "raw__work", "arguments": {} }));
+    headers.push(("Accept", "application/json, text/event-stream".to_owned()));
+    Signing { path: path.to_owned(), body, headers, ..call("raw__work") }
+}
+
 struct Scene {
     router: TestRouter,
     server: RawServer,
@@ -85,11 +93,7 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_request_counts_once_on_every_surface() -> Result<()> {
     let scene = Scene::new().await?;
-    let (headers, body) = tests::modern_request(None, "tools/call", json!({ "name": "raw__work", "arguments": {} }));
-    let mut headers = headers;
-    headers.push(("Accept", "application/json, text/event-stream".to_owned()));
-    let mcp = Signing { path: "/mcp".to_owned(), body, headers, ..call("raw__work") };
-    for (at, signing) in [call("raw__work"), mcp, get("/v1/tools")].into_iter().enumerate() {
+    for (at, signing) in [call("raw__work"), mcp("/mcp"), get("/v1/tools")].into_iter().enumerate() {
         let signed = signing.sign();
         let answer = scene.send(&signed).await?;
         ensure!(answer.status == 200, "{answer:?}");
@@ -108,7 +112,7 @@ async fn a_signed_request_counts_once_on_every_surface() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_another_than_was_signed_is_refused_and_uses_nothing_up() -> Result<()> {
     let scene = Scene::new().await?;
-    let right = Signing { path: "/v1/tools/call?a=1&b=2".to_owned(), ..call("raw__work") }.sign();
+    let right = mcp("/mcp?a=1&b=2").sign();
     let change = |change: &dyn Fn(&mut Signed)| {
         let mut signed = right.clone();
         change(&mut signed);
@@ -119,9 +123,9 @@ async fn whatever_is_another_than_was_signed_is_refused_and_uses_nothing_up() ->
         ("a bit of the body", change(&|signed| signed.body = signed.body.replace("raw__work", "raw__wosk"))),
         ("a longer body", change(&|signed| signed.body.push(' '))),
         ("no body", change(&|signed| signed.body.clear())),
-        ("another order of the query", change(&|signed| signed.path = "/v1/tools/call?b=2&a=1".to_owned())),
-        ("no query", change(&|signed| signed.path = "/v1/tools/call".to_owned())),
-        ("another path", change(&|signed| signed.path = "/mcp?a=1&b=2".to_owned())),
+        ("another order of the query", change(&|signed| signed.path = "/mcp?b=2&a=1".to_owned())),
+        ("no query", change(&|signed| signed.path = "/mcp".to_owned())),
+        ("another path", change(&|signed| signed.path = "/v1/tools/call?a=1&b=2".to_owned())),
         (
             "the name of a header in upper case",
             change(&|signed| {

@@ -75,12 +75,12 @@ impl Authority {
     pub fn revoked(&self, serials: &[u64], until_year: i32) -> Result<String> {
         let one = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
-            revocation_time: date_time_ymd(2026, 1, 1),
+            revocation_time: date_time_ymd(2020, 1, 1),
             reason_code: None,
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2026, 1, 1),
+            this_update: date_time_ymd(2020, 1, 1),
             next_update: date_time_ymd(until_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
