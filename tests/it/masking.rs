@@ -63,6 +63,8 @@ const OTHER: usize = 1;
 const HIGH: usize = 2;
 
 fn config(url: &str, masking: &Value) -> Value {
+    let gives_names = masking.to_string().contains("pseudonym");
+    let accepts = if gives_names { json!({ "/customer": "cust", "/filter/ids/0": "cust" }) } else { json!({}) };
     json!({
         "identity": { "api_keys": { "file": "keys.yaml" } },
         "limits": [{ "name": "many", "per": "address", "rate": "1000/s" }],
@@ -74,7 +76,7 @@ fn config(url: &str, masking: &Value) -> Value {
         "downstreams": { "crm": {
             "mcp": { "websocket": { "url": url } },
             "effects": [{ "match": "write", "effect": "write" }, { "match": "*", "effect": "read" }],
-            "tools": { "get": { "accepts": { "/customer": "cust", "/filter/ids/0": "cust" } } },
+            "tools": { "get": { "accepts": accepts } },
         } },
     })
 }
