@@ -86,7 +86,11 @@ async fn explain_says_what_would_become_of_a_call_without_making_it() -> Result<
     let alice = json!({ "subject": "alice", "tenant": "acme", "roles": ["listers", "nobody"] });
     let denied = explain(json!({ "tool": "crm__get", "arguments": { "id": 5 }, "as": alice })).await?;
     let allowing = json!([{ "role": "all", "rule": "all: *" }]);
-    let policy = json!({ "decision": "denied", "rule": null, "allowing": allowing });
+    let nothing = |role: &str| json!({ "role": role, "allow": null, "deny": null });
+    let policy = json!({
+        "decision": "denied", "rule": null, "denied_by": "role", "conditions": [], "view": null, "allowing": allowing,
+        "looked_at": [nothing("listers"), nothing("nobody")],
+    });
     ensure!(denied["policy"] == policy, "the operator may know why: {denied:#}");
     ensure!(
         denied["caller"]
