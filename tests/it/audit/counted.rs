@@ -24,7 +24,7 @@ async fn the_records_count_what_nginx_counts() -> Result<()> {
     let mut config = open_house(&[("raw", &server.url)]);
     config["identity"] = json!({ "api_keys": { "file": "keys.yaml" } });
     config["policy"]["roles"]["all"]["deny"] = json!(["raw__denied"]);
-    config["limits"] = json!([{ "name": "few", "per": "caller", "tools": ["raw__refuses"], "rate": "1/h" }]);
+    config["limits"] = json!([{ "name": "few", "per": "caller", "match": "raw__refuses", "rate": "1/h" }]);
     config["server"] = json!({ "body_bytes_max": "64KiB" });
     config["audit"] = json!({ "dir": dir });
     let router = TestRouter::ready_in(folder, &config.to_string()).await?;
