@@ -5,6 +5,8 @@
 
 mod places;
 mod syslog;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
