@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 /// A credential as the header that it is sent in. Its value is marked as sensitive, so that it is not printed.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Shown {
 
     /// `text` without the secret: there are systems that say no and repeat what they were shown.
     pub(crate) fn conceal<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
-        self.secrets.iter().map(|secret| secret.expose_secret()).fold(text, |text, secret| {
+        self.secrets.iter().map(ExposeSecret::expose_secret).fold(text, |text, secret| {
             let is_there = secret.chars().count() >= CONCEALED_CHARACTERS_MIN && text.contains(secret);
             if is_there { Cow::Owned(text.replace(secret, "…")) } else { text }
         })
