@@ -5,6 +5,7 @@ mod bytes;
 mod cache;
 mod cache_spine;
 mod calls;
+mod canaries;
 mod catalog;
 mod cli;
 mod definitions;

@@ -100,9 +100,9 @@ pub fn register(kind: &str, holder: Holder, value: &str) {
     }
 }
 
-/// Makes what a test writes to a file that its owner alone may read known, line by line where it has lines. JSON is no secret: it is
+/// Makes what is in a file that its owner alone may read known, line by line where it has lines, and the password of a URL by itself. JSON is no secret: it is
 /// the list of hashes of keys.
-pub(crate) fn register_file(path: &Path, text: &[u8]) {
+pub fn register_file(path: &Path, text: &[u8]) {
     watch();
     lock(&SECRET_FILES).insert(path.to_owned());
     let Ok(text) = std::str::from_utf8(text) else { return };
@@ -114,7 +114,12 @@ pub(crate) fn register_file(path: &Path, text: &[u8]) {
     let is_secret = |line: &&str| !line.starts_with("-----") && !line.starts_with('#');
     for line in text.lines().filter(is_secret) {
         let value = if name == ".env" { line.split_once('=').map_or("", |(_, value)| value) } else { line };
-        register(&format!("file {name}"), holder, value.trim().trim_matches(['"', '\'']));
+        let value = value.trim().trim_matches(['"', '\'']);
+        register(&format!("file {name}"), holder, value);
+        let login = value.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+        if let Some((_, password)) = login.and_then(|(login, _)| login.split_once(':')) {
+            register(&format!("password in file {name}"), holder, password);
+        }
     }
 }
 

@@ -97,6 +97,11 @@ impl Fleet {
         Ok(url.authority().context("no address")?.as_str().parse()?)
     }
 
+    /// Where one of them serves operators.
+    pub fn admin_url(&self, replica: usize) -> &str {
+        &self.replicas[replica].admin
+    }
+
     /// Calls a tool at one of them.
     pub async fn call(&self, replica: usize, key: &str, tool: &str, arguments: Value) -> Result<Answer> {
         self.modern(replica, key, "tools/call", json!({ "name": tool, "arguments": arguments })).await

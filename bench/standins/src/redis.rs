@@ -110,6 +110,11 @@ impl PrivateRedis {
         info.lines().find_map(value).with_context(|| format!("INFO has no field {field}"))
     }
 
+    /// All that was ever written to it, as it stands in its log of writes: also what has expired since.
+    pub fn written(&self) -> Vec<u8> {
+        witness::files(&self.data_dir())
+    }
+
     /// `kill -9`. Who connects is refused until [`restart`](Self::restart).
     pub async fn kill(&mut self) -> Result<()> {
         match self.server.take() {
@@ -277,10 +282,11 @@ impl fmt::Debug for Password {
     }
 }
 
-/// All that was ever written to it is in its log of writes, also what has expired since.
 impl Drop for PrivateRedis {
     fn drop(&mut self) {
-        witness::files(witness::REDIS, &self.data_dir());
+        if witness::is_there() {
+            witness::came(witness::REDIS, &self.written());
+        }
     }
 }
 

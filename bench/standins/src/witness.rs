@@ -23,17 +23,21 @@ pub(crate) fn came(place: &str, what: &[u8]) {
     }
 }
 
-/// Shows the files of a folder, and of the folders in it.
-pub(crate) fn files(place: &str, folder: &Path) {
-    if WITNESS.get().is_none() {
-        return;
-    }
+/// What the files of a folder hold, and those of the folders in it, one after the other.
+pub(crate) fn files(folder: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files(place, &path),
-            Ok(kind) if kind.is_file() => came(place, &fs::read(&path).unwrap_or_default()),
+            Ok(kind) if kind.is_dir() => all.extend(files(&path)),
+            Ok(kind) if kind.is_file() => all.extend(fs::read(&path).unwrap_or_default()),
             _ => {}
         }
     }
+    all
+}
+
+/// Whether there is one.
+pub(crate) fn is_there() -> bool {
+    WITNESS.get().is_some()
 }

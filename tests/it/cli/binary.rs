@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tests::canary;
 pub(crate) use tests::programs::{standins, weir};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
@@ -47,7 +48,10 @@ pub(crate) struct Finished {
 
 impl Finished {
     fn new(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("weir writes UTF-8");
+        let text = |bytes: Vec<u8>| {
+            canary::look("the output of weir", &bytes);
+            String::from_utf8(bytes).expect("weir writes UTF-8")
+        };
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
@@ -80,6 +84,7 @@ impl Started {
         let stderr = tokio::spawn(async move {
             let mut all = String::new();
             while let Ok(Some(line)) = from.next_line().await {
+                canary::look("the log of weir", line.as_bytes());
                 all += &line;
                 all.push('\n');
                 let _ = sender.send(line);

@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
-};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// A form is looked up by its last bytes.
 pub(super) const TAIL_BYTES: usize = 8;
