@@ -18,9 +18,9 @@ fn site(address: SocketAddr, router: SocketAddr, log: &std::path::Path) -> Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_records_count_what_nginx_counts() -> Result<()> {
-    let (server, folder) = (super::server().await?, tempfile::tempdir()?);
+    let (server, folder, logs) = (super::server().await?, tempfile::tempdir()?, tempfile::tempdir()?);
     let keys = tests::keys(folder.path(), &[("alice", &["all"])])?;
-    let (dir, passed) = (folder.path().join("audit"), folder.path().join("passed"));
+    let (dir, passed) = (logs.path().join("audit"), logs.path().join("passed"));
     let mut config = open_house(&[("raw", &server.url)]);
     config["identity"] = json!({ "api_keys": { "file": "keys.yaml" } });
     config["policy"]["roles"]["all"]["deny"] = json!(["raw__denied"]);
