@@ -163,7 +163,7 @@ impl Authenticator {
             let record = self.keys.find(token, now).ok_or(WRONG)?;
             return Ok(Some(record.caller(address)));
         }
-        let certificate = peer.certificate().map(|certificate| certificate.as_ref());
+        let certificate = peer.certificate().map(AsRef::as_ref);
         let shown = jwt::Showing { path: request.uri.path(), certificate };
         match self.tokens.caller(token, shown, now).await {
             Ok(caller) => Ok(Some(Caller { address, ..caller })),

@@ -60,7 +60,7 @@ fn only_public_keys_for_signatures_of_a_known_kind_are_taken() {
         (json!("RSA"), false),
     ];
     for (key, taken) in rows {
-        assert_eq!(keys(&[key.clone()]).len(), usize::from(taken), "{key}");
+        assert_eq!(keys(std::slice::from_ref(&key)).len(), usize::from(taken), "{key}");
     }
 }
 
