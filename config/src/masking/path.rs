@@ -90,7 +90,7 @@ impl Selector {
             Self::Name(_) => false,
             Self::All => true,
             Self::Items { start, end, step } => {
-                index >= *start && end.is_none_or(|end| index < end) && (index - start) % step == 0
+                index >= *start && end.is_none_or(|end| index < end) && (index - start).is_multiple_of(*step)
             }
         }
     }
@@ -230,7 +230,7 @@ impl Reader<'_> {
     }
 
     fn white_space(&mut self) {
-        while self.rest.next_if(|char| char.is_ascii_whitespace()).is_some() {}
+        while self.rest.next_if(char::is_ascii_whitespace).is_some() {}
     }
 }
 
