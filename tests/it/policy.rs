@@ -2,6 +2,7 @@
 
 mod conditions;
 mod names;
+mod tested;
 mod views;
 
 use std::collections::BTreeSet;
