@@ -66,7 +66,7 @@ impl Forwarding {
     pub(crate) fn start(places: &[Forward]) -> Option<Self> {
         let closing = CancellationToken::new();
         let start = |place: &Forward| match place {
-            Forward::Stdout(_) => Queue::start("stdout", Stdout::default(), &closing),
+            Forward::Stdout(_) => Queue::start("stdout", Stdout, &closing),
             Forward::Syslog(syslog) => match syslog.transport {
                 SyslogTransport::Tcp => Queue::start("syslog", Stream::new(syslog.address, &host()), &closing),
                 SyslogTransport::Udp => Queue::start("syslog", Datagrams::new(syslog.address, &host()), &closing),

@@ -42,7 +42,9 @@ pub fn summary(evidence: &Evidence, criteria: &[&Criterion], report: &Report, no
     match report.anchored {
         Some(anchored) => line(format_args!("{anchored} checkpoints are the same in the anchor.")),
         None => {
-            line(format_args!("No anchor was given: that nobody with the signing key wrote the log anew is not shown."))
+            line(format_args!(
+                "No anchor was given: that nobody with the signing key wrote the log anew is not shown."
+            ));
         }
     }
     if !report.keys_were_given {

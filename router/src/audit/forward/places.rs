@@ -39,7 +39,7 @@ pub(super) trait Place: Send + 'static {
 }
 
 /// JSON lines on standard output. A reader that takes none stops this task and nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stdout;
 
 impl Place for Stdout {

@@ -349,7 +349,7 @@ fn each_kind_of_damage_has_its_own_name() {
     let last = kinds(&|folder, first, _| fs::remove_file(path(folder, first.chain, 3)).expect("a file"));
     assert_eq!((last.0, last.2), (Some(Kind::CutOff), None));
     let chain = kinds(&|folder, first, _| {
-        (1..=3).for_each(|segment| fs::remove_file(path(folder, first.chain, segment)).expect("a file"))
+        (1..=3).for_each(|segment| fs::remove_file(path(folder, first.chain, segment)).expect("a file"));
     });
     assert_eq!((chain.0, chain.2), (Some(Kind::Rewritten), None));
     let stranger = kinds(&|folder, _, second| {
@@ -435,7 +435,7 @@ fn a_key_of_the_reader_counts_and_no_other() {
         let settings = Settings { dir: folder.log(), anchor: None, identity: None, keys, now: Timestamp::now() };
         verify(settings).expect("it can be read")
     };
-    assert_eq!(with(&[file.clone()]).gravest().map(|damage| damage.kind), Some(Kind::Signature));
+    assert_eq!(with(std::slice::from_ref(&file)).gravest().map(|damage| damage.kind), Some(Kind::Signature));
     let own = folder.log().join("signing-key.pub");
     assert!(with(&[file, own]).damages.is_empty());
 }

@@ -285,7 +285,7 @@ impl<'a> Walk<'a> {
             match DataKey::unwrap(identity, &header) {
                 Ok(key) => self.data_key = Some(key),
                 Err(error) => {
-                    self.damage(Kind::Sealed, seq, format!("the records of this segment cannot be opened: {error}"))
+                    self.damage(Kind::Sealed, seq, format!("the records of this segment cannot be opened: {error}"));
                 }
             }
         }
