@@ -160,6 +160,12 @@ impl fmt::Debug for Sealer {
     }
 }
 
+/// What lies within a seal.
+#[cfg(fuzzing)]
+pub(crate) fn unsealed(plain: Vec<u8>, value_bytes_max: usize) -> Result<Entry, Damage> {
+    layout::read(plain, value_bytes_max)
+}
+
 struct Secret {
     /// Says which secret sealed a value, without saying anything about the secret.
     id: [u8; SECRET_ID_BYTES],

@@ -14,6 +14,8 @@ pub mod definitions;
 mod downstream;
 pub mod error;
 pub mod front;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod guard;
 mod invalidate;
 mod limits;

@@ -123,3 +123,11 @@ fn empty_response(status: StatusCode) -> Response<Body> {
     *response.status_mut() = status;
     response
 }
+
+/// The envelope of a message, for the fuzzer: what is taken out of it is a part of it.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_message(body: &Bytes, text: &str) {
+    if let Ok(message) = Message::parse(body, text) {
+        assert!(message.params.is_none_or(|params| params.starts_with(b"{") && params.len() <= body.len()));
+    }
+}

@@ -261,7 +261,7 @@ pub(crate) fn fuzz(headers: &http::HeaderMap, body: &[u8]) {
     if let Ok(Some(parameters)) = Parameters::of(headers) {
         assert!(!parameters.nonce.is_empty() && !parameters.key_id.is_empty());
     }
-    if let Ok(digest) = Digest::of(headers) {
+    if let Ok(digest) = Digests::of(headers) {
         digest.fit(body);
     }
 }
