@@ -348,9 +348,13 @@ pub(crate) fn overloaded(limit: String) -> CallError {
 /// A write whose request may have left and that got no answer is never just a failure: its outcome is unknown.
 fn failure(ctx: &CallContext, tool: &Tool, error: AdapterError) -> CallError {
     let shown = tool.name.shown.clone();
+    // Whoever refuses a call may repeat its arguments, which are the caller's alone.
+    let repeats = error.rejection.is_some() || matches!(error.class, ErrorClass::Rejected | ErrorClass::InvalidArguments);
+    let told = (!repeats).then_some(&error);
     tracing::debug!(
-        request_id = %ctx.request_id, tool = %shown, class = error.class.as_str(), sent = ?error.sent, %error,
-        cause = std::error::Error::source(&error).map(tracing::field::display), "no result from the downstream"
+        request_id = %ctx.request_id, tool = %shown, class = error.class.as_str(), sent = ?error.sent,
+        error = told.map(tracing::field::display),
+        cause = told.and_then(std::error::Error::source).map(tracing::field::display), "no result from the downstream"
     );
     if tool.effect.writes() && error.sent == Sent::Unknown {
         let operation_id = ctx.request_id.to_string();
