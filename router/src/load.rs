@@ -26,10 +26,12 @@ async fn read(path: &Path, fetcher: &SecretFetcher) -> Result<Loaded, Problems> 
 }
 
 /// The secrets of the config that is in force, fetched again before they may have ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Secrets {
     fetcher: SecretFetcher,
     known: Mutex<Known>,
+    /// Those that the config was judged by last.
+    judged: Mutex<Fetched>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,20 @@ struct Known {
 }
 
 impl Secrets {
+    /// Begins with the secrets that the router was started with.
+    pub(crate) fn new(started_with: &Fetched) -> Self {
+        Self {
+            fetcher: SecretFetcher::default(),
+            known: Mutex::new(Known { fetched: started_with.clone(), ..Known::default() }),
+            judged: Mutex::new(started_with.clone()),
+        }
+    }
+
+    /// The config is judged by these from now on, whatever comes of it.
+    pub(crate) async fn judged(&self, loaded: &Loaded) {
+        self.judged.lock().await.clone_from(loaded.sources.fetched());
+    }
+
     /// Reads the config at `path`. A secret that cannot be had now stays what it was.
     pub(crate) async fn load(&self, path: &Path) -> Result<Loaded, Problems> {
         let mut known = self.known.lock().await;
@@ -67,24 +83,23 @@ impl Secrets {
         Ok(loaded)
     }
 
-    /// Ends when a secret of the config at `path` has become another one.
+    /// Ends when a secret of the config at `path` is another one than it was judged by.
     pub(crate) async fn changed(&self, path: &Path) {
         loop {
-            let (due, before) = {
+            let due = {
                 let known = self.known.lock().await;
-                (known.due, known.fetched.clone())
+                if !are_same_secrets(&*self.judged.lock().await, &known.fetched) {
+                    return;
+                }
+                known.due
             };
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
                 None => return std::future::pending().await,
             }
             // A file that cannot be read is told of when it changes.
-            let Ok(loaded) = self.load(path).await else {
+            if self.load(path).await.is_err() {
                 tokio::time::sleep(PAUSE_MIN).await;
-                continue;
-            };
-            if !are_same_secrets(&before, loaded.sources.fetched()) {
-                return;
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use config::{Loaded, Problem, Problems, Surroundings};
+use config::{Fetched, Loaded, Problem, Problems, Surroundings};
 use tokio::{
     sync::{Mutex, Notify},
     time::Instant,
@@ -51,8 +51,13 @@ pub enum Refused {
 }
 
 impl Reloader {
-    pub(crate) fn new(live: Arc<Live>, tls: Option<Arc<Tls>>, readiness: Arc<Readiness>) -> Self {
-        Self { live, tls, readiness, secrets: Secrets::default(), one: Mutex::default() }
+    pub(crate) fn new(
+        live: Arc<Live>,
+        tls: Option<Arc<Tls>>,
+        readiness: Arc<Readiness>,
+        started_with: &Fetched,
+    ) -> Self {
+        Self { live, tls, readiness, secrets: Secrets::new(started_with), one: Mutex::default() }
     }
 
     /// Waits for the change that is under way, if there is one. No other begins as long as what is returned is there.
@@ -93,6 +98,7 @@ impl Reloader {
 
     async fn read(&self, path: &Path) -> Result<(Loaded, Result<Surroundings, Problems>), Problems> {
         let loaded = self.secrets.load(path).await?;
+        self.secrets.judged(&loaded).await;
         let reading = tokio::task::spawn_blocking(move || {
             let surroundings = loaded.surroundings();
             (loaded, surroundings)

@@ -155,7 +155,7 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
     if surroundings.admin_token.is_none() {
         tracing::info!("WEIR_ADMIN_TOKEN is not set: on the admin listener only probes and metrics are served");
     }
-    let reloader = Arc::new(Reloader::new(live.clone(), tls, readiness.clone()));
+    let reloader = Arc::new(Reloader::new(live.clone(), tls, readiness.clone(), loaded.sources.fetched()));
     Ok(Running { callers, admin, live, reloader, readiness, stop_accepting, stop_admin, serving, serving_admin })
 }
 

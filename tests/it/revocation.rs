@@ -10,7 +10,7 @@ use standins::{
     redis::{PrivateRedis, RedisOptions},
 };
 use tempfile::TempDir;
-use tests::{Ask, Events, TestRouter, until};
+use tests::{Events, TestRouter, until};
 
 /// Two replicas with key files of their own, which hold the same keys.
 struct Scene {
@@ -35,7 +35,7 @@ impl Scene {
         let redis = PrivateRedis::start(RedisOptions::default()).await?;
         let mut config = tests::open_house(&[("raw", &server.url)]);
         config["identity"] = json!({ "api_keys": { "file": "keys.yaml" } });
-        config["redis"] = json!({ "url": { "file": "redis_url" }, "command_timeout": "1s" });
+        config["redis"] = json!({ "url": { "file": "redis_url" }, "command_timeout": "1s", "value_timeout": "5s" });
         config["secrets"] = json!({ "master": { "file": "master" } });
         config["downstreams"]["raw"]["tools"] = json!({ "read": { "cache": { "fresh_for": "1h" } } });
         let (one, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
