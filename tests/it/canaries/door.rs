@@ -56,10 +56,15 @@ async fn serve(mut stream: TcpStream, kept: &Mutex<String>, token: &str) -> Opti
         "/ok" => (200, json!({ "fine": true })),
         "/token" => (200, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 })),
         "/reset" => return None,
-        path => (path.strip_prefix('/')?.parse().unwrap_or(404), json!({ "error": repeated, "error_description": repeated })),
+        path => (
+            path.strip_prefix('/')?.parse().unwrap_or(404),
+            json!({ "error": repeated, "error_description": repeated }),
+        ),
     };
     let (body, said) = (body.to_string(), if status == 200 { "" } else { &repeated });
-    let head = format!("HTTP/1.1 {status} {said}\r\nContent-Type: application/json\r\nWWW-Authenticate: Bearer error=\"{said}\"\r\n");
+    let head = format!(
+        "HTTP/1.1 {status} {said}\r\nContent-Type: application/json\r\nWWW-Authenticate: Bearer error=\"{said}\"\r\n"
+    );
     let rest = format!("Location: /elsewhere\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all((head + &rest).as_bytes()).await.ok()
 }

@@ -89,7 +89,7 @@ impl Scene {
 
     /// Secrets that Weir made, or was given, by itself.
     pub(super) fn know_made_secrets(&self) -> Result<()> {
-        let signing = self.fleet.folder().join("audit/signing.key");
+        let signing = self.fleet.folder().join("audit/signing-key.pem");
         canary::register_file(&signing, &std::fs::read(&signing).context("the key that signs checkpoints")?);
         for request in self.vault.requests() {
             canary::register("vault-token", Holder::Downstream, request.header("x-vault-token").unwrap_or_default());
@@ -110,7 +110,10 @@ impl Scene {
     pub(super) async fn say(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String> {
         let address = self.fleet.address(0)?;
         let mut stream = tests::secured(address, &self.certificate, &[b"http/1.1"]).await?;
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            body.len()
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -153,7 +156,9 @@ fn credential(name: &str, tokens: &Door, dir: &Path) -> Result<Value> {
             private_file(dir.join(".env"), format!("WEIR_TEST_CANARY=\"{secret}\"\n"))?;
             json!({ "header": { "name": "X-Key", "value": { "env": "WEIR_TEST_CANARY" } } })
         }
-        "client" => json!({ "client_credentials": { "client": client(file(dir, "client-secret", Holder::Downstream)?) } }),
+        "client" => {
+            json!({ "client_credentials": { "client": client(file(dir, "client-secret", Holder::Downstream)?) } })
+        }
         "refresh" => json!({ "refresh_token": {
             "client": client(file(dir, "refresh-secret", Holder::Downstream)?),
             "token": file(dir, "refresh-first", Holder::Downstream)?,
@@ -164,7 +169,8 @@ fn credential(name: &str, tokens: &Door, dir: &Path) -> Result<Value> {
         _ => {
             let key = Ed25519KeyPair::generate()?;
             let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der()?;
-            let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+            let pem =
+                format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
             private_file(dir.join("assertion.pem"), pem)?;
             json!({ "assertion": { "key": { "file": "assertion.pem" }, "audience": "host" } })
         }
@@ -196,7 +202,7 @@ fn config(dir: &Path, downstreams: &Value, vault: &Vault, issuer: &Issuer) -> Re
             { "name": "many", "per": "address", "rate": "1000/s" },
             { "name": "scarce", "match": "raw__scarce", "per": "tool", "rate": "1/h" },
         ],
-        "audit": { "dir": "audit", "anchor": "anchor", "bodies": true },
+        "audit": { "dir": dir.join("audit"), "anchor": dir.join("anchor"), "bodies": true },
         "downstreams": downstreams,
     }))
 }
@@ -214,26 +220,30 @@ async fn vault() -> Result<Vault> {
 /// A database whose tool repeats its argument where it fails.
 pub(super) fn pg(url: &str) -> Value {
     json!({ "postgres": { "url": { "file": url } }, "tools": {
-        "say": { "effect": "read", "sql": "SELECT $1::text AS said", "arguments": { "password": { "type": "string" } } },
+        "say": { "effect": "read", "sql": "SELECT $1::text AS password", "arguments": { "password": { "type": "string" } } },
         "fail": { "effect": "read", "sql": "SELECT $1::text::int AS said", "arguments": { "password": { "type": "string" } } },
     } })
 }
 
 /// A server whose tools answer well (`read`, `save`, `scarce`) or repeat what they were asked (`fail`, `wrong`).
 async fn raw() -> Result<RawServer> {
-    RawServer::start(Era::ModernOnly, |message: &Incoming| match (message.method.as_deref(), message.tool().as_deref()) {
-        (Some("tools/list"), _) => {
-            let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
-            let tools: Vec<Value> = ["read", "save", "scarce", "fail", "wrong"].map(tool).to_vec();
-            Some(vec![Action::result(message, &json!({ "tools": tools }).to_string())])
+    RawServer::start(Era::ModernOnly, |message: &Incoming| {
+        match (message.method.as_deref(), message.tool().as_deref()) {
+            (Some("tools/list"), _) => {
+                let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
+                let tools: Vec<Value> = ["read", "save", "scarce", "fail", "wrong"].map(tool).to_vec();
+                Some(vec![Action::result(message, &json!({ "tools": tools }).to_string())])
+            }
+            (_, Some("fail")) => {
+                Some(vec![Action::error(message, -32000, message.params.as_deref().unwrap_or_default())])
+            }
+            (_, Some("wrong")) => {
+                let text = json!({ "content": [{ "type": "text", "text": message.params }], "isError": true });
+                Some(vec![Action::result(message, &text.to_string())])
+            }
+            (_, Some(_)) => Some(vec![Action::result(message, r#"{"content":[]}"#)]),
+            _ => None,
         }
-        (_, Some("fail")) => Some(vec![Action::error(message, -32000, message.params.as_deref().unwrap_or_default())]),
-        (_, Some("wrong")) => {
-            let text = json!({ "content": [{ "type": "text", "text": message.params }], "isError": true });
-            Some(vec![Action::result(message, &text.to_string())])
-        }
-        (_, Some(_)) => Some(vec![Action::result(message, r#"{"content":[]}"#)]),
-        _ => None,
     })
     .await
 }
