@@ -2,11 +2,15 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
+    future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -25,15 +29,18 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const READY: Duration = Duration::from_millis(50);
 
 /// One connection. Dropping it closes it, whatever is under way on it.
-#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     /// Whether a request was answered on it before.
     pub(super) reused: bool,
     /// How long it may wait for its next request.
     idle_max: Duration,
-    driver: AbortHandle,
+    driver: Driver,
+    driving: AbortHandle,
 }
+
+/// What reads and writes, and has the socket; taken out to close it.
+type Driver = Arc<Mutex<Option<BoxFuture<'static, ()>>>>;
 
 impl Connection {
     pub(super) async fn over<S>(stream: S) -> Result<Self, hyper::Error>
@@ -46,8 +53,14 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await?;
         // What ends the connection is learned from the requests on it.
-        let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, reused: false, idle_max: IDLE_MAX, driver })
+        let driver: Driver = Arc::new(Mutex::new(Some(connection.map(drop).boxed())));
+        let driven = Arc::clone(&driver);
+        let driving = poll_fn(move |context| match &mut *driven.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(connection) => connection.poll_unpin(context),
+            None => Poll::Ready(()),
+        });
+        let driving = tokio::spawn(driving).abort_handle();
+        Ok(Self { sender, reused: false, idle_max: IDLE_MAX, driver, driving })
     }
 
     /// Heeds how long the server keeps a connection that waits, where it says so. Weir closes it a second before: a write that
@@ -68,7 +81,18 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.driver.abort();
+        // The socket is closed here and not when the task comes to it: whoever gets the place of this request must not be at the
+        // server before it has gone. Where the task runs this very moment, it is the task that closes it.
+        if let Ok(mut driver) = self.driver.try_lock() {
+            *driver = None;
+        }
+        self.driving.abort();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("reused", &self.reused).finish_non_exhaustive()
     }
 }
 

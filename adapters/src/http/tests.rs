@@ -466,6 +466,29 @@ async fn a_dropped_request_closes_its_connection_at_once() {
 }
 
 #[tokio::test]
+async fn the_socket_of_a_dropped_request_is_closed_before_its_place_is_free() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, mut was_asked) = mpsc::unbounded_channel();
+    let (closed, was_closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut read = [0; 1024];
+        assert!(std::io::Read::read(&mut stream, &mut read).unwrap() > 0);
+        asked.send(()).unwrap();
+        closed.send(std::io::Read::read(&mut stream, &mut read).unwrap_or(0)).unwrap();
+    });
+    let client = client(address);
+    tokio::select! {
+        answer = client.send(get("/"), Whose::Weir, Care::Read, soon()) => panic!("{answer:?}"),
+        asked = was_asked.recv() => assert!(asked.is_some()),
+    }
+    assert_eq!(client.slots.available_permits(), 4);
+    // The one thread of this runtime waits here: no task could close it.
+    assert_eq!(was_closed.recv_timeout(Duration::from_secs(5)), Ok(0));
+}
+
+#[tokio::test]
 async fn nothing_is_sent_when_its_time_has_passed() {
     let (seen, mut requests) = mpsc::unbounded_channel();
     let address = server(move |_, mut stream| {
