@@ -82,7 +82,8 @@ impl Pseudonyms {
             Place::Here(owners) => {
                 let owned = owners.get_with(owner.into(), Arc::default);
                 let mut owned = owned.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(wanted.iter().map(|new| Some(owned.show(new))).collect())
+                let fits = |new: &&NewName| new.value.len() <= self.sealer.value_bytes_max();
+                Ok(wanted.iter().map(|new| Some(new).filter(fits).map(|new| owned.show(new))).collect())
             }
             Place::Shared(redis) => {
                 let mut names = Vec::with_capacity(wanted.len());

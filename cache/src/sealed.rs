@@ -69,6 +69,11 @@ impl Sealer {
         Self { current: Secret::new(current), previous: previous.iter().map(Secret::new).collect(), value_bytes_max }
     }
 
+    /// The largest value that it seals.
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max
+    }
+
     /// The entry as it is stored under `key`.
     pub(crate) fn seal(&self, key: &Key, entry: &Entry) -> Result<Vec<u8>, Unsealable> {
         self.seal_as(b"", key, entry)

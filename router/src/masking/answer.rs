@@ -116,7 +116,8 @@ impl<'m> Pass<'m> {
     /// A JSON text as `frame` says what it is.
     pub(super) fn json<'t>(&mut self, text: &'t str, frame: Frame) -> Result<Cow<'t, str>, Fault> {
         let at = if frame == Frame::Data { self.masks.paths.top() } else { place::Place::default() };
-        walk::rewrite(text, &Place { frame, at }, self)
+        let place = Place { frame, at };
+        if self.nested == 0 { walk::rewrite(text, &place, self) } else { walk::rewrite_nested(text, &place, self) }
     }
 
     /// What the first pass learnt.
@@ -215,7 +216,12 @@ impl<'m> Pass<'m> {
 
     /// Base64: text is looked into like any other, and nobody knows what else there is.
     fn blob(&mut self, encoded: &str) -> Option<String> {
-        let Some(text) = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        let Ok(bytes) = STANDARD.decode(encoded) else {
+            // Some clients read it all the same: other letters, without its end, in lines.
+            self.unseen = true;
+            return self.text(encoded).map(|masked| json::string(&masked));
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
             self.unseen = true;
             return None;
         };

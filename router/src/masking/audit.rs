@@ -90,7 +90,8 @@ impl AuditMask {
     fn masked<'t>(&self, text: &'t str, nested: usize) -> Cow<'t, str> {
         if nested < NESTED_MAX
             && text.trim_start().starts_with(['{', '[', '"'])
-            && let Ok(masked) = walk::rewrite(text, &Place::default(), &mut Masking { mask: self, nested: nested + 1 })
+            && let Ok(masked) =
+                walk::rewrite_nested(text, &Place::default(), &mut Masking { mask: self, nested: nested + 1 })
         {
             return masked;
         }

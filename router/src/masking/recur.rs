@@ -1,5 +1,7 @@
 //! Values that are known, wherever they stand in a text.
 
+use std::{cmp::Reverse, ops::Range};
+
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{
@@ -20,7 +22,10 @@ pub(super) const BYTES_MAX: usize = 4 << 20;
 /// Known values, and what takes the place of each.
 #[derive(Debug)]
 pub(super) struct Recurring {
-    search: Option<AhoCorasick>,
+    /// Those that are found everywhere, each with its place among `values`,
+    long: Option<(AhoCorasick, Vec<usize>)>,
+    /// and those that must stand alone. What does not may hide one that does, so what overlaps is looked at too.
+    short: Option<(AhoCorasick, Vec<usize>)>,
     values: Vec<Known>,
 }
 
@@ -37,26 +42,37 @@ pub(super) struct Known {
 impl Recurring {
     /// A search for all of `values`. Of two that are the same the first counts.
     pub(super) fn new(values: Vec<Known>) -> Result<Self, aho_corasick::BuildError> {
-        let search = if values.is_empty() {
-            None
-        } else {
-            let texts = values.iter().map(|known| known.value.text());
-            let mut builder = AhoCorasick::builder();
-            Some(builder.ascii_case_insensitive(true).match_kind(MatchKind::LeftmostLongest).build(texts)?)
+        let search = |is_long: bool, kind: MatchKind| {
+            let places = values.iter().enumerate().filter(|(_, known)| known.is_long() == is_long);
+            let places: Vec<usize> = places.map(|(place, _)| place).collect();
+            if places.is_empty() {
+                return Ok(None);
+            }
+            let texts = places.iter().map(|&place| values[place].value.text());
+            let search = AhoCorasick::builder().ascii_case_insensitive(true).match_kind(kind).build(texts)?;
+            Ok(Some((search, places)))
         };
-        Ok(Self { search, values })
+        let (long, short) = (search(true, MatchKind::LeftmostLongest)?, search(false, MatchKind::Standard)?);
+        Ok(Self { long, short, values })
     }
 
     /// Adds where they stand in `text`. Each has a number of its own below that of its rule.
     pub(super) fn find(&self, text: &str, found: &mut Vec<Found>) {
-        let Some(search) = &self.search else { return };
-        for at in search.find_iter(text) {
-            let index = at.pattern().as_usize();
-            let known = &self.values[index];
-            let range = at.range();
-            let is_long = range.len() >= ANYWHERE_CHARS_MIN && known.value.text().chars().count() >= ANYWHERE_CHARS_MIN;
-            if !range.is_empty() && (is_long || !is_in_word(text, &range)) {
-                found.push(Found { range, by: By::One(number(known.rule, index + 1)) });
+        let mut all: Vec<(Range<usize>, usize)> = Vec::new();
+        if let Some((search, places)) = &self.long {
+            all.extend(search.find_iter(text).map(|at| (at.range(), places[at.pattern().as_usize()])));
+        }
+        if let Some((search, places)) = &self.short {
+            let alone = search.find_overlapping_iter(text).filter(|at| !is_in_word(text, &at.range()));
+            all.extend(alone.map(|at| (at.range(), places[at.pattern().as_usize()])));
+        }
+        // What stands inside of another one is a part of that.
+        all.sort_by_key(|(range, place)| (range.start, Reverse(range.end), *place));
+        let mut end = 0;
+        for (range, place) in all.into_iter().filter(|(range, _)| !range.is_empty()) {
+            if range.end > end {
+                end = range.end;
+                found.push(Found { range, by: By::One(number(self.values[place].rule, place + 1)) });
             }
         }
     }
@@ -64,6 +80,12 @@ impl Recurring {
     /// The one that has this number.
     pub(super) fn known(&self, number: u64) -> Option<&Known> {
         self.values.get((number & u64::from(u32::MAX)).checked_sub(1)? as usize)
+    }
+}
+
+impl Known {
+    fn is_long(&self) -> bool {
+        self.value.text().chars().count() >= ANYWHERE_CHARS_MIN
     }
 }
 

@@ -6,6 +6,8 @@ use adapters::json;
 
 /// Deeper than any answer that is read by somebody. What is deeper is not looked into, and so not given on.
 const DEPTH_MAX: usize = 256;
+/// The same for JSON in a string: all that is in one text is walked on one stack, and whoever calls may choose what that is.
+const NESTED_DEPTH_MAX: usize = 64;
 
 /// Looks at each leaf of a JSON text and says what becomes of it.
 pub(super) trait Visit {
@@ -34,7 +36,25 @@ pub(super) enum Fault {
 
 /// The text with each leaf as `visit` wants it; borrowed where nothing was replaced.
 pub(super) fn rewrite<'t, V: Visit>(text: &'t str, root: &V::Place, visit: &mut V) -> Result<Cow<'t, str>, Fault> {
-    let mut walk = Walk { text, at: 0, out: String::new(), copied: 0, visit };
+    walked(text, root, visit, DEPTH_MAX)
+}
+
+/// The same for a text that stands in another one.
+pub(super) fn rewrite_nested<'t, V: Visit>(
+    text: &'t str,
+    root: &V::Place,
+    visit: &mut V,
+) -> Result<Cow<'t, str>, Fault> {
+    walked(text, root, visit, NESTED_DEPTH_MAX)
+}
+
+fn walked<'t, V: Visit>(
+    text: &'t str,
+    root: &V::Place,
+    visit: &mut V,
+    depth_max: usize,
+) -> Result<Cow<'t, str>, Fault> {
+    let mut walk = Walk { text, at: 0, out: String::new(), copied: 0, depth_max, visit };
     walk.white_space();
     walk.value(root, 0)?;
     walk.white_space();
@@ -55,6 +75,7 @@ struct Walk<'t, 'v, V> {
     out: String,
     /// Up to where the text is written.
     copied: usize,
+    depth_max: usize,
     visit: &'v mut V,
 }
 
@@ -132,7 +153,7 @@ impl<'t, V: Visit> Walk<'t, '_, V> {
     }
 
     fn opens_empty(&mut self, end: u8, depth: usize) -> Result<bool, Fault> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return Err(Fault::TooDeep);
         }
         self.at += 1;

@@ -107,6 +107,10 @@ impl Status {
             return None;
         }
         let downstream = self.downstreams.iter().find(|downstream| downstream.name.as_str() == about.downstream)?;
+        // Values that the write named by pseudonyms would have to be those again, and only its repeat tells them.
+        if downstream.config.tools.get(&about.local_name).is_some_and(|tool| !tool.accepts.is_empty()) {
+            return None;
+        }
         let operation_id = Uuid::from_bytes(known.operation);
         let sought = Sought { local_name: &about.local_name, operation_id, arguments: None };
         let look = downstream.adapter.look_for(ctx, sought);

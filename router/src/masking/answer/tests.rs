@@ -144,6 +144,24 @@ fn what_cannot_be_looked_into_is_noticed() {
 }
 
 #[test]
+fn a_value_that_does_not_stand_alone_hides_none_that_does() {
+    let masks = masks(&[rule(Some("$..secret"), &[], Strategy::Redact)]);
+    let given = r#"{"structuredContent":{"secret":["xabc","abcdefghij","John S","John"]},"content":[{"type":"text","text":"xabcdefghij John Smith"}]}"#;
+    let expected = r#"{"structuredContent":{"secret":["[redacted]","[redacted]","[redacted]","[redacted]"]},"content":[{"type":"text","text":"x[redacted] [redacted] Smith"}]}"#;
+    assert_eq!(masked(&masks, given), expected);
+}
+
+#[test]
+fn base64_that_only_some_read_is_looked_into_all_the_same() {
+    let masks = masks(&[rule(None, &["email"], Strategy::Redact)]);
+    // Without its padding, and with a line break in it.
+    for blob in ["YWRhQGV4YW1wbGUuY29tLCA_Pz8", "YWRhQGV4YW1wbGUuY29t\\nLCBhZGE"] {
+        let given = format!(r#"{{"content":[{{"type":"resource","resource":{{"uri":"x","blob":"{blob}"}}}}]}}"#);
+        assert!(!masked(&masks, &given).contains("YWRhQGV4YW1wbGUuY29t"), "{blob}");
+    }
+}
+
+#[test]
 fn a_restored_value_is_its_pseudonym_again() {
     let masks = masks(&[]);
     let name = "cust_0123456789ab".to_owned();

@@ -63,3 +63,13 @@ fn a_value_cut_by_the_bound_was_masked_before() {
     let masked = mask().json(br#"{"mail":"ada@example.com"}"#, 14);
     assert_eq!(masked.get(), r#"{"cut":true,"bytes":21,"start":"{\"mail\":\"[reda"}"#);
 }
+
+/// Whoever calls chooses what is nested in texts: it must not take the stack of a thread that serves calls.
+#[test]
+fn what_nests_deep_in_texts_of_texts_takes_a_bounded_stack() {
+    let nested = |inner: &str| format!("{}{}{}", "[".repeat(250), adapters::json::string(inner), "]".repeat(250));
+    let text = (0..6).fold("ada@example.com".to_owned(), |text, _| nested(&text));
+    let masked = std::thread::Builder::new().stack_size(1 << 20).spawn(move || mask().json(text.as_bytes(), 1 << 20));
+    let masked = masked.expect("a thread").join().expect("it has room enough");
+    assert!(!masked.get().contains("ada@"));
+}

@@ -42,7 +42,8 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
     forms
         .into_iter()
         .map(|(pattern, is_right)| {
-            let pattern = Regex::new(pattern).expect("the pattern is a right one");
+            // None begins inside of a word, so that long rows of digits are passed at once.
+            let pattern = Regex::new(&format!(r"(?-u:\b)(?:{pattern})")).expect("the pattern is a right one");
             Form { pattern, is_right }
         })
         .collect()

@@ -20,8 +20,6 @@ static FORMS: LazyLock<Regex> = LazyLock::new(|| {
         r"|\bsk-[A-Za-z0-9_-]{16,}|\bnpm_[A-Za-z0-9]{20,}|\bpypi-[A-Za-z0-9_-]{20,}|\bdop_v1_[a-f0-9]{20,}",
         r"|\bSG\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}|\bhv[sbr]\.[A-Za-z0-9_-]{16,}|\bATATT3[A-Za-z0-9_=-]{16,}",
         r"|\bweir_[A-Za-z0-9]{4,}_[A-Za-z0-9_-]{16,}",
-        // JWT, JWS, JWE
-        r"|\bey[JI][A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,3}",
     ))
     .expect("the pattern is a right one")
 });
@@ -50,6 +48,14 @@ static LOGIN_IN_URL: LazyLock<Regex> = LazyLock::new(|| {
         .expect("the pattern is a right one")
 });
 
+/// An object of JSON in base64, which begins with its first name.
+static TOKEN_BEGINNING: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?-u:\b)ey[JI]").expect("the pattern is a right one"));
+
+/// A token has a header and what it says at least, and as JWE five parts.
+const FIRST_PART_BYTES_MIN: usize = 9;
+const NEXT_PART_BYTES_MIN: usize = 4;
+const TOKEN_PARTS_MAX: usize = 5;
 /// No password that somebody uses is longer, and a search that goes on for ever would not take linear time.
 const VALUE_BYTES_MAX: usize = 4096;
 const LOGIN_BYTES_MAX: usize = 256;
@@ -58,6 +64,7 @@ const TOKEN_BYTES_MIN: usize = 8;
 
 pub(super) fn find(text: &str, found: &mut impl FnMut(Range<usize>)) {
     FORMS.find_iter(text).for_each(|form| found(form.range()));
+    tokens_in_parts(text, found);
     let mut free_from = 0;
     for word in WORDS.find_iter(text) {
         if word.start() < free_from {
@@ -77,6 +84,36 @@ pub(super) fn find(text: &str, found: &mut impl FnMut(Range<usize>)) {
         if let Some(range) = password_in_url(text, login.end()) {
             found(range);
         }
+    }
+}
+
+/// JWT, JWS, JWE: parts with dots between them. A pattern would look to the end of a long part again for each of the beginnings in it.
+fn tokens_in_parts(text: &str, found: &mut impl FnMut(Range<usize>)) {
+    let bytes = text.as_bytes();
+    let is_sign = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let end_of_part = |from: usize| from + bytes[from..].iter().take_while(|byte| is_sign(byte)).count();
+    let (mut free_from, mut first_end) = (0, 0);
+    for start in TOKEN_BEGINNING.find_iter(text).map(|beginning| beginning.start()) {
+        if start < free_from {
+            continue;
+        }
+        if first_end <= start {
+            first_end = end_of_part(start);
+        }
+        if first_end - start < FIRST_PART_BYTES_MIN || bytes.get(first_end) != Some(&b'.') {
+            continue;
+        }
+        let mut end = end_of_part(first_end + 1);
+        if end - first_end <= NEXT_PART_BYTES_MIN {
+            continue;
+        }
+        for _ in 2..TOKEN_PARTS_MAX {
+            if bytes.get(end) == Some(&b'.') {
+                end = end_of_part(end + 1);
+            }
+        }
+        found(start..end);
+        free_from = end;
     }
 }
 
