@@ -16,6 +16,8 @@ use crate::outgoing::Outgoing;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// What tells a token of itself.
+const LOOKUP: &str = "auth/token/lookup-self";
 /// A lease is renewed when this much of it has passed, in thirds.
 const RENEWED_AFTER_THIRDS: u32 = 2;
 
@@ -31,6 +33,8 @@ pub(super) struct Session {
     /// For how long, where it ends.
     lease: Option<Duration>,
     renewable: bool,
+    /// Whether Vault has taken the token since this fetch began.
+    taken: bool,
 }
 
 /// One secret: values by key.
@@ -53,7 +57,9 @@ impl Session {
         let shown = reference.resolve(sources).map_err(|error| format!("`secrets.vault.login`: {error}"))?;
         if let Some(mut session) = before.filter(|session| session.is_for(settings, &shown)) {
             let is_due = session.renews_in().is_some_and(|left| left.is_zero());
-            if !is_due || session.renew().await.is_ok() {
+            let renewed = is_due && session.renew().await.is_ok();
+            if renewed || !is_due {
+                session.taken = renewed;
                 return Ok(session);
             }
         }
@@ -82,24 +88,41 @@ impl Session {
             since: Instant::now(),
             lease: None,
             renewable: false,
+            taken: false,
         };
-        match &settings.login {
+        session.log_in().await?;
+        Ok(session)
+    }
+
+    async fn log_in(&mut self) -> Result<(), Wrong> {
+        match &self.settings.login {
             VaultLogin::Token(_) => {
-                let found = session.ask(Method::GET, "auth/token/lookup-self", None, true).await?;
-                session.holds_for(&found["data"]["ttl"], &found["data"]["renewable"]);
-                if session.renewable {
+                self.token = self.shown.clone();
+                let found = self.ask(Method::GET, LOOKUP, None, true).await?;
+                self.holds_for(&found["data"]["ttl"], &found["data"]["renewable"]);
+                if self.renewable {
                     // From now on: the lookup does not say when the token was made.
-                    session.renew().await?;
+                    self.renew().await?;
                 }
             }
             VaultLogin::AppRole(role) => {
-                let body = json!({ "role_id": role.role_id, "secret_id": session.shown.expose_secret() });
+                let body = json!({ "role_id": role.role_id, "secret_id": self.shown.expose_secret() });
                 let path = format!("auth/{}/login", role.mount);
-                let given = session.ask(Method::POST, &path, Some(&body), false).await?;
-                session.given(&given)?;
+                let given = self.ask(Method::POST, &path, Some(&body), false).await?;
+                self.given(&given)?;
             }
         }
-        Ok(session)
+        self.taken = true;
+        Ok(())
+    }
+
+    /// Logs in anew where Vault does not know the token any more, once in a fetch. Whether it did.
+    async fn logged_in_anew(&mut self) -> bool {
+        if std::mem::replace(&mut self.taken, true) {
+            return false;
+        }
+        let found = self.ask(Method::GET, LOOKUP, None, true).await;
+        found.is_err_and(|wrong| wrong.forbidden) && self.log_in().await.is_ok()
     }
 
     async fn renew(&mut self) -> Result<(), Wrong> {
@@ -128,10 +151,15 @@ impl Session {
     /// Reads the newest version of the secret at `mount/path`.
     pub(super) async fn read(&mut self, path: &str) -> Result<Secret, String> {
         let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
-        let answer = self.ask(Method::GET, &format!("{mount}/data/{rest}"), None, true).await;
+        let place = format!("{mount}/data/{rest}");
+        let mut answer = self.ask(Method::GET, &place, None, true).await;
+        // A token may be revoked long before its lease ends.
+        if answer.as_ref().is_err_and(|wrong| wrong.forbidden) && self.logged_in_anew().await {
+            answer = self.ask(Method::GET, &place, None, true).await;
+        }
         let mut answer = match answer {
             Err(wrong) if wrong.forbidden => {
-                return Err(format!("{path}: {}. Does the policy allow `read` on {mount}/data/{rest}?", wrong.text));
+                return Err(format!("{path}: {}. Does the policy allow `read` on {place}?", wrong.text));
             }
             answer => answer.map_err(|wrong| format!("{path}: {}", wrong.text))?,
         };
