@@ -85,7 +85,7 @@ log:
     weir.yaml:15:7: `pool_maximum` is not known in `downstreams.crm.postgres`
       15 |       pool_maximum: …
          |       ^^^^^^^^^^^^
-      help: `downstreams.crm.postgres` knows `url`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
+      help: `downstreams.crm.postgres` knows `url`, `ca`, `client_certificate`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
 
     weir.yaml:16:18: `downstreams.crm.postgres.bytes_max` must be a whole number with a unit, such as `512B`, `64KiB`, `4MiB` or `1GiB`, not `4MB`
       16 |       bytes_max: 4MB
@@ -188,7 +188,7 @@ policy:
     weir.yaml:6:40: `pool` is not known in `downstreams.crm.postgres`
       6 |     postgres: { url: { env: CRM_URL }, pool: … }
         |                                        ^^^^
-      help: `downstreams.crm.postgres` knows `url`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
+      help: `downstreams.crm.postgres` knows `url`, `ca`, `client_certificate`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
 
     weir.yaml:8:88: `downstreams.crm.tools.t.arguments.a.type` must be one of `string`, `integer`, `number`, `boolean`, `array`, `object`, not `strin`
       8 |       t: { description: d, effect: read, sql: 'SELECT $1, $2', arguments: { a: { type: strin }, b: { type: string } } }

@@ -172,6 +172,8 @@ policy: { roles: { admin: } }
             "url": {
               "env": "CRM_URL"
             },
+            "ca": null,
+            "client_certificate": null,
             "pool_max": 16,
             "connect_timeout": "1s",
             "statement_timeout": "5s",
@@ -203,6 +205,7 @@ policy: { roles: { admin: } }
                 }
               },
               "accepts": {},
+              "labels": null,
               "cost": null,
               "cache": null,
               "invalidates": [],
@@ -219,6 +222,7 @@ policy: { roles: { admin: } }
             "max": 512,
             "fair_by": "tenant"
           },
+          "labels": null,
           "retries": {
             "attempts_max": 2,
             "wait_first": "50ms",
@@ -244,6 +248,8 @@ policy: { roles: { admin: } }
             "websocket": {
               "url": "wss://enrich.example/mcp",
               "credential": null,
+              "ca": null,
+              "client_certificate": null,
               "connect_timeout": "1s",
               "ping_every": "8s",
               "message_bytes_max": "16MiB",
@@ -267,6 +273,7 @@ policy: { roles: { admin: } }
             "max": 512,
             "fair_by": "tenant"
           },
+          "labels": null,
           "retries": {
             "attempts_max": 2,
             "wait_first": "50ms",
@@ -313,6 +320,7 @@ policy: { roles: { admin: } }
             "masking": null
           }
         },
+        "time_zone": "UTC",
         "tests": []
       },
       "masking": {

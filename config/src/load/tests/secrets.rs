@@ -72,14 +72,14 @@ fn a_secret_written_where_its_reference_belongs_is_never_printed() {
     weir.yaml:1:52: `password` is not known in `downstreams.crm.postgres`
       1 | downstreams: { crm: { postgres: { url: { env: A }, password: … } } }
         |                                                    ^^^^^^^^
-      help: `downstreams.crm.postgres` knows `url`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
+      help: `downstreams.crm.postgres` knows `url`, `ca`, `client_certificate`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
 
     1 problem
     ----
     weir.yaml:1:52: `login` is not known in `downstreams.crm.postgres`
       1 | downstreams: { crm: { postgres: { url: { env: A }, login: { user: …, password: … } } } }
         |                                                    ^^^^^
-      help: `downstreams.crm.postgres` knows `url`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
+      help: `downstreams.crm.postgres` knows `url`, `ca`, `client_certificate`, `pool_max`, `connect_timeout`, `statement_timeout`, `rows_max`, `bytes_max`, `notify_channel`
 
     1 problem
     ----
