@@ -122,13 +122,13 @@ fn with_a_recipient_only_its_identity_reads_the_records() {
     let recipient = Some(identity.recipient());
     let mut chain =
         Chain::new(Settings { recipient, segment_bytes_max: 4000, ..settings(dir.path()) }, Box::new(RealDisk));
-    for number in 0..30 {
+    for number in 0..80 {
         commit(&mut chain, number..number + 1).expect("the disk is fine");
     }
     chain.end().expect("the disk is fine");
     let segments = only_chain(dir.path());
     assert!(segments.len() > 2);
-    assert_eq!(read(&segments, Some(&identity)).numbers, numbers(30));
+    assert_eq!(read(&segments, Some(&identity)).numbers, numbers(80));
     for path in segments.values() {
         assert!(!fs::read_to_string(path).expect("text").contains("number"));
     }

@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(text(end("2026-11-30")), "2026-12-01T00:00:00Z");
         assert_eq!(text(end("2026-11-30T10:00:00Z")), "2026-11-30T10:00:00Z");
         let ago = jiff::Timestamp::now().duration_since(moment("24h").expect("a moment")).as_secs();
-        assert!((86_400..86_460).contains(&ago), "{ago}");
+        // Now is said twice, and once cut to the second.
+        assert!((86_399..86_460).contains(&ago), "{ago}");
         assert!(moment("yesterday").is_err());
     }
 }
