@@ -18,7 +18,7 @@ use crate::{
 
 /// How often processes tell each other. Half of it passes until a revocation is known everywhere, on the average.
 const EXCHANGE_EVERY: Duration = Duration::from_secs(1);
-/// How many revocations are known at most: those of the key file and of Redis. More than any file has.
+/// How many revocations Redis tells: the newest. Those that a process was told by its own key file or operator come on top.
 const REVOKED_MAX: usize = 10_000;
 /// How many uses are told at once; the others follow with the next exchange.
 const USES_MAX: usize = 500;
@@ -33,8 +33,8 @@ pub struct Revocations {
 }
 
 struct Known {
-    /// By id: when, in milliseconds since 1970.
-    revoked: RwLock<HashMap<Box<str>, u64>>,
+    /// By id.
+    revoked: RwLock<HashMap<Box<str>, Revoked>>,
     changes: watch::Sender<u64>,
     /// Uses that were not told yet, and with no Redis all of them.
     used: Mutex<HashMap<Box<str>, u64>>,
@@ -42,6 +42,14 @@ struct Known {
     hurry: Notify,
     /// What Redis knows too, once it was asked.
     common: watch::Sender<Option<HashSet<Box<str>>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Revoked {
+    /// When, in milliseconds since 1970.
+    at_ms: u64,
+    /// Whether this process was told by its own key file or operator, and not by Redis alone: then nothing that lies there can displace it.
+    is_own: bool,
 }
 
 /// Where a revocation counts by now.
@@ -78,7 +86,7 @@ impl Revocations {
     #[must_use]
     pub fn all(&self) -> Vec<(Box<str>, SystemTime)> {
         let revoked = self.known.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        revoked.iter().map(|(id, &at_ms)| (id.clone(), moment(at_ms))).collect()
+        revoked.iter().map(|(id, revoked)| (id.clone(), moment(revoked.at_ms))).collect()
     }
 
     /// Changes whenever more credentials are revoked.
@@ -89,7 +97,7 @@ impl Revocations {
 
     /// From now on these do not count in this process; the other replicas are told with the next exchange.
     pub fn revoked<'a>(&self, ids: impl IntoIterator<Item = (&'a str, SystemTime)>) {
-        if self.known.learn(ids.into_iter().map(|(id, at)| (id.into(), millis(at)))) {
+        if self.known.learn(ids.into_iter().map(|(id, at)| (id.into(), millis(at))), true) {
             self.known.hurry.notify_one();
         }
     }
@@ -161,15 +169,16 @@ impl Default for Known {
 
 impl Known {
     /// Whether any of them is new.
-    fn learn(&self, ids: impl Iterator<Item = (Box<str>, u64)>) -> bool {
+    fn learn(&self, ids: impl Iterator<Item = (Box<str>, u64)>, is_own: bool) -> bool {
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        let before = revoked.len();
+        let mut is_more = false;
         for (id, at_ms) in ids {
-            if revoked.len() < REVOKED_MAX || revoked.contains_key(&id) {
-                revoked.entry(id).or_insert(at_ms);
-            }
+            let known = revoked.entry(id).or_insert_with(|| {
+                is_more = true;
+                Revoked { at_ms, is_own }
+            });
+            known.is_own |= is_own;
         }
-        let is_more = revoked.len() > before;
         drop(revoked);
         if is_more {
             self.changes.send_modify(|count| *count += 1);
@@ -177,12 +186,20 @@ impl Known {
         is_more
     }
 
+    /// Where more are known than Redis tells, those that are neither there nor of this process go.
+    fn make_room(&self, common: &HashSet<Box<str>>) {
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        if revoked.len() > REVOKED_MAX {
+            revoked.retain(|id, revoked| revoked.is_own || common.contains(id));
+        }
+    }
+
     /// Those that Redis does not have.
     fn untold(&self) -> Vec<(Box<str>, u64)> {
         let common = self.common.borrow();
         let is_told = |id: &str| common.as_ref().is_some_and(|common| common.contains(id));
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        revoked.iter().filter(|(id, _)| !is_told(id)).map(|(id, &at_ms)| (id.clone(), at_ms)).collect()
+        revoked.iter().filter(|(id, _)| !is_told(id)).map(|(id, revoked)| (id.clone(), revoked.at_ms)).collect()
     }
 
     fn some_uses(&self) -> Vec<(Box<str>, u64)> {
@@ -219,8 +236,10 @@ async fn exchange(known: &Known, redis: &Redis, version: Vec<u8>) -> Vec<u8> {
     };
     if now != version {
         let told: Vec<_> = pairs(told).collect();
-        known.common.send_replace(Some(told.iter().map(|(id, _)| id.clone()).collect()));
-        known.learn(told.into_iter());
+        let common: HashSet<_> = told.iter().map(|(id, _)| id.clone()).collect();
+        known.learn(told.into_iter(), false);
+        known.make_room(&common);
+        known.common.send_replace(Some(common));
         if !known.untold().is_empty() {
             // It has lost some.
             known.hurry.notify_one();

@@ -15,4 +15,4 @@ redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -10001)
 if added > 0 or redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[2], ARGV[2]) end
 local version = redis.call('GET', KEYS[2])
 if version == ARGV[1] then return {version, {}} end
-return {version, redis.call('ZRANGE', KEYS[1], 0, 9999, 'WITHSCORES')}
+return {version, redis.call('ZREVRANGE', KEYS[1], 0, 9999, 'WITHSCORES')}

@@ -65,6 +65,28 @@ async fn a_redis_that_forgot_is_told_again_by_who_knows() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_new_revocation_counts_however_many_old_ones_there_are() -> Result<()> {
+    let server = PrivateRedis::start(RedisOptions::default()).await?;
+    let one = replica(&server).await?;
+    one.revoke("first", PATIENCE).await;
+    let fill = "local list = redis.call('KEYS', '*revoked*')[1]
+        for at = 1, 10050 do redis.call('ZADD', list, at, 'old' .. at) end
+        redis.call('DEL', redis.call('KEYS', '*version*')[1])
+        return redis.call('ZCARD', list)";
+    let filled = server.command(&["EVAL", fill, "0"]).await?.integer()?;
+    assert_eq!(filled, 10_051);
+    // Both are full of old ones before the new one comes.
+    let other = replica(&server).await?;
+    until_revoked(&one, "old10050").await?;
+    until_revoked(&other, "old10050").await?;
+    assert_eq!(one.revoke("new", PATIENCE).await, Reached::Everywhere);
+    until_revoked(&other, "new").await?;
+    assert!(one.is_revoked("new") && one.is_revoked("first") && other.is_revoked("first"));
+    assert!(one.all().len() <= 10_002 && other.all().len() <= 10_002, "{} {}", one.all().len(), other.all().len());
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_use_is_the_one_of_any_replica() -> Result<()> {
     let server = PrivateRedis::start(RedisOptions::default()).await?;
     let (one, other) = (replica(&server).await?, replica(&server).await?);
