@@ -158,8 +158,10 @@ impl Operator {
         }
         if headers.contains_key(header::AUTHORIZATION) {
             let address = front::caller_address(router, &Peer::Remote(peer, None), headers);
-            if let Some(too_many) = front::too_many_wrong(router, address).await {
-                return Some(too_many);
+            let too_many = front::too_many_wrong(router, address).await;
+            router.audit.count(address, if too_many.is_some() { "failed_logins" } else { "bad_admin_token" });
+            if too_many.is_some() {
+                return too_many;
             }
         }
         telemetry::refused_before_auth("bad_admin_token");

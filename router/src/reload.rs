@@ -160,6 +160,7 @@ impl Reloader {
 
         self.live.replace(next.clone());
         next.audit.reloaded(&before.config, &next.config, &next.waiting);
+        next.audit.keys_changed(&before.authenticator.key_records, &next.authenticator.key_records);
         if let (Some(tls), Some(certified)) = (&self.tls, certified) {
             tls.replace(certified, next.authenticator.certificates());
         }

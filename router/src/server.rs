@@ -171,10 +171,11 @@ impl Connection {
         }
         let address = self.peer.address().map(|address| address.ip());
         let router = self.live.router();
-        if front::too_many_wrong(&router, address).await.is_none() {
-            telemetry::refused_before_auth("bad_certificate");
-            router.audit.count(address, "bad_certificate");
+        if front::too_many_wrong(&router, address).await.is_some() {
+            return router.audit.count(address, "failed_logins");
         }
+        telemetry::refused_before_auth("bad_certificate");
+        router.audit.count(address, "bad_certificate");
     }
 
     /// Until the certificate of the connection is not accepted any more; for ever where there is none.

@@ -23,7 +23,7 @@ pub struct KeyFile {
 }
 
 /// One API key, without the key.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRecord {
     /// Names the key in logs and audit; part of the key itself.

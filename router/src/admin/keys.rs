@@ -67,5 +67,7 @@ pub(super) async fn revoke(router: &Router, body: &[u8]) -> Response<Body> {
         RevocationReached::Everywhere => "everywhere",
         RevocationReached::Here => "here",
     };
+    let details = json!({ "id": id, "by": "operator", "reached": reached, "recorded": recorded.is_ok() });
+    router.audit.event("key_revoked", details);
     json_answer(&json!({ "id": id, "reached": reached, "recorded": recorded.is_ok() }))
 }

@@ -3,6 +3,7 @@
 use cache::Tag;
 use http::{Response, StatusCode};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::explain::no_such_tool;
 use crate::{
@@ -33,6 +34,8 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
         Ok(tags) => tags,
         Err(mistake) => return *mistake,
     };
+    // Before it begins: who asked may hang up. What the tags are called may name customers; how many there were does not.
+    router.audit.event("cache_purged", json!({ "by": "operator", "tags": tags.len() }));
     let reached = raise(&router.tags, "operator", &tags).await;
     tracing::info!(tags = tags.len(), ?reached, "an operator ended cached answers");
     raised_json(tags.len(), reached)
