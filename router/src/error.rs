@@ -268,7 +268,8 @@ impl CallError {
                 error.message.trim_end_matches('.')
             ),
             Self::Unmaskable { tool, why } => format!(
-                "{tool} was carried out, but its answer cannot be shown to you: {why}. Do not repeat it for that alone; ask the operator about the                  masking of this tool (request id {request_id})."
+                "{tool} was carried out, but its answer cannot be shown to you: {why}. Do not repeat it for that alone; ask the operator about the \
+                 masking of this tool (request id {request_id})."
             ),
             Self::NamesGone { tool, retry_after_ms } => {
                 let wait = seconds(*retry_after_ms);

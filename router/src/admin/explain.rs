@@ -15,7 +15,7 @@ use crate::{
     catalog::{Tool, View},
     front::{json_answer, problem},
     pairs,
-    policy::{Asker, NamedView},
+    policy::{Asker, Grant, NamedView},
     scan,
     server::Body,
 };
@@ -87,8 +87,9 @@ pub(super) async fn answer(router: &Router, body: &[u8]) -> Response<Body> {
         Ok(typed) => typed.or(arguments),
         Err(mistake) => return problem(StatusCode::BAD_REQUEST, &mistake),
     };
-    let policy = policy(router, &view, asker, named.as_deref(), index, arguments.as_ref());
-    json_answer(&explained(router, &caller, tool, arguments.as_ref(), policy).await)
+    let (policy, grant) = policy(router, &view, asker, named.as_deref(), index, arguments.as_ref());
+    let masked_by = grant.and_then(|grant| router.masking.explain(&grant, &tool.name.shown));
+    json_answer(&explained(router, &caller, tool, arguments.as_ref(), (policy, masked_by)).await)
 }
 
 /// What pairs are as arguments of the tool, as `weir call` would send them.
@@ -111,16 +112,18 @@ fn policy(
     named: Option<&NamedView>,
     index: usize,
     arguments: Option<&Bytes>,
-) -> Value {
+) -> (Value, Option<Arc<Grant>>) {
     let (policy, tool) = (&router.policy, &view.tools()[index]);
     let arguments = call::with_defaults(tool.settings(), arguments);
     let arguments = std::str::from_utf8(&arguments).unwrap_or_default();
-    let mut told = if tool.downstream.is_own() {
+    let (mut told, grant) = if tool.downstream.is_own() {
         let grant = view.judge(index, policy, asker, named).grant;
         let decision = if grant.is_some() { "allowed" } else { "denied" };
-        json!({ "decision": decision, "rule": grant.as_ref().map(|grant| &*grant.rule), "because": "it is one of Weir's own" })
+        let rule = grant.as_ref().map(|grant| &*grant.rule);
+        (json!({ "decision": decision, "rule": rule, "because": "it is one of Weir's own" }), grant)
     } else {
-        policy.decide(asker, tool.asked(), named, arguments).told()
+        let decision = policy.decide(asker, tool.asked(), named, arguments);
+        (decision.told(), decision.grant)
     };
     let allowing = |role: &String| {
         let caller = Caller { roles: [role.as_str().into()].into(), ..asker.caller.clone() };
@@ -129,7 +132,7 @@ fn policy(
     };
     told["allowing"] = router.config.policy.roles.keys().filter_map(allowing).collect();
     told["view"] = json!(named.map(|view| &*view.name));
-    told
+    (told, grant)
 }
 
 fn no_such_view(router: &Router, named: &str) -> String {
@@ -142,9 +145,13 @@ fn no_such_view(router: &Router, named: &str) -> String {
     }
 }
 
-async fn explained(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>, policy: Value) -> Value {
-    let grant = router.policy.grant_now(Asker { caller, now: Timestamp::now() }, tool.asked());
-    let masked_by = grant.and_then(|grant| router.masking.explain(&grant, &tool.name.shown));
+async fn explained(
+    router: &Router,
+    caller: &Caller,
+    tool: &Tool,
+    arguments: Option<&Bytes>,
+    (policy, masked_by): (Value, Option<Vec<String>>),
+) -> Value {
     let keys = if tool.effect.writes() { router.operations.explained().await } else { Value::Null };
     let condition = tool.downstream.condition();
     let mistakes = tool.validate(arguments).err();

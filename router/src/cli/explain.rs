@@ -133,6 +133,11 @@ fn told(answer: &Value) -> String {
     let tenant = caller["tenant"].as_str().map(|tenant| format!(" of {tenant}")).unwrap_or_default();
     line("caller", format!("{}{tenant}, {}", text(&caller["subject"]), roles(&caller["roles"])));
     decided(policy).into_iter().for_each(|(name, said)| line(name, said));
+    match answer["masking"].as_array().map(Vec::as_slice) {
+        None => {}
+        Some([]) => line("masked", "no rule of the profile is for this tool".to_owned()),
+        Some(rules) => line("masked", format!("by {}", rules.iter().map(text).collect::<Vec<_>>().join(", "))),
+    }
     match answer["arguments"]["mistakes"].as_str() {
         Some(mistakes) => line("arguments", format!("do not fit: {mistakes}")),
         None => line("arguments", "fit".to_owned()),
@@ -269,5 +274,35 @@ fn allowing(allowing: &Value) -> String {
     match rules[..] {
         [] => "no role of the config allows it".to_owned(),
         _ => format!("these would allow it: {}", rules.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::told;
+
+    #[test]
+    fn people_read_which_conditions_were_judged_and_what_is_masked() {
+        let answer = json!({
+            "tool": { "name": "crm__get", "local_name": "get", "downstream": "crm", "effect": "read", "deadline_ms": 1000 },
+            "policy": {
+                "decision": "allowed", "rule": "support: crm__*", "view": "lookup",
+                "looked_at": [{ "role": "support", "allow": "crm__*", "deny": null }],
+                "conditions": [{ "condition": "support: time.hour >= 8", "verdict": "true" }],
+            },
+            "masking": ["support.rules[0]", "support.rules[2]"],
+        });
+        let text = told(&answer);
+        for line in [
+            "policy      allowed in the view lookup by `support: crm__*`",
+            "role        support allows `crm__*`",
+            "condition   support: time.hour >= 8: true",
+            "masked      by support.rules[0], support.rules[2]",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+        assert!(!told(&json!({ "masking": null })).contains("masked"));
     }
 }

@@ -8,6 +8,7 @@ use super::{Version, envelope, is_tool_error, of_call};
 use crate::{
     call::{Answered, Note},
     error::CallError,
+    masking::Unmaskable,
 };
 
 fn on_the_wire(answer: crate::call::Answer, version: Version) -> String {
@@ -98,6 +99,9 @@ fn every_failure_has_its_form() {
             mistakes: "arguments/id: 5 is not of type \"string\"".to_owned(),
         },
         CallError::NotAllowed { tool: tool.clone() },
+        CallError::Unmaskable { tool: tool.clone(), why: Unmaskable::TooMany },
+        CallError::NamesGone { tool: tool.clone(), retry_after_ms: 5000 },
+        CallError::Unaudited { retry_after_ms: 1000 },
         CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 },
         CallError::Unannounced { tool: tool.clone(), retry_after_ms: 1000 },
         downstream(paused),
@@ -113,6 +117,9 @@ fn every_failure_has_its_form() {
     {"jsonrpc":"2.0","id":"a","error":{"code":-32602,"message":"Unknown tool: crm__nothing"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"The arguments do not fit crm__get. arguments/id: 5 is not of type \"string\". Correct them by the tool's input schema and call again."}],"isError":true,"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: you may use crm__get, but not with these arguments at this time. Nothing was sent. Trying the same again does not help: ask for less, or tell the operator the request id 00000000-0000-0000-0000-000000000000."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was carried out, but its answer cannot be shown to you: too much in it must not be seen. Ask for less at once. Do not repeat it for that alone; ask the operator about the masking of this tool (request id 00000000-0000-0000-0000-000000000000)."}],"isError":true,"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get was not called: what the names in its arguments stand for cannot be looked up now. Nothing was sent. Try again in 5 s."}],"isError":true,"_meta":{"weir/limit":{"name":"redis","retry_after_ms":5000}},"resultType":"complete"}}
+    {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir does nothing of which it can write no audit record, and now it cannot. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"audit","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"Weir","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"Not done: crm__get changes what is cached, and Redis, by which all replicas hear of that, did not confirm it: it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in 1 s."}],"isError":true,"_meta":{"weir/limit":{"name":"redis","retry_after_ms":1000}},"resultType":"complete"}}
     {"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"crm__get gave no result. crm cannot be reached (connection refused). Try again in a minute. crm asks to be left alone for 2 s."}],"isError":true,"_meta":{"weir/limit":{"name":"crm","retry_after_ms":2000}},"resultType":"complete"}}

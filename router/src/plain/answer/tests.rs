@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use adapters::{AdapterError, ErrorClass, Rejection, Reply, Sent};
 use bytes::Bytes;
@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use super::of_call;
 use crate::{
+    auth::StepUp,
     call::{Answer, Answered, Note},
     error::CallError,
+    masking::Unmaskable,
 };
 
 /// Status, `Retry-After` and body.
@@ -80,9 +82,16 @@ async fn every_failure_has_its_form() {
         downstream(AdapterError::rejected("crm refused.", Rejection::Rpc(object.into())))
     };
     let lost = AdapterError::new(ErrorClass::ConnectionLost, Sent::Unknown, "The connection was lost.");
+    let challenge = r#"Bearer error="insufficient_scope""#.to_owned();
+    let needed = Arc::new(StepUp { scopes: "crm:read".to_owned(), challenge });
     let failures: Vec<Answer> = vec![
         Err(CallError::UnknownTool { name: "crm__nothing".to_owned() }),
         Err(CallError::InvalidArguments { tool: "crm__get".into(), mistakes: "arguments/id: missing".to_owned() }),
+        Err(CallError::NotAllowed { tool: "crm__get".into() }),
+        Err(CallError::InsufficientScope { tool: "crm__get".into(), needed }),
+        Err(CallError::Unmaskable { tool: "crm__get".into(), why: Unmaskable::Unseen }),
+        Err(CallError::NamesGone { tool: "crm__get".into(), retry_after_ms: 5000 }),
+        Err(CallError::Unaudited { retry_after_ms: 1000 }),
         Err(CallError::Overloaded { limit: "Weir".to_owned(), retry_after_ms: 1000 }),
         Err(CallError::Unannounced { tool: "crm__set".into(), retry_after_ms: 1000 }),
         Err(downstream(paused)),
@@ -122,6 +131,11 @@ async fn every_failure_has_its_form() {
     insta::assert_snapshot!(table.join("\n"), @r#"
     404 unknown_tool {} "Unknown tool: crm__nothing"
     422 invalid_arguments {} "The arguments do not fit crm__get. arguments/id: missing. Correct them by the tool's input schema and call again."
+    403 not_allowed {} "Not done: you may use crm__get, but not with these arguments at this time. Nothing was sent. Trying the same again does not help: ask for less, or tell the operator the request id 00000000-0000-0000-0000-000000000000."
+    403 insufficient_scope {} "crm__get was not called: it needs a token with the scope `crm:read`. Nothing was sent. Get such a token from the authorization server and call again."
+    502 unmaskable {} "crm__get was carried out, but its answer cannot be shown to you: it has parts that cannot be looked into, such as images, and may only be seen where all of it can. Do not repeat it for that alone; ask the operator about the masking of this tool (request id 00000000-0000-0000-0000-000000000000)."
+    503 names_gone {"weir/limit":{"name":"redis","retry_after_ms":5000}} "crm__get was not called: what the names in its arguments stand for cannot be looked up now. Nothing was sent. Try again in 5 s."
+    503 unaudited {"weir/limit":{"name":"audit","retry_after_ms":1000}} "Not done: Weir does nothing of which it can write no audit record, and now it cannot. Nothing was sent. Try again in 1 s."
     503 overloaded {"weir/limit":{"name":"Weir","retry_after_ms":1000}} "Not done: Weir is at its limit of calls that run at once. Nothing was sent. Try again in 1 s."
     503 unannounced {"weir/limit":{"name":"redis","retry_after_ms":1000}} "Not done: crm__set changes what is cached, and Redis, by which all replicas hear of that, did not confirm it: it cannot be reached, or none of its replicas keeps up. Nothing was sent. Try again in 1 s."
     503 busy {"weir/limit":{"name":"crm","retry_after_ms":1200}} "crm__get gave no result. crm takes no more calls now. crm asks to be left alone for 2 s."
