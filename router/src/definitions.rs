@@ -18,12 +18,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use adapters::{CallerInputs, Offer, OfferedTool};
+use adapters::{Offer, OfferedTool};
 use cache::{Approved, NotApproved, Reach};
 use config::{
     Config, DownstreamName,
     definitions::NewTools,
-    downstream::{Credential, Kind},
+    downstream::Kind,
 };
 use jiff::Timestamp;
 
@@ -260,17 +260,6 @@ impl Definitions {
         self.board.announce();
         Ok(reach)
     }
-
-    /// What a downstream offers by the lock file alone, where it can be asked by nobody but its callers.
-    pub(crate) fn offer_by_lock(&self, downstream: &Downstream) -> Option<Offer> {
-        let tools = self.lock.as_ref()?.of(downstream.name.as_str())?;
-        let tool = |(name, locked): (&String, &Locked)| OfferedTool {
-            local_name: name.as_str().into(),
-            definition: locked.definition.clone(),
-            caller_inputs: CallerInputs::Unknown,
-        };
-        Some(Offer { tools: tools.iter().map(tool).collect(), ..Offer::default() })
-    }
 }
 
 /// Whether others define the tools of a downstream.
@@ -296,18 +285,6 @@ pub fn findings_in_config(config: &Config) -> Vec<(Vec<String>, Finding)> {
         }
     }
     found
-}
-
-/// Whether nobody but its callers can ask a downstream for its tools, so that they come from the lock file.
-#[must_use]
-pub fn lists_by_lock(downstream: &config::Downstream) -> bool {
-    match downstream.kind() {
-        Some(Kind::Mcp(mcp)) => match mcp.credential() {
-            Some(Credential::TokenExchange(exchange)) => exchange.catalog.is_none(),
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use config::downstream::Kind;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::{Downstream, definitions, telemetry};
+use crate::{Downstream, telemetry};
 
 /// How long listing one downstream may take.
 const LIST_DEADLINE: Duration = Duration::from_secs(10);
@@ -15,8 +15,6 @@ const LIST_DEADLINE: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How often a list is asked for again, where neither the downstream nor the config says.
 const REFRESH_DEFAULT: Duration = Duration::from_secs(60);
-/// How often the lock file is looked at, where a list comes from it: it is read with the config.
-const BY_LOCK_REFRESH: Duration = Duration::from_secs(5);
 /// A downstream that says its list holds for less is asked no more often than this.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 
@@ -70,23 +68,9 @@ struct Listed {
     ask_again_after: Duration,
 }
 
-/// The list of the lock file, for a downstream that lists its tools for nobody but its callers. Another file comes with a new catalog.
-fn by_lock(downstream: &Downstream) -> Option<Listed> {
-    let catalog = downstream.catalogs().pop()?;
-    let offer = catalog.definitions().offer_by_lock(downstream);
-    if offer.is_none() {
-        tracing::debug!(downstream = %downstream.name, "no list: the lock file has none of its tools");
-    }
-    downstream.keep_offer(offer?);
-    Some(Listed { holds_for: BY_LOCK_REFRESH, ask_again_after: BY_LOCK_REFRESH })
-}
-
 /// Asks for the list once. `None` when it fails; what was offered before stays.
 async fn list(downstream: &Downstream) -> Option<Listed> {
     let asked = Instant::now();
-    if definitions::lists_by_lock(&downstream.config) {
-        return by_lock(downstream);
-    }
     let ctx = CallContext::new(Arc::new(Caller::local(&[])), Deadline::after(LIST_DEADLINE));
     // A bug in one adapter must not end the refreshing of its downstream.
     let listing = std::panic::AssertUnwindSafe(downstream.adapter.list(&ctx)).catch_unwind();

@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use config::{Loaded, Log, log::LogLevel};
 use futures_util::future::join_all;
-use router::definitions::{Change, Lock, defines_its_tools, lists_by_lock};
+use router::definitions::{Change, Lock, defines_its_tools};
 use serde_json::json;
 
 use super::{Exit, Style, check::offer_of, log, output::count, serve::DEFAULT_CONFIG};
@@ -132,12 +132,7 @@ async fn write(arguments: &Write) -> anyhow::Result<Exit> {
 async fn ask_all(loaded: &Loaded, lock: &mut Lock) -> Vec<Asked> {
     let askable = loaded.config.downstreams.iter().filter(|(_, of)| defines_its_tools(of));
     let offers = join_all(askable.map(|(name, downstream)| async move {
-        let offer = if lists_by_lock(downstream) {
-            Err("lists its tools for its callers alone: give its credential a `catalog`, or keep the definitions as they are".to_owned())
-        } else {
-            offer_of(name, downstream, &loaded.sources).await
-        };
-        (name, downstream, offer)
+        (name, downstream, offer_of(name, downstream, &loaded.sources).await)
     }))
     .await;
     let renewed = offers.into_iter().map(|(name, downstream, offer)| {
