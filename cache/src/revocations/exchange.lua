@@ -13,6 +13,8 @@ end
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -10001)
 -- A list without a version was lost, or never was: everybody tells what it knows then.
 if added > 0 or redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[2], ARGV[2]) end
+-- It all goes by itself once no process has been there for 30 days; the key files remember.
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, 2592000) end
 local version = redis.call('GET', KEYS[2])
 if version == ARGV[1] then return {version, {}} end
 return {version, redis.call('ZREVRANGE', KEYS[1], 0, 9999, 'WITHSCORES')}
