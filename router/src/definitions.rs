@@ -20,11 +20,7 @@ use std::{
 
 use adapters::{Offer, OfferedTool};
 use cache::{Approved, NotApproved, Reach};
-use config::{
-    Config, DownstreamName,
-    definitions::NewTools,
-    downstream::Kind,
-};
+use config::{Config, DownstreamName, definitions::NewTools, downstream::Kind};
 use jiff::Timestamp;
 
 use crate::{Downstream, StartError, audit::Audit};
