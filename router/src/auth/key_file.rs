@@ -56,7 +56,9 @@ pub enum KeyFileError {
         why: &'static str,
     },
     /// Two changes at once.
-    #[error("{path} is being changed by another `weir keys`. If none is running, one was killed half-way: remove {lock}")]
+    #[error(
+        "{path} is being changed by another `weir keys`. If none is running, one was killed half-way: remove {lock}"
+    )]
     Changing {
         /// Which file.
         path: PathBuf,

@@ -155,10 +155,13 @@ mod tests {
             revoked: None,
         };
         let revocations = Revocations::in_memory();
-        let keys = Keys::new(&[
-            record.clone(),
-            KeyRecord { id: "brokenex".to_owned(), expires: Some("soon".to_owned()), ..record.clone() },
-        ], revocations.clone());
+        let keys = Keys::new(
+            &[
+                record.clone(),
+                KeyRecord { id: "brokenex".to_owned(), expires: Some("soon".to_owned()), ..record.clone() },
+            ],
+            revocations.clone(),
+        );
         let key = made.key.expose_secret();
         let before: Timestamp = "2027-01-30T23:59:59Z".parse().expect("a time");
         let after: Timestamp = "2027-01-31T00:00:00Z".parse().expect("a time");
