@@ -188,7 +188,15 @@ fn told_alike(over_mcp: &Answer, plain: &Answer) -> Result<()> {
     let (over_mcp, plain) = (over_mcp.json()?, plain.json()?);
     if plain["result"].is_object() {
         let mut result = over_mcp["result"].clone();
-        result.as_object_mut().context("a result")?.shift_remove("resultType");
+        let members = result.as_object_mut().context("a result")?;
+        members.shift_remove("resultType");
+        // What Weir says of a result stands in it over MCP, and beside it here.
+        if let Some(meta) = members.get_mut("_meta").and_then(Value::as_object_mut) {
+            ensure!(meta.shift_remove("weir/provenance").as_ref() == plain["_meta"].get("weir/provenance"), "{plain}");
+            if meta.is_empty() {
+                members.shift_remove("_meta");
+            }
+        }
         ensure!(plain["result"] == result, "{plain} {over_mcp}");
         let failed = result["isError"] == true;
         ensure!(plain["status"] == if failed { "error" } else { "ok" }, "{plain}");
