@@ -135,7 +135,9 @@ impl Audit {
         digest_secret: &[u8],
     ) -> Result<Arc<Self>, OpenError> {
         let forward = Forwarding::start(&settings.forward).map(Arc::new);
-        let Some(dir) = &settings.dir else { return Ok(Arc::new(Self { recent: Mutex::default(), log: None, forward })) };
+        let Some(dir) = &settings.dir else {
+            return Ok(Arc::new(Self { recent: Mutex::default(), log: None, forward }));
+        };
         let dir = base.join(dir);
         disk::prepare_folder(&dir).map_err(OpenError::Dir)?;
         let key = match signing_key {
@@ -144,7 +146,12 @@ impl Audit {
         };
         let chain = chain::Settings {
             key: key.map_err(OpenError::Key)?,
-            recipient: settings.recipient.as_deref().map(age::Recipient::parse).transpose().map_err(OpenError::Recipient)?,
+            recipient: settings
+                .recipient
+                .as_deref()
+                .map(age::Recipient::parse)
+                .transpose()
+                .map_err(OpenError::Recipient)?,
             dir,
             checkpoint_every: settings.checkpoint_every.0,
             segment_bytes_max: settings.segment_bytes_max.0,
@@ -154,7 +161,8 @@ impl Audit {
         let anchor = anchor.map_err(OpenError::Dir)?;
         let standing = anchor.as_ref().map(Anchor::standing);
         let counted = Arc::<Counted>::default();
-        let writer = Writer::start(Chain::new(chain, disk), anchor, counted.clone(), forward.clone()).map_err(OpenError::Dir)?;
+        let writer =
+            Writer::start(Chain::new(chain, disk), anchor, counted.clone(), forward.clone()).map_err(OpenError::Dir)?;
         let log = Log {
             writer,
             counted,
@@ -182,13 +190,13 @@ impl Audit {
     /// Records something other than a call that bears on security: `kind` names it (`key_revoked`, `config_reloaded`), `details` has what a
     /// reader needs, nothing secret, and no text of a caller that was not masked.
     pub fn event(&self, kind: &'static str, details: serde_json::Value) {
-        self.append(raw(&Event { kind: "event", time: Timestamp::now(), event: kind, details }));
+        self.append(Event::now(kind, details).raw());
     }
 
     /// Records an event of the process itself, in the log alone.
     fn of_process(&self, kind: &'static str, details: serde_json::Value) {
         if self.is_kept() {
-            let record = raw(&Event { kind: "event", time: Timestamp::now(), event: kind, details });
+            let record = Event::now(kind, details).raw();
             self.forward(&record);
             self.log(record);
         }
@@ -229,7 +237,8 @@ impl Audit {
         self.forward(&record);
         // A disk that has been stuck for so long is not waited for by each write anew.
         let is_stuck = log.writer.lag().time > log.write_timeout;
-        if !is_stuck && let Some(confirmed) = log.writer.confirmed(record)
+        if !is_stuck
+            && let Some(confirmed) = log.writer.confirmed(record)
             && let Ok(Ok(())) = tokio::time::timeout(log.write_timeout, confirmed).await
         {
             return Ok(());
@@ -319,6 +328,16 @@ struct Event {
     time: Timestamp,
     event: &'static str,
     details: serde_json::Value,
+}
+
+impl Event {
+    fn now(event: &'static str, details: serde_json::Value) -> Self {
+        Self { kind: "event", time: Timestamp::now(), event, details }
+    }
+
+    fn raw(&self) -> Arc<RawValue> {
+        raw(self)
+    }
 }
 
 /// A record as it is kept.

@@ -42,9 +42,9 @@ use crate::{
 pub use answered::{Answer, Answered, Note};
 pub(crate) use explain::explain_cache;
 pub(crate) use outcome::Outcome;
-pub(crate) use plan::with_defaults;
 pub use outlive::RunningCall;
 pub use patience::Patience;
+pub(crate) use plan::with_defaults;
 pub(crate) use shared::SharedAnswer;
 pub(crate) use trail::{Attempt, Decisions, Trail};
 
@@ -118,7 +118,9 @@ pub async fn call_tool(router: Arc<Router>, mut call: ToolCall) -> Ended {
     let mut standings = Vec::new();
     let outcome = AssertUnwindSafe(run(&router, call, &mut record, &mut standings)).catch_unwind().await;
     let answer = outcome.unwrap_or_else(|_panic| Err(after_panic(&record, &gate)));
-    if let Err(CallError::UnknownTool { .. } | CallError::InvalidArguments { .. } | CallError::NotAllowed { .. }) = &answer {
+    if let Err(CallError::UnknownTool { .. } | CallError::InvalidArguments { .. } | CallError::NotAllowed { .. }) =
+        &answer
+    {
         router.limits.was_refused(&caller);
     }
     record.finish(&ending(&answer));
@@ -239,8 +241,8 @@ async fn run(router: &Arc<Router>, mut call: ToolCall, record: &mut Record, stan
         Ok(plan) => {
             // Whoever waits as long as a fetch may take hears from the fetch that it failed.
             let wait_by = ctx.deadline.at() + if waits_its_time { guard::LATE } else { Duration::ZERO };
-            let trail = record.trail().clone();
-            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, request, &sight, wait_by, trail).await;
+            let wanted = cached::Wanted { request, sight: &sight, trail: record.trail().clone() };
+            let (answer, outcome) = cached::answer(router, &ctx, tool, plan, wanted, wait_by).await;
             record.cache(outcome);
             answer
         }
@@ -349,7 +351,8 @@ pub(crate) fn overloaded(limit: String) -> CallError {
 fn failure(ctx: &CallContext, tool: &Tool, error: AdapterError) -> CallError {
     let shown = tool.name.shown.clone();
     // Whoever refuses a call may repeat its arguments, which are the caller's alone.
-    let repeats = error.rejection.is_some() || matches!(error.class, ErrorClass::Rejected | ErrorClass::InvalidArguments);
+    let repeats =
+        error.rejection.is_some() || matches!(error.class, ErrorClass::Rejected | ErrorClass::InvalidArguments);
     let told = (!repeats).then_some(&error);
     tracing::debug!(
         request_id = %ctx.request_id, tool = %shown, class = error.class.as_str(), sent = ?error.sent,

@@ -24,8 +24,8 @@ use crate::{
 };
 
 use gatekeeper::Gate;
-use intake::Unread;
 pub use gatekeeper::Gatekeeper;
+use intake::Unread;
 
 /// The media type of RFC 9457.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";

@@ -65,7 +65,10 @@ impl Secrets {
         let now = loaded.sources.fetched();
         let lacking = now.values().filter(|value| value.is_err()).count();
         if lacking > 0 && !known.lacking {
-            tracing::warn!(lacking, "secrets of Vault or of commands cannot be read now: those of before stay in force");
+            tracing::warn!(
+                lacking,
+                "secrets of Vault or of commands cannot be read now: those of before stay in force"
+            );
         } else if lacking == 0 && known.lacking {
             tracing::info!("all secrets of Vault and of commands can be read again");
         }
@@ -76,7 +79,8 @@ impl Secrets {
             Err(_) => known.fetched.get(reference).cloned().filter(Result::is_ok).unwrap_or_else(|| value.clone()),
             Ok(_) => value.clone(),
         };
-        let fetched: Fetched = now.iter().map(|(reference, value)| (reference.clone(), kept(reference, value))).collect();
+        let fetched: Fetched =
+            now.iter().map(|(reference, value)| (reference.clone(), kept(reference, value))).collect();
         let due = self.fetcher.due(&loaded).await.map(|left| Instant::now() + left.max(PAUSE_MIN));
         *known = Known { fetched: fetched.clone(), due, lacking: lacking > 0 };
         loaded.sources = loaded.sources.with(fetched);

@@ -45,12 +45,15 @@ const NAMED_BYTES_MAX: usize = 64 << 10;
 /// Stands for all that decides what somebody sees of the answers of a tool.
 pub(crate) type Print = [u8; 32];
 
+/// By the names of the profiles, and of the tool.
+type Made = HashMap<(String, Arc<str>), Arc<Masks>>;
+
 /// The profiles of a config, ready to be applied.
 pub(crate) struct Masking {
     profiles: IndexMap<String, Profile>,
     detectors: HashMap<String, Detector>,
     keeper: Keeper,
-    made: RwLock<HashMap<(String, Arc<str>), Arc<Masks>>>,
+    made: RwLock<Made>,
     /// For callers who may see everything, and name something by its pseudonym nevertheless.
     nothing: Arc<Masks>,
 }

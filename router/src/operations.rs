@@ -27,12 +27,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    masking::{Print, Sight},
     audit::{Intent, Unaudited},
     call::{self, Trail},
     catalog::Tool,
     error::{CallError, millis},
     guard,
+    masking::{Print, Sight},
     seal::Masters,
     telemetry,
 };
@@ -270,7 +270,10 @@ impl WriteCall for Operation {
             if let Some(intent) = self.intent.get() {
                 intent.written().await.map_err(|unaudited| {
                     let _ = self.unaudited.set(unaudited);
-                    AdapterError::not_sent(ErrorClass::Cancelled, "No audit record can be written now; nothing was sent.")
+                    AdapterError::not_sent(
+                        ErrorClass::Cancelled,
+                        "No audit record can be written now; nothing was sent.",
+                    )
                 })?;
             }
             self.ticket.sent().await.map_err(|unknowable| {

@@ -64,8 +64,12 @@ pub(crate) fn may_be_cut(config: &Config) -> bool {
 pub(crate) async fn fit(router: &Router, caller: &Caller, tool: &Tool, print: &Print, reply: Reply) -> Reply {
     let Some(characters_max) = tool.answer_characters_max() else { return reply };
     match reply {
-        Reply::Complete(bytes) => Reply::Complete(first_part(router, (caller, print), tool, characters_max, bytes).await),
-        Reply::NotFound(bytes) => Reply::NotFound(first_part(router, (caller, print), tool, characters_max, bytes).await),
+        Reply::Complete(bytes) => {
+            Reply::Complete(first_part(router, (caller, print), tool, characters_max, bytes).await)
+        }
+        Reply::NotFound(bytes) => {
+            Reply::NotFound(first_part(router, (caller, print), tool, characters_max, bytes).await)
+        }
         Reply::InputRequired(_) | Reply::Task(_) => reply,
     }
 }

@@ -97,7 +97,13 @@ pub(crate) async fn call(
         notices: None,
         control: Control::default(),
         registration: None,
-        origin: Origin { surface: "plain", protocol: None, client: client(&parts.headers).map(Into::into), session: None, counts: audit::counts(parts) },
+        origin: Origin {
+            surface: "plain",
+            protocol: None,
+            client: client(&parts.headers).map(Into::into),
+            session: None,
+            counts: audit::counts(parts),
+        },
     };
     // A closed connection takes a read back, and a write of which nothing has left.
     let ended = RunningCall::start(router, call, false).await;

@@ -3,7 +3,6 @@
 //! Names are compared byte by byte: nothing is folded, normalised or decoded on the way, so a name that only looks like another one is an
 //! unknown name.
 
-
 mod check;
 mod cost;
 mod decision;
@@ -23,8 +22,8 @@ use jiff::{Timestamp, tz::TimeZone};
 pub use check::check;
 use expression::Expression;
 
-pub(crate) use facts::{Asked, Unheld};
 use facts::Facts;
+pub(crate) use facts::{Asked, Unheld};
 pub(crate) use roles::RoleSet;
 pub use views::NamedView;
 
@@ -125,7 +124,11 @@ impl Grant {
     pub(crate) fn may_be_masked(&self) -> bool {
         let decides = self.is_conditional() || self.needs_arguments();
         let mut masked = self.ways.iter().map(|way| way.role.masking.is_some());
-        if decides { masked.any(|is_masked| is_masked) } else { !self.ways.is_empty() && masked.all(|is_masked| is_masked) }
+        if decides {
+            masked.any(|is_masked| is_masked)
+        } else {
+            !self.ways.is_empty() && masked.all(|is_masked| is_masked)
+        }
     }
 
     /// Whether who asks, or when, decides about it.
@@ -157,9 +160,11 @@ impl Policy {
             return Err(mistakes);
         }
         let by_name = roles.iter().enumerate().map(|(at, role)| (role.name.clone(), at)).collect();
-        let views = config.views.iter().enumerate().map(|(at, (name, view))| {
-            (name.as_str().into(), Arc::new(NamedView::new(name, view, at)))
-        });
+        let views = config
+            .views
+            .iter()
+            .enumerate()
+            .map(|(at, (name, view))| (name.as_str().into(), Arc::new(NamedView::new(name, view, at))));
         // That the zone is known was checked with the config.
         let time_zone = TimeZone::get(&config.policy.time_zone).unwrap_or(TimeZone::UTC);
         Ok(Arc::new(Self { roles, by_name, views: views.collect(), time_zone }))

@@ -236,7 +236,13 @@ impl Router {
             policy,
             audit_mask: Arc::new(AuditMask::new(&config.masking)),
             masking,
-            authenticator: Authenticator::new(loaded, surroundings, before.revocations.clone(), tokens, &before.nonces)?,
+            authenticator: Authenticator::new(
+                loaded,
+                surroundings,
+                before.revocations.clone(),
+                tokens,
+                &before.nonces,
+            )?,
             revocations: before.revocations.clone(),
             nonces: before.nonces.clone(),
             gatekeeper: before.gatekeeper.with(&config.server),
@@ -406,7 +412,8 @@ fn downstreams(loaded: &config::Loaded, before: &[Arc<Downstream>]) -> Result<Ar
 }
 
 fn policy(config: &Config) -> Result<Arc<Policy>, StartError> {
-    let told = |(role, at, mistake): &(String, usize, String)| format!("policy.roles.{role}.conditions[{at}]: {mistake}");
+    let told =
+        |(role, at, mistake): &(String, usize, String)| format!("policy.roles.{role}.conditions[{at}]: {mistake}");
     Policy::new(config).map_err(|mistakes| StartError::Policy(mistakes.iter().map(told).collect::<Vec<_>>().join("; ")))
 }
 

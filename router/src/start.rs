@@ -149,7 +149,8 @@ pub async fn start(loaded: config::Loaded, surroundings: config::Surroundings) -
 
     let readiness = Arc::<Readiness>::default();
     let (stop_accepting, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-    let serving = tokio::spawn(server::serve(live.clone(), listener, tls.clone(), readiness.clone(), stop_accepting.clone()));
+    let serving =
+        tokio::spawn(server::serve(live.clone(), listener, tls.clone(), readiness.clone(), stop_accepting.clone()));
     let operator = admin::Operator::new(live.clone(), readiness.clone(), surroundings.admin_token.clone(), admin);
     let serving_admin = tokio::spawn(admin::serve(operator, admin_listener, stop_admin.clone()));
     if surroundings.admin_token.is_none() {
@@ -182,7 +183,7 @@ impl Running {
     /// From now on the config at `path` is read again whenever it has changed, or a file that it refers to, and whenever somebody asked.
     pub fn follow_config(&self, path: PathBuf, asked: Arc<Notify>) {
         let (reloader, closing) = (self.reloader.clone(), self.router().closing.clone());
-        tokio::spawn(async move { closing.run_until_cancelled(reloader.follow(&path, &asked)).await });
+        tokio::spawn(async move { closing.run_until_cancelled(Box::pin(reloader.follow(&path, &asked))).await });
     }
 
     /// Ends what runs at once: it is cut off, its audit records are on the disk.

@@ -84,7 +84,10 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
             DOWNSTREAM_UP,
             "1 when the downstream can be reached, 0 when not, 0.5 before it is known"
         );
-        metrics::describe_counter!(DENIED, "Calls that the policy denied, by what denied them: role, view, condition, arguments");
+        metrics::describe_counter!(
+            DENIED,
+            "Calls that the policy denied, by what denied them: role, view, condition, arguments"
+        );
         metrics::describe_counter!(MASKED, "Values that were masked in answers, by the rule of the config");
         metrics::describe_counter!(REFUSED_BEFORE_AUTH, "Requests refused before their caller was known, by reason");
         describe_room();
@@ -95,7 +98,10 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
         metrics::describe_counter!(AUDIT_LOST, "Audit records that could not be handed to the writer");
         metrics::describe_counter!(AUDIT_NOT_FORWARDED, "Audit records that did not get to a further place, by place");
         metrics::describe_gauge!(DEFINITIONS_HELD, "Tools held back until somebody approves their definition");
-        metrics::describe_counter!(DEFINITIONS_CHANGED, "Definitions of tools that became other ones, or are held back");
+        metrics::describe_counter!(
+            DEFINITIONS_CHANGED,
+            "Definitions of tools that became other ones, or are held back"
+        );
         metrics::describe_counter!(TAGS_RAISED, "Tags raised for what was said from outside of calls, by who said it");
         metrics::describe_counter!(IDEMPOTENCY_KEYS, "Idempotency keys of writes, by what they came to");
         metrics::describe_counter!(WRITES_LOOKED_FOR, "Looks for writes without an answer, by what came of them");
@@ -140,7 +146,10 @@ fn describe_room() {
 
 fn describe_config() {
     metrics::describe_counter!(CONFIG_RELOADS, "How often the config was read again, by what came of it");
-    metrics::describe_counter!(SECRETS_FETCHED, "How often secrets of Vault and of commands were read again, by what came of it");
+    metrics::describe_counter!(
+        SECRETS_FETCHED,
+        "How often secrets of Vault and of commands were read again, by what came of it"
+    );
     metrics::describe_gauge!(
         CONFIG_LAST_RELOAD,
         "1 when the config that was read last is in force, 0 when it was refused"
@@ -194,7 +203,8 @@ pub(crate) fn downstream_state(downstream: &str, health: Health) {
 
 /// An access token for a downstream was asked for: by which kind of credential, and what came of it.
 pub(crate) fn token_requested(downstream: &str, kind: &'static str, outcome: &'static str) {
-    counter!(TOKENS_REQUESTED, "downstream" => downstream.to_owned(), "kind" => kind, "outcome" => outcome).increment(1);
+    counter!(TOKENS_REQUESTED, "downstream" => downstream.to_owned(), "kind" => kind, "outcome" => outcome)
+        .increment(1);
 }
 
 /// An attempt at a downstream gave no result.

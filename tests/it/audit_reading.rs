@@ -20,7 +20,8 @@ use crate::cli::binary::{Finished, command, finish};
 async fn server() -> Result<RawServer> {
     RawServer::start(Era::ModernOnly, |message: &Incoming| match message.method.as_deref() {
         Some("tools/list") => {
-            let tools = ["get_thing", "put_thing"].map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
+            let tools =
+                ["get_thing", "put_thing"].map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
             Some(vec![Action::result(message, &json!({ "tools": tools }).to_string())])
         }
         Some("tools/call") => Some(vec![Action::result(message, r#"{"content":[]}"#)]),
@@ -32,7 +33,8 @@ async fn server() -> Result<RawServer> {
 /// A config with this `audit` section, for that server.
 fn config(server: &RawServer, audit: Value) -> Value {
     let mut config = open_house(&[("raw", &server.url)]);
-    config["downstreams"]["raw"]["effects"] = json!([{ "match": "put_*", "effect": "write" }, { "match": "*", "effect": "read" }]);
+    config["downstreams"]["raw"]["effects"] =
+        json!([{ "match": "put_*", "effect": "write" }, { "match": "*", "effect": "read" }]);
     config["audit"] = audit;
     config
 }

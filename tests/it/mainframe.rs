@@ -103,7 +103,10 @@ impl Connected {
         let dir = folder()?;
         let loaded = tests::harness::parse(&yaml(url, settings, tools), dir.path())?;
         let (name, downstream) = loaded.config.downstreams.first().context("a downstream")?;
-        Ok(Self { adapter: adapters::build(name, downstream, &config::Sources::at(dir.path()), |_, _, _| {})?, _dir: dir })
+        Ok(Self {
+            adapter: adapters::build(name, downstream, &config::Sources::at(dir.path()), |_, _, _| {})?,
+            _dir: dir,
+        })
     }
 
     /// The result of a read.

@@ -159,7 +159,10 @@ async fn a_caller_is_what_its_token_says_and_no_more() -> Result<()> {
     let record = &router.records().await?[0];
     let id = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
     let id: String = id.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    ensure!(record["subject"] == "ann" && record["tenant"] == "acme" && record["authenticated_by"] == "jwt", "{record}");
+    ensure!(
+        record["subject"] == "ann" && record["tenant"] == "acme" && record["authenticated_by"] == "jwt",
+        "{record}"
+    );
     ensure!(record["credential"] == format!("jwt-{id}"), "{record}");
     Ok(())
 }

@@ -223,12 +223,17 @@ async fn each_caller_is_shown_to_be_itself_and_one_without_a_token_is_refused() 
     let calls = (0..60).map(|turn| {
         let (subject, own) = &own[turn % 3];
         let router = &router;
-        async move { Ok::<_, anyhow::Error>((*subject, router.call(Some(own), "host__look", json!({ "who": subject })).await?)) }
+        async move {
+            Ok::<_, anyhow::Error>((*subject, router.call(Some(own), "host__look", json!({ "who": subject })).await?))
+        }
     });
     for answer in join_all(calls).await {
         let (subject, answer) = answer?;
         let result = answer.result()?;
-        ensure!(result["structuredContent"]["shown"] == format!("Bearer exchanged-for-{subject}"), "{subject}: {result}");
+        ensure!(
+            result["structuredContent"]["shown"] == format!("Bearer exchanged-for-{subject}"),
+            "{subject}: {result}"
+        );
     }
     ensure!(tokens.tokens_asked() == 3, "one exchange for each caller, not {}", tokens.tokens_asked());
     for heard in host.heard() {

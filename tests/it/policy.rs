@@ -153,7 +153,9 @@ async fn every_role_lists_and_calls_what_it_allows_and_nothing_else() -> Result<
             let plain = plain_call(router, "/v1/tools/call", key, name, &json!({})).await?;
             if allowed.contains(name) {
                 ensure!(over_mcp.result().is_ok() && plain.status == 200, "{role} {name}: {over_mcp:?} {plain:?}");
-                ensure!(record["outcome"] == "ok" && record["rule"].as_str().is_some_and(|rule| rule.starts_with(role)));
+                ensure!(
+                    record["outcome"] == "ok" && record["rule"].as_str().is_some_and(|rule| rule.starts_with(role))
+                );
                 made += 2;
             } else {
                 ensure!(is_unknown(&over_mcp) && plain.status == 404, "{role} {name}: {over_mcp:?} {plain:?}");

@@ -40,7 +40,8 @@ async fn shown(server: &RawServer, token: &str) -> Result<()> {
     .await
 }
 
-async fn in_vault(login: Value) -> Result<(Vault, RawServer, Fleet)> {
+/// The key is that of a caller.
+async fn in_vault(login: Value) -> Result<(Vault, RawServer, Fleet, String)> {
     let vault = Vault::start("hvs.root").await?;
     vault.role("weir-role", "secret-id-of-weir");
     vault.put("weir/raw", json!({ "token": "first-token", "other": 1 }));
@@ -51,15 +52,17 @@ async fn in_vault(login: Value) -> Result<(Vault, RawServer, Fleet)> {
     let folder = tempfile::tempdir()?;
     private_file(folder.path().join("vault-token"), vault.token())?;
     private_file(folder.path().join("secret-id"), "secret-id-of-weir\n")?;
-    let config = config(&server, &json!({ "vault": "secret/weir/raw#token" }), &secrets);
+    let mut config = config(&server, &json!({ "vault": "secret/weir/raw#token" }), &secrets);
+    config["identity"] = json!({ "api_keys": { "file": "keys.yaml" } });
+    let key = tests::keys(folder.path(), &[("ann", &["all"])])?.remove(0);
     let fleet = Fleet::start(1, folder, config).await?;
     shown(&server, "first-token").await?;
-    Ok((vault, server, fleet))
+    Ok((vault, server, fleet, key))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_vault_changes_is_in_force_without_a_restart() -> Result<()> {
-    let (vault, server, fleet) = in_vault(json!({ "token": { "file": "vault-token" } })).await?;
+    let (vault, server, fleet, key) = in_vault(json!({ "token": { "file": "vault-token" } })).await?;
     vault.put("weir/raw", json!({ "token": "second-token" }));
     shown(&server, "second-token").await.with_context(|| fleet.log(0))?;
     ensure!(vault.renewals_and_logins().0 > 0, "a token that can be renewed is");
@@ -69,7 +72,7 @@ async fn a_secret_that_vault_changes_is_in_force_without_a_restart() -> Result<(
     vault.seal(true);
     let lacking = async || fleet.metric(0, "weir_secrets_fetched_total", "lacking").await;
     until("it was asked in vain", async || Ok((lacking().await? > 0.0).then_some(()))).await?;
-    ensure!(fleet.call(0, "", "raw__read", json!({})).await?.status == 200);
+    ensure!(fleet.call(0, &key, "raw__read", json!({})).await?.status == 200);
     vault.put("weir/raw", json!({ "token": "third-token" }));
     vault.seal(false);
     shown(&server, "third-token").await?;
@@ -84,7 +87,7 @@ async fn a_secret_that_vault_changes_is_in_force_without_a_restart() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn who_logs_in_by_approle_does_so_again_when_its_token_ends() -> Result<()> {
     let login = json!({ "app_role": { "role_id": "weir-role", "secret_id": { "file": "secret-id" } } });
-    let (vault, server, _fleet) = in_vault(login).await?;
+    let (vault, server, _fleet, _key) = in_vault(login).await?;
     let logins = vault.renewals_and_logins().1;
     vault.revoke_all();
     vault.put("weir/raw", json!({ "token": "second-token" }));
@@ -146,7 +149,8 @@ async fn a_program_is_given_nothing_of_weirs_own_environment_that_holds_a_secret
     let folder = tempfile::tempdir()?;
     let command = json!({ "command": ["sh", "-c", "env | cut -d= -f1 | sort | tr '\\n' ,"] });
     fs::write(folder.path().join("weir.yaml"), config(&server, &command, &json!({})).to_string())?;
-    let loaded = router::load(&folder.path().join("weir.yaml")).await.map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let loaded =
+        router::load(&folder.path().join("weir.yaml")).await.map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let value = loaded.sources.fetched().values().next().cloned();
     let names = value.expect("it was run").map_err(anyhow::Error::msg)?;
     let names = secrecy::ExposeSecret::expose_secret(&names).to_owned();
@@ -169,14 +173,17 @@ async fn a_private_dotenv_gives_what_the_environment_does_not_have() -> Result<(
     let config = config(&server, &json!({ "env": "WEIR_TEST_DOTENV_TOKEN" }), &json!({})).to_string();
     let folder = with_dotenv("# for development\nWEIR_TEST_DOTENV_TOKEN=\"from-dotenv\"\n", 0o600)?;
     fs::write(folder.path().join("weir.yaml"), &config)?;
-    let loaded = router::load(&folder.path().join("weir.yaml")).await.map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let loaded =
+        router::load(&folder.path().join("weir.yaml")).await.map_err(|problems| anyhow::anyhow!("{problems}"))?;
     ensure!(loaded.warnings.iter().any(|warning| warning.to_string().contains(".env")));
     let _router = TestRouter::of(loaded, folder).await?;
     shown(&server, "from-dotenv").await?;
 
-    for (text, mode, words) in
-        [("A=1", 0o644, "chmod 600"), ("A=1\nhidden", 0o600, "line 2 has no `=`"), ("A='hidden", 0o600, "line 1 has a quote")]
-    {
+    for (text, mode, words) in [
+        ("A=1", 0o644, "chmod 600"),
+        ("A=1\nhidden", 0o600, "line 2 has no `=`"),
+        ("A='hidden", 0o600, "line 1 has a quote"),
+    ] {
         let folder = with_dotenv(text, mode)?;
         fs::write(folder.path().join("weir.yaml"), &config)?;
         let refused = router::load(&folder.path().join("weir.yaml")).await.err().map(|problems| problems.to_string());

@@ -105,7 +105,9 @@ async fn a_signed_request_counts_once_on_every_surface() -> Result<()> {
         until("the call has left its record", async || Ok(scene.router.records().await?.into_iter().next())).await?;
     ensure!(record["subject"] == "billing" && record.to_string().contains("signature"), "{record}");
     let metrics = scene.router.admin("/metrics").await?.text;
-    ensure!(metrics.contains("reason=\"replayed_signature\"} 3"), "{metrics}");
+    // Other tests of this process count there too.
+    let replayed = metrics.lines().find_map(|line| line.split_once("reason=\"replayed_signature\"} "));
+    ensure!(replayed.is_some_and(|(_, count)| count.parse::<u64>().is_ok_and(|count| count >= 3)), "{replayed:?}");
     Ok(())
 }
 

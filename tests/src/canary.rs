@@ -245,7 +245,8 @@ impl Canaries {
                 continue;
             }
             let until = &haystack[..start - 1 + TAIL_BYTES];
-            let is_there = |pattern: &&Pattern| until.ends_with(&pattern.bytes) && counts(&pattern.kind, pattern.holder);
+            let is_there =
+                |pattern: &&Pattern| until.ends_with(&pattern.bytes) && counts(&pattern.kind, pattern.holder);
             if let Some(pattern) = self.by_tail.get(tail).and_then(|patterns| patterns.iter().find(is_there)) {
                 return Some(finding(pattern, until));
             }

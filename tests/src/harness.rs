@@ -70,7 +70,8 @@ impl TestRouter {
         (loaded.config.server.listen, loaded.config.server.admin) = (loopback, loopback);
         let mut surroundings = loaded.surroundings().map_err(|problems| anyhow::anyhow!("{problems}"))?;
         surroundings.admin_token = Some(SecretString::from(ADMIN_TOKEN));
-        let running = router::start(loaded, surroundings).await?;
+        // On the heap: it is large, and every test holds it.
+        let running = Box::pin(router::start(loaded, surroundings)).await?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         Ok(Self { running: Some(running), client, _left: canary::Folder(dir.path().to_owned()), dir })
     }

@@ -37,7 +37,8 @@ fn chain(segments: &BTreeMap<u32, std::path::PathBuf>, identity: Option<&Identit
     for path in segments.values() {
         let (mut reader, mut key) = (Reader::open(path)?, None);
         while let Some(line) = reader.next()? {
-            let entry = line.entry().with_context(|| format!("{}: {}", path.display(), String::from_utf8_lossy(line.bytes)))?;
+            let entry =
+                line.entry().with_context(|| format!("{}: {}", path.display(), String::from_utf8_lossy(line.bytes)))?;
             ensure!((entry.seq, entry.prev) == (seq, head), "{}: line {} does not follow", path.display(), entry.seq);
             match entry.body {
                 Body::Segment(text) => {

@@ -9,8 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Router,
-    auth,
+    Router, auth,
     front::{json_answer, problem},
     server::Body,
 };

@@ -69,7 +69,8 @@ impl Recipient {
     pub fn encrypt(&self, content: &[u8]) -> Option<Vec<u8>> {
         debug_assert!(content.len() <= CHUNK_BYTES_MAX, "contents of several chunks are not written here");
         let file_key: [u8; FILE_KEY_BYTES] = random();
-        let ephemeral = EphemeralPrivateKey::generate(&X25519, &rand::SystemRandom::new()).expect("the system has random bytes");
+        let ephemeral =
+            EphemeralPrivateKey::generate(&X25519, &rand::SystemRandom::new()).expect("the system has random bytes");
         let share: [u8; 32] = ephemeral.compute_public_key().ok()?.as_ref().try_into().expect("X25519 has 32 bytes");
         let theirs = UnparsedPublicKey::new(&X25519, self.0);
         let wrap = agree_ephemeral(ephemeral, theirs, (), |shared| Ok(wrap_key(shared, &share, &self.0))).ok()?;

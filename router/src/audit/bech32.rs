@@ -31,7 +31,11 @@ fn checksum(prefix: &str, groups: impl Iterator<Item = u8>) -> u32 {
     high.chain([0]).chain(low).chain(groups).fold(1, |check, group| {
         let top = check >> 25;
         let shifted = (check & 0x01ff_ffff) << 5 ^ u32::from(group);
-        GENERATOR.iter().enumerate().filter(|(bit, _)| top >> bit & 1 == 1).fold(shifted, |check, (_, term)| check ^ term)
+        GENERATOR
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| top >> bit & 1 == 1)
+            .fold(shifted, |check, (_, term)| check ^ term)
     })
 }
 
@@ -64,7 +68,8 @@ mod tests {
     fn the_published_example_is_spelled_so() {
         let text = "abcdef1qpzry9x8gf2tvdw0s3jn54khce6mua7lmqqqxw";
         let bytes: Vec<u8> = vec![
-            0x00, 0x44, 0x32, 0x14, 0xc7, 0x42, 0x54, 0xb6, 0x35, 0xcf, 0x84, 0x65, 0x3a, 0x56, 0xd7, 0xc6, 0x75, 0xbe, 0x77, 0xdf,
+            0x00, 0x44, 0x32, 0x14, 0xc7, 0x42, 0x54, 0xb6, 0x35, 0xcf, 0x84, 0x65, 0x3a, 0x56, 0xd7, 0xc6, 0x75, 0xbe,
+            0x77, 0xdf,
         ];
         assert_eq!(decode("abcdef", text).as_ref(), Some(&bytes));
         assert_eq!(encode("abcdef", &bytes), text);

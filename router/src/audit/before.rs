@@ -30,7 +30,13 @@ pub fn unnamed(dir: &Path, own: Uuid) -> io::Result<Vec<Before>> {
     chains.remove(&own);
     let mut named = HashSet::new();
     for segments in chains.values() {
-        named.extend(start_of(segments)?.into_iter().flat_map(|start| start.before).filter(|before| !before.running).map(|before| before.chain));
+        named.extend(
+            start_of(segments)?
+                .into_iter()
+                .flat_map(|start| start.before)
+                .filter(|before| !before.running)
+                .map(|before| before.chain),
+        );
     }
     let unnamed = chains.iter().filter(|(chain, _)| !named.contains(*chain));
     unnamed.map(|(&chain, segments)| end_of(dir, chain, segments)).collect()

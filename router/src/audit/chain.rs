@@ -106,14 +106,7 @@ impl Chain {
             segment: 1,
             after: None,
             open: None,
-            at: Position {
-                seq: 0,
-                head: Hash::NONE,
-                checkpoint: Hash::NONE,
-                records: 0,
-                records_then: 0,
-                bytes: 0,
-            },
+            at: Position { seq: 0, head: Hash::NONE, checkpoint: Hash::NONE, records: 0, records_then: 0, bytes: 0 },
             checkpoint_due: Instant::now(),
             made: Vec::new(),
             settings,
@@ -137,7 +130,10 @@ impl Chain {
         for record in records {
             draft.record(record.get(), key);
         }
-        if draft.at.records > draft.at.records_then && Instant::now() >= self.checkpoint_due && draft.checkpoint.is_none() {
+        if draft.at.records > draft.at.records_then
+            && Instant::now() >= self.checkpoint_due
+            && draft.checkpoint.is_none()
+        {
             draft.checkpoint(self, Kind::Running, Vec::new());
         }
         self.put(draft)
@@ -303,6 +299,6 @@ fn json(value: &impl serde::Serialize) -> String {
 /// What this machine calls itself.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.trim().chars().filter(|character| character.is_ascii_graphic()).take(64).collect();
+    let name: String = name.trim().chars().filter(char::is_ascii_graphic).take(64).collect();
     if name.is_empty() { "unknown".to_owned() } else { name }
 }

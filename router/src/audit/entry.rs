@@ -160,7 +160,8 @@ impl<'a> Entry<'a> {
     pub fn parse(line: &'a [u8]) -> Result<Self, Malformed> {
         let text = str::from_utf8(line).map_err(|_| Malformed)?;
         let (seq, rest) = text.strip_prefix(r#"{"seq":"#).and_then(|rest| rest.split_once(',')).ok_or(Malformed)?;
-        let (prev, rest) = rest.strip_prefix(r#""prev":""#).and_then(|rest| rest.split_at_checked(64)).ok_or(Malformed)?;
+        let (prev, rest) =
+            rest.strip_prefix(r#""prev":""#).and_then(|rest| rest.split_at_checked(64)).ok_or(Malformed)?;
         let body = rest.strip_prefix(r#"",""#).and_then(|rest| rest.strip_suffix('}')).ok_or(Malformed)?;
         Ok(Self {
             seq: number(seq).ok_or(Malformed)?,
@@ -243,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_line_has_one_spelling() {
-        let good = String::from_utf8(line(&Entry { seq: 7, prev: Hash::of(b"x"), body: Body::Record("{}") })).expect("text");
+        let good =
+            String::from_utf8(line(&Entry { seq: 7, prev: Hash::of(b"x"), body: Body::Record("{}") })).expect("text");
         assert!(Entry::parse(good.as_bytes()).is_ok());
         let prev = Hash::of(b"x").to_string();
         for wrong in [

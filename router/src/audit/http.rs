@@ -61,7 +61,6 @@ impl Claim {
     pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::Relaxed)
     }
-
 }
 
 /// Whether the call of this request that asks first counts for it; false where nothing is counted.

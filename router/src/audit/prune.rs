@@ -65,7 +65,8 @@ pub fn prune(
             End::Open => None,
         });
         let Some((last, until)) = old_enough(&plan, whole_until, before)? else { continue };
-        if report.damages.iter().any(|damage| damage.chain == chain) {
+        // Where damages were so many that not all are named, any chain may have one.
+        if report.further_damages > 0 || report.damages.iter().any(|damage| damage.chain == chain) {
             pruned.left.push(format!("{chain}: it is damaged, and evidence of that"));
             continue;
         }

@@ -127,7 +127,8 @@ mod tests {
         assert!(file_name(first, 999_999) < file_name(second, 1));
         assert!(file_name(first, 2) < file_name(first, 10));
         assert_eq!(of_file_name(&file_name(first, 12)), Some((first, 12)));
-        for wrong in ["", ".audit", "x-000001.audit", &format!("{first}-1.audit"), &format!("{first}-000001.audit.bak")] {
+        for wrong in ["", ".audit", "x-000001.audit", &format!("{first}-1.audit"), &format!("{first}-000001.audit.bak")]
+        {
             assert_eq!(of_file_name(wrong), None, "{wrong}");
         }
     }

@@ -33,7 +33,9 @@ pub struct PublicKey([u8; 32]);
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text is no such key.
-    #[error("it is no Ed25519 key as PKCS #8 in PEM: `openssl genpkey -algorithm ed25519` and `weir audit keygen` make one")]
+    #[error(
+        "it is no Ed25519 key as PKCS #8 in PEM: `openssl genpkey -algorithm ed25519` and `weir audit keygen` make one"
+    )]
     NotOne,
     /// The file can be read by others.
     #[error("{0} can be read by others than its owner: `chmod 600` it")]
@@ -152,7 +154,8 @@ fn signed(checkpoint: &str) -> Vec<u8> {
 
 fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64 is ASCII")).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| str::from_utf8(line).expect("base64 is ASCII")).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 

@@ -37,6 +37,12 @@ impl Log {
         self.audit.confirmed(raw(&json!({ "number": number }))).await
     }
 
+    fn text(&self) -> String {
+        let chains = segment::chains(self.dir.path()).expect("a folder");
+        let paths = chains.values().flat_map(|segments| segments.values());
+        paths.map(|path| std::fs::read_to_string(path).expect("a segment")).collect()
+    }
+
     async fn until(&self, what: impl Fn(&Audit) -> bool) {
         let by = Instant::now() + Duration::from_secs(20);
         while !what(&self.audit) {
@@ -129,6 +135,8 @@ async fn records_that_wait_for_a_stuck_disk_have_a_bound_and_reads_end_before_it
     assert!(waiting <= 32, "{waiting} MiB wait");
     log.faults.set(Fault::None);
     assert_eq!(log.numbers().await.len(), taken);
+    let told = format!(r#""event":"records_lost","details":{{"records":{}}}"#, taken + 64 - waiting);
+    assert!(log.text().contains(&told), "the log says how many are missing in it: {told}");
 }
 
 #[tokio::test]
@@ -165,8 +173,9 @@ async fn requests_that_are_no_calls_are_told_by_their_count() {
         log.audit.count(None, "no_credentials");
     }
     log.audit.end(Duration::from_secs(20)).await;
-    let chains = segment::chains(log.dir.path()).expect("a folder");
-    let paths: Vec<_> = chains.values().flat_map(|segments| segments.values()).collect();
-    let text = std::fs::read_to_string(paths[0]).expect("a segment");
-    assert!(text.contains(r#""kind":"counted""#) && text.contains(r#""reason":"no_credentials","count":500"#), "{text}");
+    let text = log.text();
+    assert!(
+        text.contains(r#""kind":"counted""#) && text.contains(r#""reason":"no_credentials","count":500"#),
+        "{text}"
+    );
 }

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{anchor::Anchor, chain::Chain, counted::Counted, forward::Forwarding};
+use super::{Event, anchor::Anchor, chain::Chain, counted::Counted, forward::Forwarding};
 use crate::telemetry;
 
 /// How many bytes of records wait for the disk.
@@ -49,6 +49,8 @@ struct Queue {
     /// Of what waits and of what is being written.
     bytes: usize,
     records: usize,
+    /// Records that found no room, and of which the log was not told.
+    lost: u64,
     /// When the oldest record that is not on the disk came.
     behind_since: Option<Instant>,
     failing: bool,
@@ -85,7 +87,7 @@ impl Writer {
         let ended = AtomicBool::new(false);
         let shared = Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new(), ended, counted });
         let run = Run { shared: shared.clone(), chain, anchor, forward };
-        thread::Builder::new().name("audit".to_owned()).spawn(move || run.to_the_end())?;
+        thread::Builder::new().name("audit".to_owned()).spawn(move || run.write_all())?;
         Ok(Self { shared })
     }
 
@@ -132,7 +134,9 @@ impl Writer {
     fn push(&self, record: Option<Arc<RawValue>>, done: Option<oneshot::Sender<()>>) -> bool {
         let bytes = weight(record.as_ref());
         let mut queue = self.shared.queue();
-        if self.has_ended() || (record.is_some() && queue.bytes + bytes > ROOM_BYTES) {
+        let is_full = record.is_some() && queue.bytes + bytes > ROOM_BYTES;
+        if is_full || self.has_ended() {
+            queue.lost += u64::from(is_full);
             return false;
         }
         let came = Instant::now();
@@ -210,7 +214,7 @@ struct Run {
 }
 
 impl Run {
-    fn to_the_end(mut self) {
+    fn write_all(mut self) {
         let mut tell_at = Instant::now() + COUNTED_EVERY;
         loop {
             let until = self.chain.checkpoint_due().map_or(tell_at, |due| due.min(tell_at));
@@ -221,11 +225,17 @@ impl Run {
                 tell_at = Instant::now() + COUNTED_EVERY;
             }
             if !self.commit(&records) {
-                tracing::error!(records = records.len(), "the last audit records are lost: the disk under audit.dir failed until the end");
+                tracing::error!(
+                    records = records.len(),
+                    "the last audit records are lost: the disk under audit.dir failed until the end"
+                );
                 break;
             }
             self.shared.written(&batch);
-            batch.into_iter().filter_map(|item| item.done).for_each(|done| drop(done.send(())));
+            for done in batch.into_iter().filter_map(|item| item.done) {
+                // Who waited may have given up.
+                let _ = done.send(());
+            }
         }
         let last = self.counted();
         if let Err(error) = self.chain.commit(&last).and_then(|()| self.chain.end()) {
@@ -237,8 +247,11 @@ impl Run {
         self.shared.queue().items.clear();
     }
 
+    /// What is told by its count: requests without a record of their own, and records that found no room.
     fn counted(&self) -> Vec<Arc<RawValue>> {
-        let counted: Vec<_> = self.shared.counted.take().collect();
+        let lost = std::mem::take(&mut self.shared.queue().lost);
+        let lost = (lost > 0).then(|| Event::now("records_lost", json!({ "records": lost })).raw());
+        let counted: Vec<_> = self.shared.counted.take().chain(lost).collect();
         if let Some(forward) = &self.forward {
             counted.iter().for_each(|record| forward.take(record));
         }

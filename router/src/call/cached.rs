@@ -22,6 +22,13 @@ use crate::{
     telemetry,
 };
 
+/// What a caller asks for that starts a fetch.
+pub(super) struct Wanted<'a> {
+    pub(super) request: Request,
+    pub(super) sight: &'a Sight,
+    pub(super) trail: Trail,
+}
+
 /// What the cache holds, else what one fetch comes to for all who wait for it. This caller waits until `wait_by`; the fetch has the tool's
 /// deadline.
 pub(super) async fn answer(
@@ -29,10 +36,8 @@ pub(super) async fn answer(
     ctx: &CallContext,
     tool: &Arc<Tool>,
     plan: Plan,
-    request: Request,
-    sight: &Sight,
+    Wanted { request, sight, trail }: Wanted<'_>,
     wait_by: Instant,
-    trail: Trail,
 ) -> (Answer, Option<Outcome>) {
     let caching = tool.caching.clone().expect("only a tool with a contract has a plan");
     let ask = Ask {
@@ -101,7 +106,12 @@ fn settled(
             }
             let note = note(&cached, tool);
             (
-                Ok(Answered { reply: reply(cached.value, cached.found), note: Some(note), operation: None, provenance: None }),
+                Ok(Answered {
+                    reply: reply(cached.value, cached.found),
+                    note: Some(note),
+                    operation: None,
+                    provenance: None,
+                }),
                 Some(outcome),
             )
         }

@@ -23,9 +23,8 @@ use crate::{
 pub(crate) async fn explain_cache(router: &Router, caller: &Caller, tool: &Tool, arguments: Option<&Bytes>) -> Value {
     let mut told = Map::new();
     let grant = router.policy.grant_now(Asker { caller, now: Timestamp::now() }, tool.asked());
-    let sight = |grant: Arc<Grant>| {
-        router.masking.sight(&grant, caller, &tool.name.shown, Vec::new(), &Trail::default())
-    };
+    let sight =
+        |grant: Arc<Grant>| router.masking.sight(&grant, caller, &tool.name.shown, Vec::new(), &Trail::default());
     let sight = grant.map(sight);
     let mask = sight.as_ref().and_then(Sight::mask);
     match (plan::cache_plan(router, caller, tool, b"{}", arguments, mask), &tool.caching) {

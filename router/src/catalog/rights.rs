@@ -189,7 +189,11 @@ impl List {
             if !definitions.is_empty() {
                 definitions.put_u8(b',');
             }
-            definitions.put_slice(&if is_masked(at) { without_promise(&tool.definition) } else { tool.definition.clone() });
+            definitions.put_slice(&if is_masked(at) {
+                without_promise(&tool.definition)
+            } else {
+                tool.definition.clone()
+            });
             ends.push(definitions.len());
             names.push(tool.name.shown.clone());
         }
@@ -252,8 +256,11 @@ fn text_of(definition: &[u8]) -> &str {
 #[derive(Debug)]
 pub(super) struct RightsCache {
     sources: Sources,
-    kept: RwLock<HashMap<(Option<usize>, RoleSet), Arc<Rights>>>,
+    kept: RwLock<Kept>,
 }
+
+/// By place of the view, and roles.
+type Kept = HashMap<(Option<usize>, RoleSet), Arc<Rights>>;
 
 impl RightsCache {
     pub(super) fn new(sources: Sources) -> Self {

@@ -197,8 +197,7 @@ fn listed(name: &config::DownstreamName, config: &Config, offer: Offer) -> Liste
     let exposed: BTreeSet<&str> = downstream.tools.keys().map(String::as_str).collect();
     let is_exposed = |local: &str| downstream.expose == config::downstream::Expose::All || exposed.contains(local);
     let offered = || offer.tools.iter().filter(|tool| is_exposed(&tool.local_name));
-    let tools: Vec<ToolName> =
-        offered().map(|tool| ToolName::form(name, &tool.local_name, &config.names)).collect();
+    let tools: Vec<ToolName> = offered().map(|tool| ToolName::form(name, &tool.local_name, &config.names)).collect();
     let told = |(tool, name): (&OfferedTool, &ToolName)| {
         let shown = name.shown.clone();
         findings(tool.definition.get()).into_iter().map(move |finding| (shown.clone(), finding))

@@ -109,10 +109,10 @@ async fn write(arguments: &Write) -> anyhow::Result<Exit> {
         match (is_new, arguments.check) {
             (false, _) => writeln!(stdout, "{file} is {}: {pinned}.", style.good("up to date"))?,
             (true, false) => {
-                writeln!(stdout, "Wrote {file}: {pinned}. Look at it as at code, and keep it beside the config.")?
+                writeln!(stdout, "Wrote {file}: {pinned}. Look at it as at code, and keep it beside the config.")?;
             }
             (true, true) => {
-                writeln!(stdout, "{file} is {}: `weir lock` writes it.", style.bad("not what is offered now"))?
+                writeln!(stdout, "{file} is {}: `weir lock` writes it.", style.bad("not what is offered now"))?;
             }
         }
         if named.is_none() {

@@ -58,7 +58,9 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 async fn router_of(config: &Path) -> anyhow::Result<Arc<Router>> {
     let loaded = router::load(config).await?;
     if loaded.config.audit.forward.iter().any(|place| matches!(place, config::audit::Forward::Stdout(_))) {
-        anyhow::bail!("audit.forward has `stdout`, which belongs to the protocol here: forward to syslog, or run `weir serve`");
+        anyhow::bail!(
+            "audit.forward has `stdout`, which belongs to the protocol here: forward to syslog, or run `weir serve`"
+        );
     }
     let surroundings = loaded.surroundings()?;
     log::start(&loaded.config.log)?;

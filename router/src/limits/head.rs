@@ -27,7 +27,8 @@ impl Limits {
             head.insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait_ms)));
         }
         if let Some(CallError::InsufficientScope { needed, .. }) = refusal {
-            let challenge = HeaderValue::from_str(&needed.challenge).expect("a challenge is made of visible characters");
+            let challenge =
+                HeaderValue::from_str(&needed.challenge).expect("a challenge is made of visible characters");
             head.insert(header::WWW_AUTHENTICATE, challenge);
         }
         let refused_by = match refusal {

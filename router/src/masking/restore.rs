@@ -85,7 +85,7 @@ impl Masking {
                     values.insert(name.clone(), value);
                 }
                 None => {
-                    mistakes.push(format!("{pointer}: this name is not one that you were shown, or it has expired"))
+                    mistakes.push(format!("{pointer}: this name is not one that you were shown, or it has expired"));
                 }
             }
         }

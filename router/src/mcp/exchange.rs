@@ -147,7 +147,13 @@ impl Pending {
             notices: sender,
             control,
             registration,
-            origin: Origin { surface: "mcp", protocol: Some(version.as_str()), client, session: named, counts: audit::counts(post.parts) },
+            origin: Origin {
+                surface: "mcp",
+                protocol: Some(version.as_str()),
+                client,
+                session: named,
+                counts: audit::counts(post.parts),
+            },
         };
         // MCP 2025-11-25, basic/transports: "Disconnection SHOULD NOT be interpreted as the client cancelling its request".
         let running = RunningCall::start(post.router, call, !version.is_modern());

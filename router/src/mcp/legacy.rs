@@ -116,7 +116,8 @@ fn initialize(post: &Post<'_>, message: &Message, id: &Bytes) -> Response<Body> 
         "instructions": instructions(post.view.as_deref()),
     });
     let client = params.get("clientInfo").and_then(client_name);
-    let session_id = post.router.sessions.begin(&post.caller.principal, post.view.as_deref(), version, client.as_deref());
+    let session_id =
+        post.router.sessions.begin(&post.caller.principal, post.view.as_deref(), version, client.as_deref());
     let mut response = json_response(StatusCode::OK, envelope(id, &Wire::Result(vec![result.to_string().into()])));
     let session_id = HeaderValue::from_str(&session_id).expect("a sealed session id is visible ASCII");
     response.headers_mut().insert(SESSION_ID, session_id);

@@ -16,7 +16,11 @@ use super::{
     message::{Kind, Message},
     meta::{CLIENT_CAPABILITIES, Meta, PROTOCOL_VERSION, SERVER_INFO},
 };
-use crate::{front::text_header, policy::{Asker, NamedView}, server::Body};
+use crate::{
+    front::text_header,
+    policy::{Asker, NamedView},
+    server::Body,
+};
 
 /// What Weir tells about itself. The text reaches the model.
 const INSTRUCTIONS: &str = "Tools of several systems behind one endpoint. A tool's name starts with the system it belongs to, as in \

@@ -81,8 +81,9 @@ impl Sessions {
         let (expires, rest) = rest.split_first_chunk::<8>()?;
         let (owner, client) = rest.split_first_chunk::<PRINCIPAL_BYTES>()?;
         let expires = Timestamp::from_second(i64::from_be_bytes(*expires)).ok()?;
-        let is_valid =
-            *owner == digest_of(principal, view) && Timestamp::now() < expires && !lock(&self.ended).nonces.contains(nonce);
+        let is_valid = *owner == digest_of(principal, view)
+            && Timestamp::now() < expires
+            && !lock(&self.ended).nonces.contains(nonce);
         let client = std::str::from_utf8(client).ok().filter(|client| !client.is_empty()).map(Into::into);
         let version = Version::of_code(version)?;
         is_valid.then_some(Session { version, client, nonce: *nonce, expires })
@@ -184,7 +185,8 @@ mod tests {
         for other in [bob, principal("ann", Some("")), principal("ann", Some("acme")), principal("", None)] {
             assert!(sessions.open(&id, &other, None).is_none(), "{other:?}");
         }
-        let another = sessions.open(&sessions.begin(&ann, None, Version::V2025_06_18, None), &ann, None).expect("a session");
+        let another =
+            sessions.open(&sessions.begin(&ann, None, Version::V2025_06_18, None), &ann, None).expect("a session");
         sessions.end(&session);
         assert!(sessions.open(&id, &ann, None).is_none());
         assert!(!another.has_expired(jiff::Timestamp::now()));

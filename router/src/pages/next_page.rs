@@ -12,8 +12,8 @@ use serde_json::{json, value::to_raw_value};
 
 use super::{Kept, owner, read_kept};
 use crate::{
-    own,
     masking::Masking,
+    own,
     policy::{Asked, Asker, Policy},
 };
 

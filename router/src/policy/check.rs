@@ -17,7 +17,8 @@ pub fn check(loaded: &Loaded, keys: Option<&[KeyRecord]>) -> (Vec<Problem>, Vec<
     };
     let lints = lints::lints(config, keys);
     let warnings = lints.iter().map(|lint| {
-        let steps: Vec<Step<'_>> = lint.at.iter().map(|key| Step::Key(key)).chain(lint.index.map(Step::Index)).collect();
+        let steps: Vec<Step<'_>> =
+            lint.at.iter().map(|key| Step::Key(key)).chain(lint.index.map(Step::Index)).collect();
         loaded.problem_in(&steps, &lint.what, Some(&lint.help))
     });
     (problems, warnings.collect())
@@ -42,8 +43,7 @@ fn tests(loaded: &Loaded, policy: &Policy) -> Vec<Problem> {
     all.flat_map(|(at, test)| {
         let named = test.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         failures(loaded, policy, test).into_iter().map(move |(list, index, told)| {
-            let steps =
-                [Step::Key("policy"), Step::Key("tests"), Step::Index(at), Step::Key(list), Step::Index(index)];
+            let steps = [Step::Key("policy"), Step::Key("tests"), Step::Index(at), Step::Key(list), Step::Index(index)];
             loaded.problem_in(&steps, &format!("{named}{told}"), None)
         })
     })

@@ -54,7 +54,8 @@ pub(super) fn bounded(tree: &IdedExpr) -> Result<(), String> {
     if steps <= STEPS_MAX {
         return Ok(());
     }
-    Err("could take too long over large arguments: loop over one list at a time, and not within another loop".to_owned())
+    Err("could take too long over large arguments: loop over one list at a time, and not within another loop"
+        .to_owned())
 }
 
 fn of<'t>(tree: &'t IdedExpr, bound: &mut Vec<(&'t str, Size)>) -> Bound {
@@ -123,10 +124,9 @@ fn of_call(name: &str, parts: &[Bound]) -> Bound {
 
 fn together(parts: Vec<Bound>) -> Bound {
     let zero = Bound { steps: 1, size: Size { bytes: 0, values: 1 } };
-    parts.into_iter().fold(zero, |sum, part| Bound {
-        steps: sum.steps.saturating_add(part.steps),
-        size: sum.size.plus(part.size),
-    })
+    parts
+        .into_iter()
+        .fold(zero, |sum, part| Bound { steps: sum.steps.saturating_add(part.steps), size: sum.size.plus(part.size) })
 }
 
 /// The items of a list have together what the list has. So what all rounds take is what one would over the whole list, and for each of the

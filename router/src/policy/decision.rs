@@ -46,7 +46,8 @@ impl Policy {
             };
             Looked { role: role.name.clone(), allow: first(&role.allow), deny: first(&role.deny) }
         });
-        let mut decision = Decision { grant: None, denied_by: None, verdicts: Vec::new(), looked_at: looked_at.collect() };
+        let mut decision =
+            Decision { grant: None, denied_by: None, verdicts: Vec::new(), looked_at: looked_at.collect() };
         let shown = view.is_none_or(|view| view.shows(tool.name));
         let Some(grant) = self.grant(roles, tool.name).filter(|_| shown) else {
             decision.denied_by = Some(self.why_denied(asker.caller, tool.name, view));

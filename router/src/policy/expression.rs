@@ -106,6 +106,7 @@ impl Expression {
 }
 
 /// Whether an address lies in a network. That the network is one was checked when the expression was read.
+#[allow(clippy::needless_pass_by_value, reason = "a function of the language takes what it is given")]
 fn in_network(address: Arc<String>, network: Arc<String>) -> Result<bool, ExecutionError> {
     let wrong = || ExecutionError::function_error(NETWORK_FUNCTION, "no address, or no network");
     let network: Network = network.parse().map_err(|_| wrong())?;

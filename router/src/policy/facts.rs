@@ -102,9 +102,10 @@ impl Facts<'_> {
             values.push(("arguments", members_value(text, members)?));
         }
         if mentions.tool.is_some() {
-            let place = self.tool.place.map(|(downstream, effect)| {
-                [("downstream", text(downstream)), ("effect", text(effect.as_str()))]
-            });
+            let place = self
+                .tool
+                .place
+                .map(|(downstream, effect)| [("downstream", text(downstream)), ("effect", text(effect.as_str()))]);
             let name = ("name", text(self.tool.name));
             values.push(("tool", map(place.into_iter().flatten().chain([name]))));
         }
@@ -198,8 +199,10 @@ impl Reader {
                 Ok(Value::Map(Map { map: Arc::new(members) }))
             }
             Some(b'[') => {
-                let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).map_err(|_| Unheld::Failed)?;
-                let values: Result<Vec<Value>, Unheld> = items.iter().map(|item| self.value(item.get(), depth + 1)).collect();
+                let items: Vec<&serde_json::value::RawValue> =
+                    serde_json::from_str(text).map_err(|_| Unheld::Failed)?;
+                let values: Result<Vec<Value>, Unheld> =
+                    items.iter().map(|item| self.value(item.get(), depth + 1)).collect();
                 Ok(Value::List(Arc::new(values?)))
             }
             Some(b'"') => Ok(Value::String(Arc::new(json::unquote(text).ok_or(Unheld::Failed)?.into_owned()))),
@@ -242,4 +245,3 @@ fn map<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     let members = members.into_iter().map(|(name, value)| (Key::String(Arc::new(name.to_owned())), value));
     Value::Map(Map { map: Arc::new(members.collect()) })
 }
-

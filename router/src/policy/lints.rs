@@ -40,8 +40,10 @@ pub(super) fn lints(config: &Config, keys: Option<&[KeyRecord]>) -> Vec<Lint> {
             lints.push(Lint {
                 at: role_path(name, &[]),
                 index: None,
-                what: "nobody can have this role: no API key, no token, no certificate and no signature gives it".to_owned(),
-                help: "give it to somebody under `identity` or with `weir keys create --role`, or take it out".to_owned(),
+                what: "nobody can have this role: no API key, no token, no certificate and no signature gives it"
+                    .to_owned(),
+                help: "give it to somebody under `identity` or with `weir keys create --role`, or take it out"
+                    .to_owned(),
             });
         }
     }
@@ -113,9 +115,8 @@ fn all_three(name: &str, role: &Role, config: &Config) -> Option<Lint> {
 fn unlimited_writes(config: &Config) -> Vec<Lint> {
     let mut lints = Vec::new();
     for (name, downstream) in &config.downstreams {
-        let is_limited = |shown: &str| {
-            config.limits.iter().any(|limit| limit.per != Per::Address && covers(&limit.pattern, shown))
-        };
+        let is_limited =
+            |shown: &str| config.limits.iter().any(|limit| limit.per != Per::Address && covers(&limit.pattern, shown));
         let mut writes = BTreeSet::new();
         let mut roles = BTreeSet::new();
         for (role_name, role) in &config.policy.roles {
@@ -149,20 +150,15 @@ fn reached<'c>(role: &Role, config: &'c Config) -> Vec<Reached<'c>> {
 }
 
 /// The tools of a downstream that a role may call: those that the config knows, and a pattern for each grant of those that it does not.
-fn reached_of<'c>(
-    role: &Role,
-    name: &DownstreamName,
-    downstream: &'c Downstream,
-    config: &Config,
-) -> Vec<Reached<'c>> {
+fn reached_of<'c>(role: &Role, name: &DownstreamName, downstream: &'c Downstream, config: &Config) -> Vec<Reached<'c>> {
     let prefix = if config.names.prefix { format!("{name}{SEPARATOR}") } else { String::new() };
     let allows = |shown: &str| {
         role.allow.iter().any(|pattern| pattern.matches(shown)) && !role.deny.iter().any(|deny| deny.matches(shown))
     };
     let ticketing = downstream.ticketing.iter().flat_map(|_| config::downstream::Ticketing::TOOLS);
-    let ticketing = ticketing.map(|(local, _)| local.to_owned()).filter(|local| {
-        downstream.expose == Expose::All || downstream.tools.contains_key(local)
-    });
+    let ticketing = ticketing
+        .map(|(local, _)| local.to_owned())
+        .filter(|local| downstream.expose == Expose::All || downstream.tools.contains_key(local));
     let known: BTreeSet<String> = downstream.tools.keys().cloned().chain(ticketing).collect();
     let known = known.into_iter().map(|local| Reached { downstream, shown: format!("{prefix}{local}"), local });
     let mut reached: Vec<Reached<'c>> = known.filter(|tool| allows(&tool.shown)).collect();

@@ -23,8 +23,20 @@ const NAMES: [&str; 14] = [
     "crm__get%5Fcustomer",
     "с\u{72}m__get_customer",
 ];
-const PATTERNS: [&str; 12] =
-    ["*", "", "crm__*", "crm__get_*", "*customer", "crm__get_customer", "*__get_*", "*secret*", "!crm__*", "c*m__*", "**", "files__*"];
+const PATTERNS: [&str; 12] = [
+    "*",
+    "",
+    "crm__*",
+    "crm__get_*",
+    "*customer",
+    "crm__get_customer",
+    "*__get_*",
+    "*secret*",
+    "!crm__*",
+    "c*m__*",
+    "**",
+    "files__*",
+];
 
 fn globs(patterns: &[&str]) -> Vec<Glob> {
     patterns.iter().map(|&pattern| Glob::new(pattern)).collect()
@@ -60,7 +72,13 @@ fn now() -> Timestamp {
 }
 
 /// The rule by which a call is allowed, or the word for why it is not.
-fn decided(policy: &Policy, roles: &[&str], view: Option<&str>, name: &str, arguments: &str) -> Result<String, &'static str> {
+fn decided(
+    policy: &Policy,
+    roles: &[&str],
+    view: Option<&str>,
+    name: &str,
+    arguments: &str,
+) -> Result<String, &'static str> {
     let caller = caller(roles);
     let view = view.map(|view| &**policy.view(view).expect("a view"));
     let decision = policy.decide(Asker { caller: &caller, now: now() }, tool(name), view, arguments);
@@ -102,7 +120,10 @@ fn a_name_that_only_looks_like_an_allowed_one_is_another_name() {
 #[test]
 fn a_condition_takes_away_the_role_that_states_it_and_no_other() {
     let conditional = |when: &str| {
-        let text = format!(r#"{{"allow":["crm__*"],"conditions":[{{"match":"crm__get_*","when":{}}}]}}"#, serde_json::json!(when));
+        let text = format!(
+            r#"{{"allow":["crm__*"],"conditions":[{{"match":"crm__get_*","when":{}}}]}}"#,
+            serde_json::json!(when)
+        );
         serde_json::from_str::<Role>(&text).expect("a role")
     };
     let policy = policy(

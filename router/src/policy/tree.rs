@@ -120,7 +120,9 @@ impl<'t> Reader<'t> {
                 self.mentions.arguments = Some(Members::All);
                 Ok(())
             }
-            name if is_variable(name) => Err(format!("speaks of `{name}` as a whole: name a member, such as `{name}.{}`", known(name)[0])),
+            name if is_variable(name) => {
+                Err(format!("speaks of `{name}` as a whole: name a member, such as `{name}.{}`", known(name)[0]))
+            }
             name => Err(format!("names `{name}`, which is none of `caller`, `arguments`, `tool` and `time`")),
         }
     }

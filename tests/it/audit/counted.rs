@@ -45,13 +45,15 @@ async fn the_records_count_what_nginx_counts() -> Result<()> {
     };
     let key = Some(keys[0].as_str());
     let call = |name: &str| json!({ "name": format!("raw__{name}"), "arguments": {} }).to_string();
-    let rpc = |id: u64, method: &str, params: serde_json::Value| {
-        json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
-    };
+    let rpc = |id: u64, method: &str, params: serde_json::Value| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
     let legacy_call = |id| rpc(id, "tools/call", json!({ "name": "raw__fine", "arguments": {} }));
-    let initialize = rpc(1, "initialize", json!({
-        "protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" },
-    }));
+    let initialize = rpc(
+        1,
+        "initialize",
+        json!({
+            "protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" },
+        }),
+    );
     let batch = json!([legacy_call(1), legacy_call(2), legacy_call(3)]).to_string();
     let plain = "/v1/tools/call";
     for (method, path, key, body) in [
@@ -88,10 +90,16 @@ async fn the_records_count_what_nginx_counts() -> Result<()> {
     router.drain().await;
     let records = log::all(&dir, None)?;
     let calls: u64 = records.iter().filter_map(|record| record["http"].as_u64()).sum();
-    let counted: u64 = log::of_kind(records.clone(), "counted").iter().filter_map(|record| record["count"].as_u64()).sum();
+    let counted: u64 =
+        log::of_kind(records.clone(), "counted").iter().filter_map(|record| record["count"].as_u64()).sum();
     // One request came past nginx.
     ensure!(calls + counted == lines.len() as u64 + 1, "{calls} calls, {counted} counted, {lines:?}\n{records:#?}");
-    let reasons: Vec<String> = log::of_kind(records, "counted").iter().map(|record| record["reason"].to_string()).collect();
-    ensure!(reasons.iter().any(|reason| reason == "\"not_found\"") && reasons.iter().any(|reason| reason == "\"too_large\""), "{reasons:?}");
+    let reasons: Vec<String> =
+        log::of_kind(records, "counted").iter().map(|record| record["reason"].to_string()).collect();
+    ensure!(
+        reasons.iter().any(|reason| reason == "\"not_found\"")
+            && reasons.iter().any(|reason| reason == "\"too_large\""),
+        "{reasons:?}"
+    );
     Ok(())
 }

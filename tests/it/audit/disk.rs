@@ -52,7 +52,10 @@ async fn a_write_without_a_record_is_refused_before_it_is_sent_and_its_key_stays
     let ready = router.admin("/readyz").await?;
     ensure!(ready.status == 200 && ready.text.contains("audit records cannot be written"), "{}", ready.text);
     let metrics = router.admin("/metrics").await?.text;
-    ensure!(metrics.contains("weir_audit_errors_total{place=\"disk\"}") && metrics.contains("weir_audit_refused_total{calls=\"write\"}"));
+    ensure!(
+        metrics.contains("weir_audit_errors_total{place=\"disk\"}")
+            && metrics.contains("weir_audit_refused_total{calls=\"write\"}")
+    );
     ensure!(sent(&server) == made, "something was sent");
 
     fs::rename(&away, &dir)?;

@@ -48,7 +48,8 @@ async fn no_write_is_lost_across_segments_and_reloads_and_nobody_but_the_identit
         records.iter().map(|record| record["request_id"].to_string()).collect::<std::collections::BTreeSet<_>>()
     };
     ensure!(ids(&calls) == ids(&intents) && ids(&calls).len() == WRITES);
-    let segments: Vec<_> = segment::chains(&folder)?.into_values().flat_map(std::collections::BTreeMap::into_values).collect();
+    let segments: Vec<_> =
+        segment::chains(&folder)?.into_values().flat_map(std::collections::BTreeMap::into_values).collect();
     ensure!(segments.len() > 10, "{} segments", segments.len());
     for path in &segments {
         ensure!(fs::metadata(path)?.permissions().mode() & 0o777 == 0o600, "{}", path.display());

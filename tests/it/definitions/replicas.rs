@@ -12,7 +12,7 @@ use super::{Server, house, lock, tool};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_on_one_replica_counts_on_all_and_after_a_restart() -> Result<()> {
     let (before, now) = (tool("get", "Before."), tool("get", "Now."));
-    let server = Server::start(&[before.clone()]).await?;
+    let server = Server::start(std::slice::from_ref(&before)).await?;
     let redis = PrivateRedis::start(RedisOptions::default()).await?;
     let dir = TempDir::new()?;
     lock(dir.path(), &[before])?;

@@ -24,13 +24,13 @@ use tests::{Answer, harness::read, modern_request};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-pub struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
 }
 
 /// What a certificate says.
-pub struct Says {
+pub(super) struct Says {
     pub serial: u64,
     pub names: Vec<SanType>,
     pub purposes: Vec<ExtendedKeyUsagePurpose>,
@@ -38,19 +38,19 @@ pub struct Says {
 }
 
 /// A certificate with its key.
-pub struct Holder {
+pub(super) struct Holder {
     pub chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
 /// A certificate of a client with this URI.
-pub fn client(serial: u64, uri: &str) -> Result<Says> {
+pub(super) fn client(serial: u64, uri: &str) -> Result<Says> {
     let names = vec![SanType::URI(uri.try_into()?)];
     Ok(Says { serial, names, purposes: vec![ExtendedKeyUsagePurpose::ClientAuth], until_year: 2090 })
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -60,7 +60,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    pub fn issue(&self, says: Says) -> Result<Holder> {
+    pub(super) fn issue(&self, says: Says) -> Result<Holder> {
         let mut params = CertificateParams::default();
         params.serial_number = Some(SerialNumber::from(says.serial));
         params.subject_alt_names = says.names;
@@ -72,7 +72,7 @@ impl Authority {
     }
 
     /// The list of the certificates that are revoked, as PEM.
-    pub fn revoked(&self, serials: &[u64], until_year: i32) -> Result<String> {
+    pub(super) fn revoked(&self, serials: &[u64], until_year: i32) -> Result<String> {
         let one = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -92,18 +92,18 @@ impl Authority {
 }
 
 /// A connection of a caller, which may have shown a certificate.
-pub enum Caller {
+pub(super) enum Caller {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// How callers speak TLS.
-pub fn client_config(trusted: &CertificateDer<'static>, holder: Option<&Holder>) -> Result<ClientConfig> {
+pub(super) fn client_config(trusted: &CertificateDer<'static>, holder: Option<&Holder>) -> Result<ClientConfig> {
     client_config_of(trusted, holder, rustls::DEFAULT_VERSIONS)
 }
 
 /// The same in these versions. It resumes what sessions it can.
-pub fn client_config_of(
+pub(super) fn client_config_of(
     trusted: &CertificateDer<'static>,
     holder: Option<&Holder>,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -124,7 +124,7 @@ pub fn client_config_of(
 
 impl Caller {
     /// Connects. With TLS 1.3 a certificate that is refused shows in the first answer only, so one is asked for.
-    pub async fn connect(address: SocketAddr, config: &ClientConfig, http2: bool) -> Result<Self> {
+    pub(super) async fn connect(address: SocketAddr, config: &ClientConfig, http2: bool) -> Result<Self> {
         let mut config = config.clone();
         config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let stream = TcpStream::connect(address).await?;
@@ -142,7 +142,7 @@ impl Caller {
         Ok(caller)
     }
 
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>> {
+    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>> {
         Ok(match self {
             Self::Http1(sender) => {
                 sender.ready().await?;
@@ -155,14 +155,14 @@ impl Caller {
         })
     }
 
-    pub async fn get(&mut self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    pub(super) async fn get(&mut self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         let request = self.request("GET", address, path);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         read(self.send(request.body(Full::default())?).await?).await
     }
 
     /// Calls a tool.
-    pub async fn call(
+    pub(super) async fn call(
         &mut self,
         address: SocketAddr,
         key: Option<&str>,
@@ -178,7 +178,7 @@ impl Caller {
         read(self.send(request.body(Full::new(body.into()))?).await?).await
     }
 
-    pub fn request(&self, method: &str, address: SocketAddr, path: &str) -> http::request::Builder {
+    pub(super) fn request(&self, method: &str, address: SocketAddr, path: &str) -> http::request::Builder {
         let host = format!("localhost:{}", address.port());
         match self {
             Self::Http1(_) => Request::builder().method(method).uri(path).header("host", host),

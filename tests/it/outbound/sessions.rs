@@ -26,7 +26,8 @@ fn legacy(heard: &Heard) -> (u16, String, Value) {
         "initialize" => {
             let session = format!("/\r\nMcp-Session-Id: of-{}", heard.authorization().replace("Bearer ", ""));
             let info = json!({ "name": "crm", "version": "1" });
-            let agreed = json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": info });
+            let agreed =
+                json!({ "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": info });
             (200, session, result(agreed))
         }
         "tools/list" => said(result(json!({ "tools": [{ "name": "look", "inputSchema": { "type": "object" } }] }))),
@@ -58,10 +59,11 @@ async fn a_session_never_carries_a_call_with_another_credential() -> Result<()> 
     tests::private_file(folder.path().join("client-secret"), CLIENT_SECRET)?;
     let router = TestRouter::ready_in(folder, &config.to_string()).await?;
     // The second token of ann is another one of the same person.
-    let own: Vec<String> = [json!({ "sub": "ann" }), json!({ "sub": "bob" }), json!({ "sub": "ann", "extra": "x".repeat(40) })]
-        .into_iter()
-        .map(|claims| issuer.token(claims))
-        .collect();
+    let own: Vec<String> =
+        [json!({ "sub": "ann" }), json!({ "sub": "bob" }), json!({ "sub": "ann", "extra": "x".repeat(40) })]
+            .into_iter()
+            .map(|claims| issuer.token(claims))
+            .collect();
     until("the tool is there", async || {
         let answer = router.call(Some(&own[0]), "crm__look", json!({})).await?;
         Ok((answer.status == 200 && answer.result().is_ok()).then_some(()))

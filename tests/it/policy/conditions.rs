@@ -66,7 +66,9 @@ async fn a_condition_on_arguments_is_told_without_its_text_and_nothing_is_sent()
         ("{}", false),
     ] {
         let before = scene.calls();
-        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"pay__out","arguments":{arguments}}}}}"#);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"pay__out","arguments":{arguments}}}}}"#
+        );
         let over_mcp = router.ask(&Ask::text(&body).key(key)).await?;
         let record = scene.record().await?;
         let body = format!(r#"{{"name":"pay__out","arguments":{arguments}}}"#);

@@ -7,8 +7,10 @@ use super::{Scene, anonymous, call, is_unknown, plain_call};
 
 /// Names that somebody, or some library, might take for `name`.
 fn near(name: &str) -> Vec<String> {
-    let swapped: String =
-        name.chars().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect();
+    let swapped: String = name
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+        .collect();
     let mut near = vec![
         name.to_uppercase(),
         swapped,
@@ -67,7 +69,8 @@ async fn whatever_denies_a_tool_it_is_told_like_one_that_there_is_not() -> Resul
         "conditions": [{ "match": "crm__by_condition", "when": "caller.tenant == 'acme'" }],
     } });
     let views = json!({ "v": { "tools": ["crm__by_role", "crm__by_condition"] } });
-    let (scene, keys) = Scene::new(&[("crm", &tools)], &json!({ "policy": { "roles": roles }, "views": views })).await?;
+    let (scene, keys) =
+        Scene::new(&[("crm", &tools)], &json!({ "policy": { "roles": roles }, "views": views })).await?;
     let (router, key) = (&scene.router, &keys[0]);
     let misfits = json!({ "n": [1] });
     for (path, plain_path) in [("/mcp", "/v1/tools/call"), ("/mcp/v", "/v1/views/v/tools/call")] {
@@ -75,7 +78,8 @@ async fn whatever_denies_a_tool_it_is_told_like_one_that_there_is_not() -> Resul
         let unknown = anonymous(&answer, "crm__by_nobody")?;
         let answer = plain_call(router, plain_path, key, "crm__by_nobody", &misfits).await?;
         let plain_unknown = anonymous(&answer, "crm__by_nobody")?;
-        for (name, reason) in [("crm__by_role", "role"), ("crm__by_condition", "condition"), ("crm__by_view_", "view")] {
+        for (name, reason) in [("crm__by_role", "role"), ("crm__by_condition", "condition"), ("crm__by_view_", "view")]
+        {
             if reason == "view" && path == "/mcp" {
                 continue;
             }

@@ -49,7 +49,10 @@ fn a_test_of_the_policy_that_does_not_come_out_is_a_mistake_with_what_was_decide
         ("allowed: [files__read]", "first: `files__read` is denied: role `one` has no pattern for it"),
         ("denied: [crm__get]", "first: `crm__get` is allowed by `one: crm__*`"),
         ("allowed: [crm__pay]", "first: `crm__pay` is denied by a condition: `one: arguments.amount <= 1000`: false"),
-        ("view: v, arguments: { amount: 1 }, allowed: [crm__pay]", "first: `crm__pay` is denied: the view does not show it"),
+        (
+            "view: v, arguments: { amount: 1 }, allowed: [crm__pay]",
+            "first: `crm__pay` is denied: the view does not show it",
+        ),
         ("allowed_prompts: [crm__p]", "first: `crm__p` is denied: none of the roles has a pattern for it"),
     ] {
         let said = said(small, test)?;

@@ -68,7 +68,16 @@ async fn a_view_that_there_is_not_is_told_to_callers_alone() -> Result<()> {
         let answer = scene.router.ask_at(&format!("/mcp/{name}"), &list.clone().key(&keys[0])).await?;
         ensure!(answer.status == if name == "crm" { 200 } else { 404 }, "{name}: {answer:?}");
     }
-    for path in ["/mcp/", "/mcp//", "/mcp/crm/", "/mcp/crm/x", "/mcp/../mcp", "/v1/views//tools", "/v1/views/crm", "/v1/views/crm/tools/"] {
+    for path in [
+        "/mcp/",
+        "/mcp//",
+        "/mcp/crm/",
+        "/mcp/crm/x",
+        "/mcp/../mcp",
+        "/v1/views//tools",
+        "/v1/views/crm",
+        "/v1/views/crm/tools/",
+    ] {
         let answer = scene.router.ask_at(path, &list.clone().key(&keys[0])).await?;
         ensure!(answer.status == 404, "{path}: {answer:?}");
     }
@@ -79,7 +88,8 @@ async fn a_view_that_there_is_not_is_told_to_callers_alone() -> Result<()> {
 async fn a_session_belongs_to_the_view_that_it_began_in() -> Result<()> {
     let (scene, keys) = scene().await?;
     let (router, key) = (&scene.router, &keys[1]);
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
     let begin = async |path: &str| -> Result<(String, String)> {
         let answer = router.ask_at(path, &Ask::legacy("initialize", &params).key(key)).await?;
         let instructions = answer.result()?["instructions"].as_str().unwrap_or_default().to_owned();

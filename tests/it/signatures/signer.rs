@@ -10,12 +10,12 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
-pub const SECRET: &str = "Zq3vN8xLr2Wk7TjUy5BdHfGm1PsCa9Ee";
-pub const PUBLIC: &str = "https://weir.example";
+pub(super) const SECRET: &str = "Zq3vN8xLr2Wk7TjUy5BdHfGm1PsCa9Ee";
+pub(super) const PUBLIC: &str = "https://weir.example";
 
 /// One request that is to be signed.
 #[derive(Clone)]
-pub struct Signing {
+pub(super) struct Signing {
     pub method: &'static str,
     pub path: String,
     pub body: String,
@@ -30,7 +30,7 @@ pub struct Signing {
 
 /// A signed request as it goes over the wire, as often as one wants to.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub(super) struct Signed {
     pub method: &'static str,
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
@@ -39,20 +39,20 @@ pub struct Signed {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
 /// A call of the plain API, signed now.
-pub fn call(tool: &str) -> Signing {
+pub(super) fn call(tool: &str) -> Signing {
     let body = serde_json::json!({ "name": tool, "arguments": {} }).to_string();
     Signing { body, ..get("/v1/tools/call") }.with_method("POST")
 }
 
 /// A GET, signed now.
-pub fn get(path: &str) -> Signing {
+pub(super) fn get(path: &str) -> Signing {
     let mut nonce = [0; 16];
     rand::fill(&mut nonce).expect("the system has random bytes");
     Signing {
@@ -73,7 +73,7 @@ impl Signing {
         Self { method, ..self }
     }
 
-    pub fn sign(&self) -> Signed {
+    pub(super) fn sign(&self) -> Signed {
         let digest = format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, self.body.as_bytes())));
         let (covered, line) = match self.method {
             "POST" => ("\"@method\" \"@target-uri\" \"content-digest\"", format!("\"content-digest\": {digest}\n")),
@@ -100,7 +100,7 @@ impl Signing {
 
 impl Signed {
     /// Sends it on a connection of its own.
-    pub async fn send(&self, address: SocketAddr) -> Result<Answer> {
+    pub(super) async fn send(&self, address: SocketAddr) -> Result<Answer> {
         let Self { method, path, body, .. } = self;
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
         for (name, value) in &self.headers {
@@ -116,7 +116,7 @@ impl Signed {
     }
 
     /// With another value of this header.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers
             .iter_mut()
             .filter(|(own, _)| own.eq_ignore_ascii_case(name))

@@ -29,7 +29,7 @@ pub(super) fn of(value: &str) -> Vec<(&'static str, Vec<u8>)> {
     add("hex", hex.into_bytes());
     add("percent", percent(value).into_bytes());
     let quoted = serde_json::Value::from(value).to_string();
-    add("JSON", quoted[1..quoted.len() - 1].as_bytes().to_vec());
+    add("JSON", quoted.as_bytes()[1..quoted.len() - 1].to_vec());
     forms
 }
 

@@ -119,7 +119,8 @@ async fn a_write_that_was_withdrawn_at_its_gate_is_not_sent() {
 async fn progress_reaches_its_own_call_in_order_and_only_rises() {
     let mut wire = wire(false);
     let (sender, mut notices) = mpsc::channel(16);
-    let wants = wire.peer.start(None, Some(crate::Notices::new(sender, None)), |id| Ok(id.to_string())).await.expect("room");
+    let wants =
+        wire.peer.start(None, Some(crate::Notices::new(sender, None)), |id| Ok(id.to_string())).await.expect("room");
     let _wants_none = start(&wire.peer).await;
     wire.outbox.next().await;
     for (token, progress) in
@@ -143,7 +144,11 @@ async fn log_messages_go_up_only_where_one_call_has_the_connection() {
     for exclusive in [false, true] {
         let wire = wire(exclusive);
         let (sender, mut notices) = mpsc::channel(16);
-        let _call = wire.peer.start(None, Some(crate::Notices::new(sender, None)), |id| Ok(id.to_string())).await.expect("room");
+        let _call = wire
+            .peer
+            .start(None, Some(crate::Notices::new(sender, None)), |id| Ok(id.to_string()))
+            .await
+            .expect("room");
         receive(&wire.peer, r#"{"method":"notifications/message","params":{"level":"info","data":1}}"#);
         let got = notices.try_recv().is_ok_and(|notice| matches!(notice, Notice::Message(_)));
         assert_eq!(got, exclusive);

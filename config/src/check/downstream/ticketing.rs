@@ -5,7 +5,11 @@ use crate::{ByteSize, Deadlines, Downstream, Effect, downstream::Ticketing, near
 use super::{CONNECT_TIMEOUT, Scope, attempt_timeout, belongs_to_others, credential, listed, offers_something, url};
 
 pub(super) fn connection(ticketing: &Ticketing, deadlines: &Deadlines, scope: &Scope<'_>) {
-    url::base(&ticketing.base_url, credential::credential(ticketing.credential.as_ref(), scope), &scope.key("base_url"));
+    url::base(
+        &ticketing.base_url,
+        credential::credential(ticketing.credential.as_ref(), scope),
+        &scope.key("base_url"),
+    );
     credential::certificates(&ticketing.base_url, scope);
     if ticketing.base_url.split('/').skip(3).any(|segment| segment == "rest") {
         scope

@@ -222,7 +222,8 @@ fn a_start_names_the_chains_that_lie_there_until_one_has_named_their_end() {
 #[test]
 fn a_checkpoint_is_made_when_its_time_has_come_and_something_was_written() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut chain = Chain::new(Settings { checkpoint_every: Duration::ZERO, ..settings(dir.path()) }, Box::new(RealDisk));
+    let mut chain =
+        Chain::new(Settings { checkpoint_every: Duration::ZERO, ..settings(dir.path()) }, Box::new(RealDisk));
     commit(&mut chain, 0..2).expect("the disk is fine");
     assert!(chain.checkpoint_due().is_some());
     commit(&mut chain, 2..2).expect("the disk is fine");

@@ -114,5 +114,5 @@ fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]
     if another.is_some() || value.is_some_and(|value| value.len() > HEADER_BYTES_MAX) {
         return Err("Signature-Input and Signature are there once each, and no longer than 4096 bytes.");
     }
-    Ok(value.map(|value| value.as_bytes()))
+    Ok(value.map(http::HeaderValue::as_bytes))
 }

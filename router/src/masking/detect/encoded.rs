@@ -42,7 +42,7 @@ pub(super) fn decoded(piece: &str) -> Option<String> {
         let digits = piece.as_bytes();
         let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
         let pairs = digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?));
-        (digits.len() % 2 == 0).then(|| pairs.collect::<Option<Vec<u8>>>()).flatten()
+        digits.len().is_multiple_of(2).then(|| pairs.collect::<Option<Vec<u8>>>()).flatten()
     };
     let as_text = |bytes: Vec<u8>| {
         let text = String::from_utf8(bytes).ok()?;

@@ -9,11 +9,14 @@ use super::{card::luhn, is_in_word};
 /// What a number looks like, and what must hold of its digits and letters.
 struct Form {
     pattern: Regex,
-    is_right: fn(&[u8]) -> bool,
+    is_right: Rule,
 }
 
+/// Whether what has the form is one: most have a digit that the others decide.
+type Rule = fn(&[u8]) -> bool;
+
 static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
-    let forms: [(&str, fn(&[u8]) -> bool); 12] = [
+    let forms: [(&str, Rule); 12] = [
         // United States, social security number and ITIN
         (r"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}", us_ssn),
         // United Kingdom, national insurance number

@@ -52,7 +52,8 @@ fn an_answer_out_of_the_cache_says_so_in_its_meta() {
     };
     let shown = |result: &'static str, note: &Note, version| {
         let reply = Reply::Complete(Bytes::from_static(result.as_bytes()));
-        let text = on_the_wire(Ok(Answered { reply, note: Some(note.clone()), operation: None, provenance: None }), version);
+        let text =
+            on_the_wire(Ok(Answered { reply, note: Some(note.clone()), operation: None, provenance: None }), version);
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
         text
     };

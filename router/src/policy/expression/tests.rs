@@ -9,9 +9,14 @@ use crate::policy::facts::{Asked, Facts, Unheld, VALUES_MAX};
 const NOON: &str = "2026-11-23T12:30:00Z";
 
 fn caller() -> Caller {
-    let claims = json!({ "department": "finance", "limit": 500, "groups": ["a", "b"], "large": 9_007_199_254_740_993_u64 });
+    let claims =
+        json!({ "department": "finance", "limit": 500, "groups": ["a", "b"], "large": 9_007_199_254_740_993_u64 });
     Caller {
-        principal: Principal { issuer: "https://login.example".into(), subject: "ann".into(), tenant: Some("acme".into()) },
+        principal: Principal {
+            issuer: "https://login.example".into(),
+            subject: "ann".into(),
+            tenant: Some("acme".into()),
+        },
         claims: std::sync::Arc::new(claims.as_object().expect("an object").clone()),
         method: AuthMethod::Jwt,
         address: Some("::ffff:10.1.2.3".parse().expect("an address")),
@@ -171,7 +176,8 @@ fn what_a_condition_asks_for_is_known_before_it_is_judged() {
 
 #[test]
 fn no_expression_that_is_read_needs_more_stack_than_there_is() {
-    let shapes: [(fn(usize) -> String, &str); 8] = [
+    type Shape = fn(usize) -> String;
+    let shapes: [(Shape, &str); 8] = [
         (|n| format!("{}true{}", "(".repeat(n), ")".repeat(n)), "brackets"),
         (|n| format!("{}1 == 1", "1+".repeat(n)), "sums"),
         (|n| format!("{}1", "1==".repeat(n)), "comparisons"),

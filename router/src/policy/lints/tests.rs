@@ -55,11 +55,15 @@ fn a_role_that_combines_all_three_is_told_with_a_tool_for_each() {
     let of = |allow: &str| said(&format!("policy: {{ roles: {{ one: {{ allow: [{allow}] }} }} }}\n{limits}"));
     let told = of("crm__get_customer, tickets__get_ticket, tickets__add_comment");
     assert_eq!(told.len(), 1, "{told:?}");
-    for part in ["`crm__get_customer` is private", "`tickets__get_ticket` is untrusted", "`tickets__add_comment` is outward"] {
+    for part in
+        ["`crm__get_customer` is private", "`tickets__get_ticket` is untrusted", "`tickets__add_comment` is outward"]
+    {
         assert!(told[0].contains(part), "{told:?}");
     }
     // Any two of them are fine, and a tool of an MCP server of which nothing is stated may do both.
-    for two in ["crm__get_customer, tickets__get_ticket", "crm__get_customer, tickets__add_comment", "tickets__*", "enrich__*"] {
+    for two in
+        ["crm__get_customer, tickets__get_ticket", "crm__get_customer, tickets__add_comment", "tickets__*", "enrich__*"]
+    {
         assert_eq!(of(two), Vec::<String>::new(), "{two}");
     }
     assert!(of("crm__get_customer, 'enrich__*'")[0].contains("`enrich__*` is outward"));
@@ -71,9 +75,18 @@ fn a_role_that_allows_less_or_more_than_it_seems_is_told() {
     let limits = "limits: [{ name: w, match: '*', per: caller_tool, rate: 60/h }]";
     let of = |roles: &str| said(&format!("policy: {{ roles: {{ {roles} }} }}\n{limits}"));
     let told = of("one: { allow: [crm__get_customer, 'crm__set_*'], deny: ['crm__set_*'] }");
-    assert_eq!(told, ["policy.roles.one.allow[1]: `crm__set_*` allows nothing: `deny` has `crm__set_*`, which takes all of it back"]);
+    assert_eq!(
+        told,
+        ["policy.roles.one.allow[1]: `crm__set_*` allows nothing: `deny` has `crm__set_*`, which takes all of it back"]
+    );
     let told = of("one: { allow: ['*'], deny: ['tickets__*', 'enrich__*'] }");
-    assert_eq!(told, ["policy.roles.one.allow[0]: `*` allows every tool, also those that write and those that are still to come"]);
+    assert_eq!(
+        told,
+        ["policy.roles.one.allow[0]: `*` allows every tool, also those that write and those that are still to come"]
+    );
     let told = of("one: { allow: [crm__get_customer] }, two: { allow: [crm__get_customer] }");
-    assert_eq!(told, ["policy.roles.two: nobody can have this role: no API key, no token, no certificate and no signature gives it"]);
+    assert_eq!(
+        told,
+        ["policy.roles.two: nobody can have this role: no API key, no token, no certificate and no signature gives it"]
+    );
 }

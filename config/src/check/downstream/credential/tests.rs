@@ -107,7 +107,9 @@ fn what_is_one_callers_is_shared_with_nobody() {
 #[test]
 fn certificates_are_for_connections_that_are_encrypted() {
     let with = |url: &str| {
-        format!("{{ mcp: {{ http: {{ url: '{url}', ca: ca.pem, client_certificate: {{ certificate: c.pem, key: {{ file: k }} }} }} }} }}")
+        format!(
+            "{{ mcp: {{ http: {{ url: '{url}', ca: ca.pem, client_certificate: {{ certificate: c.pem, key: {{ file: k }} }} }} }} }}"
+        )
     };
     assert_eq!(said(&with("https://h.example/mcp")), Vec::<String>::new());
     assert_eq!(
