@@ -256,6 +256,6 @@ fn works(revoked: Option<String>, expires: Option<String>) -> String {
         (Some(revoked), _) => format!("revoked {revoked}"),
         (None, Some(expires)) if has_passed(&expires) => "expired".to_owned(),
         (None, Some(expires)) => expires,
-        (None, None) => "it is revoked".to_owned(),
+        (None, None) => "no end".to_owned(),
     }
 }
