@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Config, Problem, Problems, Sources,
     check::{self, Scope},
-    document::{Document, Duplicate, NotReadable, SettingPath, Value},
+    document::{Document, Duplicate, NotReadable, Place, SettingPath, Value},
     dotenv,
     problem::{Finding, Findings},
     typed,
@@ -29,6 +29,8 @@ pub struct Loaded {
     /// What deserves a look but stops nothing.
     pub warnings: Vec<Problem>,
     pub(crate) document: Document,
+    /// What no message about it shows.
+    pub(crate) hidden: Vec<Place>,
 }
 
 /// One step on the way to a setting.
@@ -57,7 +59,7 @@ impl Loaded {
         });
         let place = self.document.place(&setting);
         let message = format!("`{setting}`: {message}");
-        let mut findings = Findings::default();
+        let mut findings = Findings::hiding(self.hidden.clone());
         findings.add(Finding { place, setting, message, help: help.map(str::to_owned), warning: false });
         let (mut problems, _) = findings.finish(&self.document);
         problems.pop().expect("one was just added")
@@ -101,11 +103,13 @@ pub fn parse(text: &str, named: &str, base: &Path) -> Result<Loaded, Problems> {
     if let Some(config) = &value {
         check::config(config, &Scope::root(&document, &findings));
     }
-    let (problems, warnings) = findings.into_inner().finish(&document);
+    let findings = findings.into_inner();
+    let hidden = findings.hidden().to_vec();
+    let (problems, warnings) = findings.finish(&document);
     match (Problems::new(problems), value) {
         (None, Some(config)) => {
             let sources = Sources { private_networks: config.outbound.networks(), ..Sources::at(base) };
-            Ok(Loaded { config, sources, warnings, document })
+            Ok(Loaded { config, sources, warnings, document, hidden })
         }
         (Some(problems), _) => Err(problems),
         (None, None) => unreachable!("a config that cannot be read leaves a problem"),

@@ -131,6 +131,15 @@ pub(crate) struct Finding {
 }
 
 impl Findings {
+    /// Of a document of which these places were found to hold secrets, or may.
+    pub(crate) fn hiding(hidden: Vec<Place>) -> Self {
+        Self { hidden, found: Vec::new() }
+    }
+
+    pub(crate) fn hidden(&self) -> &[Place] {
+        &self.hidden
+    }
+
     pub(crate) fn add(&mut self, finding: Finding) {
         self.found.push(finding);
     }

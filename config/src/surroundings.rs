@@ -63,7 +63,7 @@ impl Loaded {
     }
 
     pub(crate) fn surroundings_in(&self, variables: Lookup<'_>) -> Result<Surroundings, Problems> {
-        let findings = RefCell::new(Findings::default());
+        let findings = RefCell::new(Findings::hiding(self.hidden.clone()));
         let scope = Scope::root(&self.document, &findings);
         let secrets = Secrets { sources: &self.sources, variables };
 

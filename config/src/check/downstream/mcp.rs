@@ -65,6 +65,8 @@ fn stdio(process: &Stdio, scope: &Scope<'_>) {
     if process.command.iter().any(|word| word.contains('\0')) {
         command.refuse("has a NUL character, which no program can be given", "remove it");
     }
+    // There are programs that take their secrets as arguments.
+    command.items(&process.command).into_iter().skip(1).for_each(|(argument, _)| argument.hide());
     environment::check(process, scope);
     scope.key("start_timeout").some_time(process.start_timeout);
     scope.key("quarantine").time_within(process.quarantine, QUARANTINE.0, QUARANTINE.1);
