@@ -17,3 +17,24 @@ pub(crate) fn key(call: usize) -> Key {
         mask: None,
     })
 }
+
+/// A handle on a Redis of a test's own, which is up. Its times are such that a busy machine keeps them too.
+#[cfg(test)]
+pub(crate) async fn redis_at(kind: crate::redis::Kind, url: String) -> anyhow::Result<crate::redis::Redis> {
+    use std::time::Duration;
+
+    use anyhow::Context as _;
+
+    let redis = crate::redis::Redis::keeping(crate::redis::Settings {
+        kind,
+        url: url.into(),
+        prefix: "test".to_owned(),
+        connect_timeout: Duration::from_secs(1),
+        command_timeout: Duration::from_secs(1),
+        value_timeout: Duration::from_secs(5),
+    })?;
+    let mut changes = redis.link_changes();
+    let up = changes.wait_for(|link| link.state == crate::redis::LinkState::Up);
+    tokio::time::timeout(Duration::from_secs(20), up).await.context("Redis does not come up")??;
+    Ok(redis)
+}

@@ -1,28 +1,17 @@
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, ensure};
-use secrecy::SecretString;
+use anyhow::{Result, ensure};
 use standins::redis::{PrivateRedis, RedisOptions};
 
 use super::{Approvals, Approved, NotApproved, Reach};
-use crate::redis::{Kind, LinkState, Redis, Settings};
+use crate::{
+    redis::{Kind, Redis},
+    testing::redis_at,
+};
 
 const ONE: Approved<'_> = Approved { owner: "pay", name: "get", digest: &[1; 32] };
 const OTHER: Approved<'_> = Approved { digest: &[2; 32], ..ONE };
 
 async fn connected(server: &PrivateRedis) -> Result<Redis> {
-    let redis = Redis::keeping(Settings {
-        kind: Kind::Single,
-        url: SecretString::from(server.url()),
-        prefix: "test".to_owned(),
-        connect_timeout: Duration::from_secs(1),
-        command_timeout: Duration::from_secs(1),
-        value_timeout: Duration::from_secs(5),
-    })?;
-    let mut changes = redis.link_changes();
-    let up = tokio::time::timeout(Duration::from_secs(20), changes.wait_for(|link| link.state == LinkState::Up));
-    up.await.context("Redis does not come up")??;
-    Ok(redis)
+    redis_at(Kind::Single, server.url()).await
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use secrecy::SecretString;
 use standins::redis::{MASTER_NAME, PrivateRedis, RedisOptions, Reply, SentinelSet};
 
 use super::{
@@ -13,7 +12,8 @@ use super::{
 };
 use crate::{
     Sealer,
-    redis::{self, LinkState, Redis},
+    redis::{self, Redis},
+    testing::redis_at,
 };
 
 const SECRET: [u8; 32] = [7; 32];
@@ -30,21 +30,7 @@ fn settings() -> Settings {
 }
 
 async fn connected(server: &PrivateRedis) -> Result<Redis> {
-    connected_to(redis::Kind::Single, server.url()).await
-}
-
-async fn connected_to(kind: redis::Kind, url: String) -> Result<Redis> {
-    let redis = Redis::new(redis::Settings {
-        kind,
-        url: SecretString::from(url),
-        prefix: "test".to_owned(),
-        connect_timeout: Duration::from_secs(1),
-        command_timeout: Duration::from_secs(1),
-        value_timeout: Duration::from_secs(5),
-    })?;
-    let mut changes = redis.link_changes();
-    tokio::time::timeout(PATIENCE, changes.wait_for(|link| link.state == LinkState::Up)).await.context("no link")??;
-    Ok(redis)
+    redis_at(redis::Kind::Single, server.url()).await
 }
 
 /// Another replica each time.
@@ -221,7 +207,7 @@ async fn writes_without_a_key_leave_room_in_memory_for_those_with_one() -> Resul
 async fn nothing_is_sent_with_a_key_that_a_server_which_takes_over_would_not_know() -> Result<()> {
     let mut set = SentinelSet::start(RedisOptions::default()).await?;
     let kind = redis::Kind::Sentinel { master_name: MASTER_NAME.to_owned(), user: None, password: None };
-    let redis = connected_to(kind, set.url()).await?;
+    let redis = redis_at(kind, set.url()).await?;
     let ledger = Ledger::shared(redis.clone(), settings(), Sealer::new(&SECRET, &[], 1000), &SECRET);
     let owner = ledger.names().owner(&[b"ann"]);
     let ticket = first(ledger.begin(owner, b"k", &write(1, HOUR)).await?)?;

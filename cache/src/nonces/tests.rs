@@ -2,11 +2,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use proptest::prelude::*;
-use secrecy::SecretString;
 use standins::redis::{PrivateRedis, RedisOptions};
 
 use super::{Claim, Memory, Nonces, Unspent};
-use crate::redis::{self, LinkState, Redis};
+use crate::{
+    redis::{Kind, Redis},
+    testing::redis_at,
+};
 
 const SECRET: [u8; 32] = [7; 32];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,17 +26,7 @@ fn fresh(nonce: &str) -> Claim<'_> {
 }
 
 async fn connected(server: &PrivateRedis) -> Result<Redis> {
-    let redis = Redis::new(redis::Settings {
-        kind: redis::Kind::Single,
-        url: SecretString::from(server.url()),
-        prefix: "test".to_owned(),
-        connect_timeout: Duration::from_secs(1),
-        command_timeout: Duration::from_secs(1),
-        value_timeout: Duration::from_secs(5),
-    })?;
-    let mut changes = redis.link_changes();
-    tokio::time::timeout(PATIENCE, changes.wait_for(|link| link.state == LinkState::Up)).await.context("no link")??;
-    Ok(redis)
+    redis_at(Kind::Single, server.url()).await
 }
 
 /// Two replicas, of which the second one takes signatures already.

@@ -3,24 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use secrecy::SecretString;
 use standins::redis::{PrivateRedis, RedisOptions};
 
 use super::{Reached, Revocations};
-use crate::redis::{Kind, LinkState, Redis, Settings};
+use crate::{redis::Kind, testing::redis_at};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn replica(server: &PrivateRedis) -> Result<Revocations> {
-    let redis = Redis::new(Settings {
-        kind: Kind::Single,
-        url: SecretString::from(server.url()),
-        prefix: "test".to_owned(),
-        connect_timeout: Duration::from_secs(1),
-        command_timeout: Duration::from_secs(1),
-        value_timeout: Duration::from_secs(5),
-    })?;
-    redis.link_changes().wait_for(|link| link.state == LinkState::Up).await?;
+    let redis = redis_at(Kind::Single, server.url()).await?;
     let replica = Revocations::shared(redis);
     replica.heard(PATIENCE).await;
     Ok(replica)
