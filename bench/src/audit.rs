@@ -61,7 +61,8 @@ async fn load(server: &RawServer, audit: Value, period: Duration) -> Result<Samp
         "audit": audit,
     });
     let weir = Weir::start(&config).await?;
-    weir.until_tools(1).await?;
+    // And Weir's own, which tells what became of a write.
+    weir.until_tools(2).await?;
     let arguments = json!({ "id": "C-0001", "note": "called back, wants a quote by Friday" });
     let target = Target::call(&weir.endpoint, "raw__set", &arguments, "made")?;
     Paced { rate: RATE, connections: CONNECTIONS, period }.run(&[target]).await
